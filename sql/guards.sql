@@ -1,0 +1,13 @@
+-- Statement triggers: a posting pays for one test of a backend-local flag, a direct write for an error.
+CREATE TRIGGER guard_movements
+    BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON txn_processing.movements
+    FOR EACH STATEMENT EXECUTE FUNCTION neobank.guard_movements();
+COMMENT ON TRIGGER guard_movements ON txn_processing.movements IS 'Keeps the ledger append-only (NB009).';
+
+CREATE TRIGGER guard_accounts
+    BEFORE INSERT OR DELETE OR TRUNCATE OR UPDATE OF
+        account_id, customer_id, version, created_at, updated_at, closed_at, tenant_no, normal_side, account_status,
+        currency_code, current_balance, available_balance, overdraft_limit, account_type, account_number
+    ON banking.accounts
+    FOR EACH STATEMENT EXECUTE FUNCTION neobank.guard_accounts();
+COMMENT ON TRIGGER guard_accounts ON banking.accounts IS 'Keeps balances and statuses to the ledger (NB010).';

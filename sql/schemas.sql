@@ -1,0 +1,10 @@
+\echo Use "CREATE EXTENSION neobank" to load this file. \quit
+
+-- No IF NOT EXISTS: a schema that somebody put there beforehand must stop the installation.
+CREATE SCHEMA neobank;
+CREATE SCHEMA banking;
+CREATE SCHEMA txn_processing;
+
+COMMENT ON SCHEMA neobank IS 'The extension itself: rights, ids, the log of the ledger guard.';
+COMMENT ON SCHEMA banking IS 'Tenants, currencies, customers and accounts.';
+COMMENT ON SCHEMA txn_processing IS 'The double-entry ledger: postings, their queue, and what can be read from them.';

@@ -1,0 +1,86 @@
+CREATE TYPE txn_processing.txn_type AS ENUM (
+    'deposit', 'withdrawal', 'transfer', 'payment', 'fee', 'interest', 'refund', 'reversal', 'adjustment'
+);
+COMMENT ON TYPE txn_processing.txn_type IS 'What a posting is for.';
+
+CREATE TYPE txn_processing.txn_status AS ENUM (
+    'pending', 'processing', 'completed', 'failed', 'reversed', 'disputed', 'on_hold'
+);
+COMMENT ON TYPE txn_processing.txn_status IS 'Where a transaction stands; for a posting it is derived, never stored.';
+
+-- Fixed-width columns first, so that none of them is reached over a variable one.
+CREATE TABLE txn_processing.movements (
+    transaction_id uuid NOT NULL,
+    debit_account uuid NOT NULL,
+    credit_account uuid NOT NULL,
+    debit_sequence bigint NOT NULL,
+    credit_sequence bigint NOT NULL,
+    created_at timestamptz NOT NULL,
+    tenant_no integer NOT NULL,
+    transaction_type txn_processing.txn_type NOT NULL,
+    leg smallint NOT NULL,
+    amount numeric NOT NULL CHECK (amount > 0),
+    debit_balance numeric NOT NULL,
+    credit_balance numeric NOT NULL,
+    currency_code char(3) NOT NULL,
+    created_by text NOT NULL,
+    effective_at timestamptz CHECK (effective_at <= created_at),
+    reverses uuid,
+    reference varchar(50),
+    description text,
+    metadata jsonb,
+    PRIMARY KEY (transaction_id, leg, tenant_no),
+    CHECK (debit_account <> credit_account)
+);
+CREATE UNIQUE INDEX movements_debit_key ON txn_processing.movements (debit_account, debit_sequence);
+CREATE UNIQUE INDEX movements_credit_key ON txn_processing.movements (credit_account, credit_sequence);
+-- A transaction is reversed once; its refunds are added up under the locks of its accounts.
+CREATE UNIQUE INDEX movements_reversal_key ON txn_processing.movements (reverses, leg, tenant_no)
+    WHERE transaction_type = 'reversal';
+CREATE INDEX movements_refund_idx ON txn_processing.movements (reverses) WHERE transaction_type = 'refund';
+CREATE INDEX movements_debit_backdated_idx ON txn_processing.movements (debit_account, effective_at)
+    WHERE effective_at IS NOT NULL;
+CREATE INDEX movements_credit_backdated_idx ON txn_processing.movements (credit_account, effective_at)
+    WHERE effective_at IS NOT NULL;
+REVOKE ALL ON txn_processing.movements FROM PUBLIC;
+COMMENT ON TABLE txn_processing.movements IS
+    'The ledger, append-only (NB009): one row per leg, one debit and one credit of the same amount, so it cannot be uneven. Read it through txn_processing.ledger.';
+COMMENT ON COLUMN txn_processing.movements.debit_sequence IS
+    'Gap-free number of this posting on the debited account, counting both its debits and its credits.';
+COMMENT ON COLUMN txn_processing.movements.debit_balance IS 'Balance of the debited account after this posting.';
+COMMENT ON COLUMN txn_processing.movements.effective_at IS 'When a backdated posting counts from; null: created_at.';
+COMMENT ON COLUMN txn_processing.movements.reverses IS 'The transaction that this reversal or refund gives back.';
+COMMENT ON COLUMN txn_processing.movements.created_at IS
+    'When it was recorded, taken under the accounts'' locks: ascends with the sequence of each account.';
+
+CREATE TABLE txn_processing.transaction_queue (
+    request_id uuid PRIMARY KEY DEFAULT neobank.uuid_v7(),
+    transaction_type txn_processing.txn_type NOT NULL,
+    source_account_id uuid,
+    destination_account_id uuid,
+    amount numeric NOT NULL,
+    currency_code char(3) DEFAULT 'USD',
+    priority integer NOT NULL DEFAULT 5 CHECK (priority BETWEEN 1 AND 10),
+    idempotency_key varchar(100) UNIQUE,
+    request_data jsonb NOT NULL DEFAULT '{}',
+    status varchar(20) NOT NULL DEFAULT 'queued'
+        CHECK (status IN ('queued', 'processing', 'completed', 'failed', 'expired')),
+    retry_count integer NOT NULL DEFAULT 0,
+    max_retries integer NOT NULL DEFAULT 3,
+    error_message text,
+    created_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
+    processed_at timestamptz,
+    expires_at timestamptz DEFAULT pg_catalog.now() + '1 hour'::interval,
+    transaction_id uuid
+);
+CREATE INDEX transaction_queue_ready_idx ON txn_processing.transaction_queue (priority, created_at)
+    WHERE status = 'queued';
+REVOKE ALL ON txn_processing.transaction_queue FROM PUBLIC;
+COMMENT ON TABLE txn_processing.transaction_queue IS
+    'Requests to post, carried out by txn_processing.process_transaction. Priority 1 is the highest, 10 the lowest.';
+COMMENT ON COLUMN txn_processing.transaction_queue.request_data IS
+    'Metadata of the posting. Refund and reversal: original_transaction_id; adjustment and reversal: reason.';
+COMMENT ON COLUMN txn_processing.transaction_queue.transaction_id IS 'What was posted; null until then.';
+
+SELECT pg_catalog.pg_extension_config_dump('txn_processing.movements', '');
+SELECT pg_catalog.pg_extension_config_dump('txn_processing.transaction_queue', '');

@@ -1,0 +1,227 @@
+-- Two arms, not one join over both sides: a condition on account_id then reaches the index of each side.
+CREATE VIEW txn_processing.ledger AS
+SELECT
+    pg_catalog.md5(m.transaction_id::text || m.leg || 'debit')::uuid AS ledger_id,
+    m.transaction_id,
+    m.debit_account AS account_id,
+    'debit'::varchar(10) AS entry_type,
+    m.amount,
+    m.currency_code,
+    m.debit_balance AS running_balance,
+    m.transaction_type,
+    (CASE WHEN r.transaction_id IS NULL THEN 'completed' ELSE 'reversed' END)::txn_processing.txn_status AS status,
+    coalesce(m.reference, txn_processing.generated_reference(m.transaction_id, m.transaction_type = 'reversal', m.created_at)) AS reference_number,
+    CASE
+        WHEN m.transaction_type = 'reversal' THEN 'Reversal: ' || m.description
+        WHEN m.description IS NULL AND m.transaction_type = 'transfer' THEN 'Transfer to ' || other.account_number
+        ELSE m.description
+    END AS description,
+    coalesce(m.metadata, '{}') || CASE m.transaction_type
+        WHEN 'transfer' THEN pg_catalog.jsonb_build_object('to_account', m.credit_account)
+        WHEN 'reversal' THEN pg_catalog.jsonb_build_object('original_txn', m.reverses, 'reason', m.description)
+        WHEN 'refund' THEN pg_catalog.jsonb_build_object('original_txn', m.reverses)
+        ELSE '{}'
+    END AS metadata,
+    m.created_at,
+    m.created_at AS processed_at,
+    r.created_at AS reversed_at,
+    r.transaction_id AS reversed_by,
+    m.leg,
+    m.debit_sequence AS sequence,
+    coalesce(m.effective_at, m.created_at) AS effective_at,
+    m.created_by,
+    m.tenant_no,
+    m.credit_account AS counterparty
+FROM txn_processing.movements m
+LEFT JOIN txn_processing.movements r
+    ON r.reverses = m.transaction_id AND r.leg = m.leg AND r.tenant_no = m.tenant_no AND r.transaction_type = 'reversal'
+LEFT JOIN banking.accounts other ON other.account_id = m.credit_account
+UNION ALL
+SELECT
+    pg_catalog.md5(m.transaction_id::text || m.leg || 'credit')::uuid,
+    m.transaction_id,
+    m.credit_account,
+    'credit'::varchar(10),
+    m.amount,
+    m.currency_code,
+    m.credit_balance,
+    m.transaction_type,
+    (CASE WHEN r.transaction_id IS NULL THEN 'completed' ELSE 'reversed' END)::txn_processing.txn_status,
+    coalesce(m.reference, txn_processing.generated_reference(m.transaction_id, m.transaction_type = 'reversal', m.created_at)),
+    CASE
+        WHEN m.transaction_type = 'reversal' THEN 'Reversal: ' || m.description
+        WHEN m.description IS NULL AND m.transaction_type = 'transfer' THEN 'Transfer from ' || other.account_number
+        ELSE m.description
+    END,
+    coalesce(m.metadata, '{}') || CASE m.transaction_type
+        WHEN 'transfer' THEN pg_catalog.jsonb_build_object('from_account', m.debit_account)
+        WHEN 'reversal' THEN pg_catalog.jsonb_build_object('original_txn', m.reverses, 'reason', m.description)
+        WHEN 'refund' THEN pg_catalog.jsonb_build_object('original_txn', m.reverses)
+        ELSE '{}'
+    END,
+    m.created_at,
+    m.created_at,
+    r.created_at,
+    r.transaction_id,
+    m.leg,
+    m.credit_sequence,
+    coalesce(m.effective_at, m.created_at),
+    m.created_by,
+    m.tenant_no,
+    m.debit_account
+FROM txn_processing.movements m
+LEFT JOIN txn_processing.movements r
+    ON r.reverses = m.transaction_id AND r.leg = m.leg AND r.tenant_no = m.tenant_no AND r.transaction_type = 'reversal'
+LEFT JOIN banking.accounts other ON other.account_id = m.debit_account;
+REVOKE ALL ON txn_processing.ledger FROM PUBLIC;
+COMMENT ON VIEW txn_processing.ledger IS
+    'The ledger as two entries per leg, a debit and a credit, each with its account''s running balance. Status is derived: reversed once a reversal points back.';
+
+CREATE VIEW banking.transactions AS
+SELECT
+    l.transaction_id,
+    l.account_id,
+    l.entry_type AS transaction_type,
+    l.amount,
+    l.currency_code,
+    l.running_balance,
+    l.description,
+    l.reference_number,
+    l.effective_at AS transaction_date,
+    l.created_at,
+    l.status,
+    l.transaction_type AS posting_type,
+    l.sequence,
+    l.metadata
+FROM txn_processing.ledger l;
+REVOKE ALL ON banking.transactions FROM PUBLIC;
+COMMENT ON VIEW banking.transactions IS
+    'The ledger from each account''s side; transaction_type is ''debit'' or ''credit'', transaction_date the effective time.';
+
+CREATE FUNCTION txn_processing.transaction(transaction_id uuid)
+RETURNS TABLE (
+    leg smallint,
+    transaction_type txn_processing.txn_type,
+    debit_account uuid,
+    credit_account uuid,
+    amount numeric,
+    currency_code char(3),
+    debit_balance numeric,
+    credit_balance numeric,
+    reference_number varchar(50),
+    description text,
+    metadata jsonb,
+    status txn_processing.txn_status,
+    reverses uuid,
+    effective_at timestamptz,
+    created_at timestamptz,
+    created_by text
+)
+LANGUAGE sql STABLE PARALLEL SAFE ROWS 1
+BEGIN ATOMIC
+    SELECT
+        m.leg, m.transaction_type, m.debit_account, m.credit_account, m.amount, m.currency_code,
+        m.debit_balance, m.credit_balance,
+        coalesce(m.reference, txn_processing.generated_reference(m.transaction_id, m.transaction_type = 'reversal', m.created_at)),
+        m.description, m.metadata,
+        (CASE WHEN r.transaction_id IS NULL THEN 'completed' ELSE 'reversed' END)::txn_processing.txn_status,
+        m.reverses, coalesce(m.effective_at, m.created_at), m.created_at, m.created_by
+    FROM txn_processing.movements m
+    LEFT JOIN txn_processing.movements r
+        ON r.reverses = m.transaction_id AND r.leg = m.leg AND r.tenant_no = m.tenant_no AND r.transaction_type = 'reversal'
+    WHERE m.transaction_id = $1
+    ORDER BY m.leg;
+END;
+REVOKE ALL ON FUNCTION txn_processing.transaction(uuid) FROM PUBLIC;
+COMMENT ON FUNCTION txn_processing.transaction(uuid) IS
+    'transaction_id: the posting to show. All its legs in order, with accounts, balances after, texts and status; no row for an unknown id.';
+
+CREATE FUNCTION txn_processing.trial_balance(at timestamptz DEFAULT NULL)
+RETURNS TABLE (
+    currency_code char(3),
+    account_type varchar(30),
+    account_class text,
+    accounts bigint,
+    debits numeric,
+    credits numeric,
+    tenant_no integer
+)
+LANGUAGE sql STABLE PARALLEL SAFE
+BEGIN ATOMIC
+    WITH history AS (
+        SELECT e.account_id, pg_catalog.sum(e.signed) AS net_debit
+        FROM (
+            SELECT m.debit_account AS account_id, m.amount AS signed
+            FROM txn_processing.movements m WHERE coalesce(m.effective_at, m.created_at) <= $1
+            UNION ALL
+            SELECT m.credit_account, -m.amount
+            FROM txn_processing.movements m WHERE coalesce(m.effective_at, m.created_at) <= $1
+        ) e
+        WHERE $1 IS NOT NULL
+        GROUP BY e.account_id
+    ), position AS (
+        SELECT
+            a.tenant_no, a.currency_code, a.account_type,
+            CASE
+                WHEN $1 IS NOT NULL THEN coalesce(h.net_debit, 0)
+                WHEN a.normal_side = 'D' THEN a.current_balance
+                ELSE -a.current_balance
+            END AS net_debit
+        FROM banking.accounts a
+        LEFT JOIN history h ON h.account_id = a.account_id
+    )
+    SELECT
+        p.currency_code, p.account_type, t.account_class, pg_catalog.count(*),
+        pg_catalog.sum(greatest(p.net_debit, 0)), pg_catalog.sum(greatest(-p.net_debit, 0)), p.tenant_no
+    FROM position p
+    JOIN banking.account_types t ON t.account_type = p.account_type
+    GROUP BY p.tenant_no, p.currency_code, p.account_type, t.account_class
+    ORDER BY p.tenant_no, p.currency_code, t.account_class, p.account_type;
+END;
+REVOKE ALL ON FUNCTION txn_processing.trial_balance(timestamptz) FROM PUBLIC;
+COMMENT ON FUNCTION txn_processing.trial_balance(timestamptz) IS
+    'at: effective time, inclusive; null: now, from the balances that the accounts carry. Net balances by tenant, currency and account type, each on its side; debits equal credits per currency, or money was made or lost.';
+
+CREATE FUNCTION txn_processing.daily_reconciliation(p_date date DEFAULT CURRENT_DATE)
+RETURNS TABLE (
+    account_id uuid,
+    account_number varchar(50),
+    ledger_balance numeric,
+    account_balance numeric,
+    difference numeric,
+    status text
+)
+LANGUAGE sql STABLE PARALLEL SAFE
+BEGIN ATOMIC
+    -- Both sides at the same instant: what the ledger adds up to until then, and what the account carries now less
+    -- what the ledger added since.
+    WITH entries AS (
+        SELECT m.credit_account AS account_id, m.amount AS signed, coalesce(m.effective_at, m.created_at) AS effective_at
+        FROM txn_processing.movements m
+        UNION ALL
+        SELECT m.debit_account, -m.amount, coalesce(m.effective_at, m.created_at)
+        FROM txn_processing.movements m
+    ), sums AS (
+        SELECT
+            e.account_id,
+            coalesce(pg_catalog.sum(e.signed) FILTER (WHERE e.effective_at < (p_date + 1)::timestamptz), 0) AS until_then,
+            coalesce(pg_catalog.sum(e.signed) FILTER (WHERE e.effective_at >= (p_date + 1)::timestamptz), 0) AS since
+        FROM entries e
+        GROUP BY e.account_id
+    ), balances AS (
+        SELECT
+            a.account_id, a.account_number,
+            CASE a.normal_side WHEN 'C' THEN coalesce(s.until_then, 0) ELSE -coalesce(s.until_then, 0) END AS ledger_balance,
+            a.current_balance - CASE a.normal_side WHEN 'C' THEN coalesce(s.since, 0) ELSE -coalesce(s.since, 0) END AS account_balance
+        FROM banking.accounts a
+        LEFT JOIN sums s ON s.account_id = a.account_id
+    )
+    SELECT
+        b.account_id, b.account_number, b.ledger_balance, b.account_balance, b.ledger_balance - b.account_balance,
+        CASE WHEN b.ledger_balance = b.account_balance THEN 'Balanced' ELSE 'Discrepancy' END
+    FROM balances b
+    ORDER BY pg_catalog.abs(b.ledger_balance - b.account_balance) DESC, b.account_number, b.account_id;
+END;
+REVOKE ALL ON FUNCTION txn_processing.daily_reconciliation(date) FROM PUBLIC;
+COMMENT ON FUNCTION txn_processing.daily_reconciliation(date) IS
+    'p_date: the day at whose end (in the session''s time zone) every account''s balance is held against the sum of its postings, by effective time. Discrepancies first; an honest ledger has none.';

@@ -1,0 +1,331 @@
+//! Accounts: opening, status, limits, closing, and the optimistic update of the contract.
+
+use super::core::{account_number, account_number_is_valid, status_may_change};
+use super::customers::sql_uuid;
+use super::store::{self, Change, LockedAccount, NewAccount};
+use crate::error::Error;
+use crate::pg::{BpChar, Numeric, finish};
+use crate::txn_processing::engine::{Desk, Posted, given_reason, post};
+use crate::txn_processing::{
+    Kind, Tail, exact_amount, finite, id, in_currency, post_adjustment, post_against, required,
+};
+use pgrx::prelude::*;
+use rust_decimal::Decimal;
+use uuid::Uuid;
+
+const MAX_ACCOUNT_NUMBER: usize = 50;
+const MAX_LIMIT: i64 = 1_000_000_000_000_000_000;
+
+/// The checked arguments of `open_account`.
+struct Opening<'a> {
+    customer: Uuid,
+    account_type: &'a str,
+    currency: &'a str,
+    deposit: Decimal,
+    limit: Decimal,
+    number: Option<&'a str>,
+    tenant: Option<Uuid>,
+}
+
+fn figure_from_zero(
+    name: &'static str,
+    value: Option<Numeric>,
+    exponent: u32,
+    currency: &str,
+) -> Result<Decimal, Error> {
+    let figure = finite(required(name, value)?)?;
+    if figure.is_sign_negative() && !figure.is_zero() || figure > Decimal::from(MAX_LIMIT) {
+        return Err(Error::InvalidAmount {
+            why: format!("The {name} is {figure}; it must lie between 0 and {MAX_LIMIT}."),
+        });
+    }
+    in_currency(figure, exponent, currency)
+}
+
+fn checked_number(number: &str) -> Result<(), Error> {
+    let why = if number.trim().is_empty() {
+        "It is blank.".to_owned()
+    } else if number.chars().count() > MAX_ACCOUNT_NUMBER {
+        format!("It has more than {MAX_ACCOUNT_NUMBER} characters.")
+    } else {
+        return Ok(());
+    };
+    Err(Error::AccountNumber { why })
+}
+
+fn open(desk: &Desk, opening: &Opening) -> Result<Uuid, Error> {
+    let session = &desk.session;
+    let tenant_no = store::customer_tenant(session, opening.customer)?;
+    if store::tenant_no(session, opening.tenant)? != tenant_no {
+        return Err(Error::TenantMismatch {
+            why: format!("Customer {} belongs to another tenant.", opening.customer),
+        });
+    }
+    store::known_type(session, opening.account_type)?;
+    let zero = in_currency(Decimal::ZERO, opening.limit.scale(), opening.currency)?;
+    store::ensure_internals(session, tenant_no, opening.currency, zero)?;
+    let account = Uuid::now_v7();
+    let new = |number: &str| {
+        store::insert_account(
+            session,
+            &NewAccount {
+                id: account,
+                customer: opening.customer,
+                tenant_no,
+                currency: opening.currency,
+                zero,
+                overdraft_limit: opening.limit,
+                account_type: opening.account_type,
+                number,
+            },
+        )
+    };
+    match opening.number {
+        Some(number) if !new(number)? => {
+            return Err(Error::AccountNumber { why: format!("Number {number:?} is taken.") });
+        }
+        Some(_) => {}
+        // A generated number may have been given by hand before: the next one then.
+        None => while !new(&account_number(store::next_serial(session)?))? {},
+    }
+    if !opening.deposit.is_zero() {
+        let tail = Tail { description: Some("Opening deposit".into()), ..Tail::default() };
+        post_against(desk, Kind::Deposit, account, opening.deposit, &tail)?;
+    }
+    Ok(account)
+}
+
+/// Sets a status and keeps the reason.
+fn change_status(
+    desk: &Desk,
+    account: &LockedAccount,
+    status: &str,
+    reason: &str,
+) -> Result<(), Error> {
+    store::set_status(&desk.session, account.id, status)?;
+    let change = Change {
+        what: "status",
+        old: &account.status,
+        new: status,
+        reason,
+        by: &desk.caller,
+    };
+    store::record_change(&desk.session, account.id, &change)
+}
+
+fn close(
+    desk: &Desk,
+    account: Uuid,
+    sweep_to: Option<Uuid>,
+    tenant: Option<Uuid>,
+) -> Result<Option<Uuid>, Error> {
+    let locked = store::lock_account(&desk.session, account, tenant)?;
+    if !matches!(locked.status.as_str(), "active" | "dormant") {
+        return Err(Error::StatusChange {
+            account,
+            from: locked.status,
+            to: "closed".into(),
+        });
+    }
+    let mut swept = None;
+    if !locked.balance.is_zero() {
+        let not_empty = || Error::AccountNotEmpty { account, balance: locked.balance };
+        let target = sweep_to.ok_or_else(not_empty)?;
+        if locked.balance.is_sign_negative() {
+            return Err(not_empty());
+        }
+        swept = Some(sweep(desk, &locked, target)?.transaction_id);
+    }
+    change_status(desk, &locked, "closed", "closed")?;
+    Ok(swept)
+}
+
+/// Moves the whole balance; a dormant account is woken for it, since it is closed in the same transaction.
+fn sweep(desk: &Desk, account: &LockedAccount, target: Uuid) -> Result<Posted, Error> {
+    if account.status == "dormant" {
+        store::set_status(&desk.session, account.id, "active")?;
+    }
+    let tail = Tail { description: Some("Closing balance".into()), ..Tail::default() };
+    post(desk, &tail.order(Kind::Transfer, account.id, target, Some(account.balance)))
+}
+
+fn set_status(
+    account: Uuid,
+    status: &str,
+    reason: &str,
+    tenant: Option<Uuid>,
+) -> Result<(), Error> {
+    given_reason("reason", reason)?;
+    let desk = Desk::open();
+    if status == "closed" {
+        return close(&desk, account, None, tenant).map(drop);
+    }
+    let locked = store::lock_account(&desk.session, account, tenant)?;
+    if !status_may_change(&locked.status, status) {
+        return Err(Error::StatusChange { account, from: locked.status, to: status.to_owned() });
+    }
+    if locked.status == status {
+        return Ok(());
+    }
+    change_status(&desk, &locked, status, reason)
+}
+
+fn set_limit(
+    account: Uuid,
+    limit: Option<Numeric>,
+    reason: &str,
+    tenant: Option<Uuid>,
+) -> Result<(), Error> {
+    given_reason("reason", reason)?;
+    let desk = Desk::open();
+    let locked = store::lock_account(&desk.session, account, tenant)?;
+    let exponent = locked.balance.scale();
+    let limit = figure_from_zero("overdraft_limit", limit, exponent, &locked.currency)?;
+    store::set_limit(&desk.session, account, limit)?;
+    let change = Change {
+        what: "overdraft_limit",
+        old: &locked.overdraft_limit.to_string(),
+        new: &limit.to_string(),
+        reason,
+        by: &desk.caller,
+    };
+    store::record_change(&desk.session, account, &change)
+}
+
+type OptimisticRow = (Option<bool>, Option<i32>, Option<String>);
+
+/// Brings the balance to `wanted` by an adjustment, if the account is still at the version that the caller saw.
+fn update_optimistic(
+    account: Uuid,
+    wanted: Decimal,
+    expected: i32,
+) -> Result<OptimisticRow, Error> {
+    let desk = Desk::open();
+    let locked = match store::lock_account(&desk.session, account, None) {
+        Err(Error::AccountNotFound { .. }) => {
+            return Ok((Some(false), None, Some("Account not found".into())));
+        }
+        other => other?,
+    };
+    let version = |version: i64| {
+        i32::try_from(version).map_err(|_| Error::ArgumentBounds {
+            argument: "p_expected_version",
+            why: format!("The account is at version {version}, past what an integer holds."),
+        })
+    };
+    let found = version(locked.version)?;
+    if found != expected {
+        let message = format!("Version mismatch - expected {expected} but found {found}");
+        return Ok((Some(false), Some(found), Some(message)));
+    }
+    let change = in_currency(wanted, locked.balance.scale(), &locked.currency)? - locked.balance;
+    if change.is_zero() {
+        return Ok((Some(true), Some(found), None));
+    }
+    let tail = Tail { description: Some("Optimistic update".into()), ..Tail::default() };
+    post_adjustment(&desk, account, change, &tail)?;
+    Ok((Some(true), Some(version(locked.version + 1)?), None))
+}
+
+#[pg_extern(schema = "banking", volatile, parallel_unsafe)]
+#[allow(clippy::too_many_arguments)]
+fn open_account(
+    customer_id: Option<pgrx::Uuid>,
+    account_type: default!(Option<String>, "'checking'"),
+    currency: default!(Option<BpChar>, "'USD'"),
+    opening_deposit: default!(Option<Numeric>, 0),
+    overdraft_limit: default!(Option<Numeric>, 0),
+    account_number: default!(Option<String>, "NULL"),
+    tenant: default!(Option<pgrx::Uuid>, "NULL"),
+) -> pgrx::Uuid {
+    let result = (|| {
+        let customer = id(required("customer_id", customer_id)?);
+        let account_type = required("account_type", account_type.as_deref())?;
+        let currency = required("currency", currency.as_ref())?.0.as_str();
+        account_number.as_deref().map_or(Ok(()), checked_number)?;
+        let desk = Desk::open();
+        let exponent = store::exponent(&desk.session, currency)?;
+        let deposit = figure_from_zero("opening_deposit", opening_deposit, exponent, currency)?;
+        if !deposit.is_zero() {
+            exact_amount(deposit)?;
+        }
+        let limit = figure_from_zero("overdraft_limit", overdraft_limit, exponent, currency)?;
+        let number = account_number.as_deref();
+        let tenant = tenant.map(id);
+        open(&desk, &Opening { customer, account_type, currency, deposit, limit, number, tenant })
+    })();
+    drop((account_type, currency, account_number));
+    sql_uuid(finish(result))
+}
+
+#[pg_extern(schema = "banking", volatile, parallel_unsafe)]
+fn set_account_status(
+    account_id: Option<pgrx::Uuid>,
+    status: Option<String>,
+    reason: Option<String>,
+    tenant: default!(Option<pgrx::Uuid>, "NULL"),
+) {
+    let result = required("account_id", account_id).and_then(|account| {
+        let status = required("status", status.as_deref())?;
+        set_status(id(account), status, required("reason", reason.as_deref())?, tenant.map(id))
+    });
+    drop((status, reason));
+    finish(result)
+}
+
+#[pg_extern(schema = "banking", volatile, parallel_unsafe)]
+fn set_overdraft_limit(
+    account_id: Option<pgrx::Uuid>,
+    overdraft_limit: Option<Numeric>,
+    reason: Option<String>,
+    tenant: default!(Option<pgrx::Uuid>, "NULL"),
+) {
+    let result = required("account_id", account_id).and_then(|account| {
+        let reason = required("reason", reason.as_deref())?;
+        set_limit(id(account), overdraft_limit, reason, tenant.map(id))
+    });
+    drop(reason);
+    finish(result)
+}
+
+#[pg_extern(schema = "banking", volatile, parallel_unsafe)]
+fn close_account(
+    account_id: Option<pgrx::Uuid>,
+    sweep_to: default!(Option<pgrx::Uuid>, "NULL"),
+    tenant: default!(Option<pgrx::Uuid>, "NULL"),
+) -> Option<pgrx::Uuid> {
+    let result = required("account_id", account_id)
+        .and_then(|account| close(&Desk::open(), id(account), sweep_to.map(id), tenant.map(id)));
+    finish(result).map(sql_uuid)
+}
+
+#[pg_extern(schema = "banking", volatile, parallel_unsafe)]
+fn update_account_optimistic(
+    p_account_id: Option<pgrx::Uuid>,
+    p_new_balance: Option<Numeric>,
+    p_expected_version: Option<i32>,
+) -> TableIterator<
+    'static,
+    (
+        name!(success, Option<bool>),
+        name!(new_version, Option<i32>),
+        name!(error_message, Option<String>),
+    ),
+> {
+    let result = required("p_account_id", p_account_id).and_then(|account| {
+        let wanted = finite(required("p_new_balance", p_new_balance)?)?;
+        update_optimistic(id(account), wanted, required("p_expected_version", p_expected_version)?)
+    });
+    TableIterator::once(finish(result))
+}
+
+#[pg_extern(
+    schema = "banking",
+    name = "account_number_is_valid",
+    immutable,
+    strict,
+    parallel_safe
+)]
+fn account_number_is_valid_sql(account_number: &str) -> bool {
+    account_number_is_valid(account_number)
+}

@@ -1,0 +1,290 @@
+//! SQL statements with kept plans.
+//!
+//! A [`Statement`] is planned once per backend and re-planned by the server when a table changes. A [`Session`] is
+//! one connection to the server's SPI; results live until it is dropped, so values are copied out as they are read.
+
+use super::ereport::{self, ServerError};
+use super::numeric;
+use super::types::{JsonDatum, Time};
+use crate::error::Error;
+use pgrx::{FromDatum, IntoDatum, pg_sys};
+use rust_decimal::Decimal;
+use std::cell::Cell;
+use std::ffi::{CStr, c_char, c_int};
+use std::marker::PhantomData;
+use uuid::Uuid;
+
+/// Parameters of the widest statement.
+const MAX_ARGS: usize = 20;
+
+#[derive(Clone, Copy)]
+pub enum Type {
+    Uuid,
+    Numeric,
+    Text,
+    BigInt,
+    Int,
+    Timestamp,
+    Jsonb,
+    Date,
+}
+
+impl Type {
+    fn oid(self) -> pg_sys::Oid {
+        match self {
+            Type::Uuid => pg_sys::UUIDOID,
+            Type::Numeric => pg_sys::NUMERICOID,
+            Type::Text => pg_sys::TEXTOID,
+            Type::BigInt => pg_sys::INT8OID,
+            Type::Int => pg_sys::INT4OID,
+            Type::Timestamp => pg_sys::TIMESTAMPTZOID,
+            Type::Jsonb => pg_sys::JSONBOID,
+            Type::Date => pg_sys::DATEOID,
+        }
+    }
+}
+
+/// One parameter's value; `None` is NULL.
+#[derive(Clone, Copy)]
+pub enum Arg<'a> {
+    Uuid(Option<Uuid>),
+    Numeric(Option<Decimal>),
+    Text(Option<&'a str>),
+    BigInt(Option<i64>),
+    Int(Option<i32>),
+    Timestamp(Option<i64>),
+    Jsonb(Option<JsonDatum>),
+    Date(Option<i32>),
+}
+
+impl Arg<'_> {
+    fn datum(self) -> Option<pg_sys::Datum> {
+        match self {
+            Arg::Uuid(value) => value.and_then(|u| pgrx::Uuid::from_bytes(*u.as_bytes()).into_datum()),
+            Arg::Numeric(value) => value.map(numeric::to_datum),
+            Arg::Text(value) => value.and_then(IntoDatum::into_datum),
+            Arg::BigInt(value) | Arg::Timestamp(value) => value.map(pg_sys::Datum::from),
+            Arg::Int(value) | Arg::Date(value) => value.map(pg_sys::Datum::from),
+            Arg::Jsonb(value) => value.map(JsonDatum::datum),
+        }
+    }
+
+    fn fits(self, declared: Type) -> bool {
+        matches!(
+            (self, declared),
+            (Arg::Uuid(_), Type::Uuid)
+                | (Arg::Numeric(_), Type::Numeric)
+                | (Arg::Text(_), Type::Text)
+                | (Arg::BigInt(_), Type::BigInt)
+                | (Arg::Int(_), Type::Int)
+                | (Arg::Timestamp(_), Type::Timestamp)
+                | (Arg::Jsonb(_), Type::Jsonb)
+                | (Arg::Date(_), Type::Date)
+        )
+    }
+}
+
+/// SQL text, its parameter types, and its plan in this backend.
+pub struct Statement {
+    sql: &'static CStr,
+    types: &'static [Type],
+    plan: Cell<pg_sys::SPIPlanPtr>,
+}
+
+// SAFETY: a backend has one thread.
+unsafe impl Sync for Statement {}
+
+impl Statement {
+    pub const fn new(sql: &'static CStr, types: &'static [Type]) -> Self {
+        Self { sql, types, plan: Cell::new(std::ptr::null_mut()) }
+    }
+
+    fn plan(&self) -> Result<pg_sys::SPIPlanPtr, ServerError> {
+        if self.plan.get().is_null() {
+            let mut oids = [pg_sys::InvalidOid; MAX_ARGS];
+            for (oid, declared) in oids.iter_mut().zip(self.types) {
+                *oid = declared.oid();
+            }
+            // SAFETY: called with a session open; the closure only calls SPI.
+            unsafe {
+                let plan = ereport::catch(|| {
+                    ereport::SPI_prepare_cursor(
+                        self.sql.as_ptr(),
+                        self.types.len() as c_int,
+                        oids.as_mut_ptr(),
+                        pg_sys::CURSOR_OPT_GENERIC_PLAN as c_int,
+                    )
+                })?;
+                assert!(!plan.is_null(), "SPI_prepare refuses only bad arguments");
+                pg_sys::SPI_keepplan(plan);
+                self.plan.set(plan);
+            }
+        }
+        Ok(self.plan.get())
+    }
+}
+
+/// An open connection to SPI.
+pub struct Session {
+    read_only: bool,
+    failed: Cell<bool>,
+}
+
+impl Session {
+    /// For functions that write: each statement takes a fresh snapshot, as in a volatile function.
+    pub fn write() -> Self {
+        Self::connect(false)
+    }
+
+    /// For functions that read: every statement sees the caller's snapshot. Works on a standby.
+    pub fn read() -> Self {
+        Self::connect(true)
+    }
+
+    fn connect(read_only: bool) -> Self {
+        // SAFETY: paired with SPI_finish in `drop`, or cleaned up by the transaction's abort.
+        let code = unsafe { pg_sys::SPI_connect() };
+        assert!(code == pg_sys::SPI_OK_CONNECT as i32, "SPI_connect has no other answer");
+        Self { read_only, failed: Cell::new(false) }
+    }
+
+    pub fn run<'s>(&'s self, statement: &Statement, args: &[Arg]) -> Result<Rows<'s>, Error> {
+        assert!(
+            args.len() == statement.types.len()
+                && args.iter().zip(statement.types).all(|(arg, declared)| arg.fits(*declared)),
+            "parameters of {:?}",
+            statement.sql
+        );
+        let mut values = [pg_sys::Datum::from(0usize); MAX_ARGS];
+        let mut nulls = [b' ' as c_char; MAX_ARGS];
+        for (at, arg) in args.iter().enumerate() {
+            match arg.datum() {
+                Some(datum) => values[at] = datum,
+                None => nulls[at] = b'n' as c_char,
+            }
+        }
+        let outcome = statement.plan().and_then(|plan| {
+            // SAFETY: as many values as the plan has parameters, of the declared types; the closure only calls SPI.
+            unsafe {
+                ereport::catch(|| {
+                    ereport::SPI_execute_plan(
+                        plan,
+                        values.as_mut_ptr(),
+                        nulls.as_ptr(),
+                        self.read_only,
+                        0,
+                    )
+                })
+            }
+        });
+        let code = outcome.map_err(|error| {
+            self.failed.set(true);
+            Error::Server(error)
+        })?;
+        assert!(code >= 0, "SPI_execute_plan answered {code} for {:?}", statement.sql);
+        // SAFETY: SPI sets both with each execution.
+        let (table, processed) = unsafe { (pg_sys::SPI_tuptable, pg_sys::SPI_processed) };
+        Ok(Rows { table, processed: processed as usize, session: PhantomData })
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        // After an error the executor's state is half built: the transaction's abort takes it down.
+        if !self.failed.get() && !std::thread::panicking() {
+            // SAFETY: connected in `connect`.
+            unsafe { pg_sys::SPI_finish() };
+        }
+    }
+}
+
+/// The rows of one statement.
+#[derive(Clone, Copy)]
+pub struct Rows<'s> {
+    table: *mut pg_sys::SPITupleTable,
+    processed: usize,
+    session: PhantomData<&'s Session>,
+}
+
+impl<'s> Rows<'s> {
+    /// Rows found or written.
+    pub fn count(&self) -> usize {
+        self.processed
+    }
+
+    pub fn first(&self) -> Option<Row<'s>> {
+        self.iter().next()
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = Row<'s>> + use<'s> {
+        let Rows { table, processed, .. } = *self;
+        let rows = if table.is_null() { 0 } else { processed };
+        // SAFETY: SPI filled `processed` tuples, which live until the session ends.
+        (0..rows).map(move |at| unsafe {
+            Row { tuple: *(*table).vals.add(at), shape: (*table).tupdesc, session: PhantomData }
+        })
+    }
+}
+
+/// One row; columns count from 1. A column read as another type than the statement gives is a bug in this crate.
+pub struct Row<'s> {
+    tuple: pg_sys::HeapTuple,
+    shape: pg_sys::TupleDesc,
+    session: PhantomData<&'s Session>,
+}
+
+impl Row<'_> {
+    fn datum(&self, column: i32) -> Option<pg_sys::Datum> {
+        let mut is_null = false;
+        // SAFETY: tuple and descriptor belong together.
+        let datum =
+            unsafe { pg_sys::SPI_getbinval(self.tuple, self.shape, column, &mut is_null) };
+        (!is_null).then_some(datum)
+    }
+
+    /// Any type that copies what it reads.
+    pub fn get<T: FromDatum>(&self, column: i32) -> Option<T> {
+        // SAFETY: the statement's text fixes the column's type.
+        self.datum(column).and_then(|datum| unsafe { T::from_datum(datum, false) })
+    }
+
+    pub fn uuid(&self, column: i32) -> Option<Uuid> {
+        self.get::<pgrx::Uuid>(column).map(|u| Uuid::from_bytes(*u.as_bytes()))
+    }
+
+    /// A numeric that this extension wrote, so one that fits.
+    pub fn numeric(&self, column: i32) -> Option<Decimal> {
+        self.get::<numeric::Numeric>(column)
+            .map(|n| n.0.expect("the ledger bounds every figure that it stores"))
+    }
+
+    pub fn text(&self, column: i32) -> Option<String> {
+        self.get(column)
+    }
+
+    pub fn bigint(&self, column: i32) -> Option<i64> {
+        self.get(column)
+    }
+
+    pub fn int(&self, column: i32) -> Option<i32> {
+        self.get(column)
+    }
+
+    pub fn bool(&self, column: i32) -> Option<bool> {
+        self.get(column)
+    }
+
+    pub fn time(&self, column: i32) -> Option<Time> {
+        self.get(column)
+    }
+
+    /// A jsonb that lives as long as the session.
+    pub fn json(&self, column: i32) -> Option<JsonDatum> {
+        self.get(column)
+    }
+
+    /// A `"char"`.
+    pub fn letter(&self, column: i32) -> Option<u8> {
+        self.datum(column).map(|datum| datum.value() as u8)
+    }
+}

@@ -1,0 +1,257 @@
+//! SQL types that pgrx does not carry over as the contract spells them.
+
+use pgrx::callconv::{Arg, ArgAbi, BoxRet, FcInfo};
+use pgrx::nullable::Nullable;
+use pgrx::{FromDatum, IntoDatum, pg_sys};
+
+/// Makes a type with [`FromDatum`] and [`IntoDatum`] usable as argument and result of a SQL function.
+macro_rules! sql_type {
+    ($type:ty, $sql:literal) => {
+        pgrx::impl_sql_translatable!($type, $sql);
+
+        // SAFETY: delegates to FromDatum, which handles NULL.
+        unsafe impl<'fcx> ArgAbi<'fcx> for $type {
+            unsafe fn unbox_arg_unchecked(arg: Arg<'_, 'fcx>) -> Self {
+                // SAFETY: the caller's contract; every argument of this type is declared Option.
+                unsafe {
+                    arg.unbox_arg_using_from_datum().expect("declared as Option, so never null here")
+                }
+            }
+
+            unsafe fn unbox_nullable_arg(arg: Arg<'_, 'fcx>) -> Nullable<Self> {
+                // SAFETY: the caller's contract.
+                unsafe { arg.unbox_arg_using_from_datum().into() }
+            }
+        }
+
+        // SAFETY: the datum comes from IntoDatum, allocated in the function's result context.
+        unsafe impl BoxRet for $type {
+            unsafe fn box_into<'fcx>(
+                self,
+                fcinfo: &mut FcInfo<'fcx>,
+            ) -> pgrx::datum::Datum<'fcx> {
+                match self.into_datum() {
+                    // SAFETY: as above.
+                    Some(datum) => unsafe { fcinfo.return_raw_datum(datum) },
+                    None => fcinfo.return_null(),
+                }
+            }
+        }
+    };
+}
+pub(crate) use sql_type;
+
+/// `char(3)`: a currency code, without its padding.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BpChar(pub String);
+
+/// `varchar(50)`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Varchar(pub String);
+
+macro_rules! text_like {
+    ($type:ident, $oid:expr, $read:expr) => {
+        impl FromDatum for $type {
+            unsafe fn from_polymorphic_datum(
+                datum: pg_sys::Datum,
+                is_null: bool,
+                oid: pg_sys::Oid,
+            ) -> Option<Self> {
+                let read: fn(String) -> String = $read;
+                // SAFETY: bpchar and varchar have the layout of text.
+                unsafe { String::from_polymorphic_datum(datum, is_null, oid) }.map(|t| $type(read(t)))
+            }
+        }
+
+        impl IntoDatum for $type {
+            fn into_datum(self) -> Option<pg_sys::Datum> {
+                self.0.into_datum()
+            }
+
+            fn type_oid() -> pg_sys::Oid {
+                $oid
+            }
+        }
+    };
+}
+text_like!(BpChar, pg_sys::BPCHAROID, |t| t.trim_end_matches(' ').to_owned());
+text_like!(Varchar, pg_sys::VARCHAROID, |t| t);
+sql_type!(BpChar, "char(3)");
+sql_type!(Varchar, "varchar(50)");
+
+/// A timestamptz in microseconds since 2000-01-01 00:00 UTC; the infinities are the ends of the range.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Time(pub i64);
+
+impl FromDatum for Time {
+    unsafe fn from_polymorphic_datum(
+        datum: pg_sys::Datum,
+        is_null: bool,
+        _: pg_sys::Oid,
+    ) -> Option<Self> {
+        (!is_null).then(|| Time(datum.value() as i64))
+    }
+}
+
+impl IntoDatum for Time {
+    fn into_datum(self) -> Option<pg_sys::Datum> {
+        Some(pg_sys::Datum::from(self.0))
+    }
+
+    fn type_oid() -> pg_sys::Oid {
+        pg_sys::TIMESTAMPTZOID
+    }
+}
+sql_type!(Time, "timestamptz");
+
+/// A jsonb that is handed on as it came, detoasted and not parsed.
+#[derive(Clone, Copy, Debug)]
+pub struct JsonDatum(pg_sys::Datum);
+
+const CONTAINER_COUNT: u32 = 0x0FFF_FFFF;
+const CONTAINER_IS_OBJECT: u32 = 0x2000_0000;
+
+impl JsonDatum {
+    pub fn datum(self) -> pg_sys::Datum {
+        self.0
+    }
+
+    /// Bytes of the binary form.
+    pub fn size(self) -> usize {
+        // SAFETY: detoasted when it was read.
+        unsafe { pgrx::varlena::varsize_any(self.0.cast_mut_ptr()) }
+    }
+
+    /// An object of texts.
+    pub fn object(entries: &[(&str, &str)]) -> Self {
+        let object = entries.iter().map(|(key, text)| ((*key).to_owned(), (*text).into())).collect();
+        let json = pgrx::JsonB(serde_json::Value::Object(object));
+        JsonDatum(json.into_datum().expect("an object is not null"))
+    }
+
+    fn container_header(self) -> u32 {
+        // SAFETY: detoasted, with a four-byte header, so the container's header word follows it.
+        unsafe { self.0.cast_mut_ptr::<u32>().add(1).read_unaligned() }
+    }
+
+    pub fn is_object(self) -> bool {
+        self.container_header() & CONTAINER_IS_OBJECT != 0
+    }
+
+    pub fn is_empty(self) -> bool {
+        self.container_header() & CONTAINER_COUNT == 0
+    }
+
+    /// The deepest nesting of objects and arrays.
+    pub fn depth(self) -> usize {
+        // SAFETY: jsonb_out takes one jsonb and answers a C string.
+        let text: Option<&std::ffi::CStr> =
+            unsafe { pgrx::direct_function_call(pg_sys::jsonb_out, &[Some(self.0)]) };
+        let (mut depth, mut deepest, mut quoted, mut escaped) = (0usize, 0usize, false, false);
+        for byte in text.expect("jsonb_out never answers null").to_bytes() {
+            match byte {
+                _ if escaped => escaped = false,
+                b'\\' if quoted => escaped = true,
+                b'"' => quoted = !quoted,
+                b'{' | b'[' if !quoted => {
+                    depth += 1;
+                    deepest = deepest.max(depth);
+                }
+                b'}' | b']' if !quoted => depth -= 1,
+                _ => {}
+            }
+        }
+        deepest
+    }
+}
+
+impl FromDatum for JsonDatum {
+    unsafe fn from_polymorphic_datum(
+        datum: pg_sys::Datum,
+        is_null: bool,
+        _: pg_sys::Oid,
+    ) -> Option<Self> {
+        // SAFETY: the function's declaration makes this a jsonb; the copy lives as long as the call.
+        (!is_null).then(|| unsafe {
+            JsonDatum(pg_sys::Datum::from(pg_sys::pg_detoast_datum(datum.cast_mut_ptr())))
+        })
+    }
+}
+
+impl IntoDatum for JsonDatum {
+    fn into_datum(self) -> Option<pg_sys::Datum> {
+        Some(self.0)
+    }
+
+    fn type_oid() -> pg_sys::Oid {
+        pg_sys::JSONBOID
+    }
+}
+sql_type!(JsonDatum, "jsonb");
+
+/// A jsonb copied out of the server's memory, to outlive the SPI session that read it.
+#[derive(Clone, Debug)]
+pub struct JsonBytes(Box<[u8]>);
+
+impl FromDatum for JsonBytes {
+    unsafe fn from_polymorphic_datum(
+        datum: pg_sys::Datum,
+        is_null: bool,
+        _: pg_sys::Oid,
+    ) -> Option<Self> {
+        // SAFETY: a varlena, by the statement's text; its whole length is copied.
+        (!is_null).then(|| unsafe {
+            let plain = pg_sys::pg_detoast_datum(datum.cast_mut_ptr());
+            let length = pgrx::varlena::varsize_any(plain);
+            JsonBytes(std::slice::from_raw_parts(plain.cast::<u8>(), length).into())
+        })
+    }
+}
+
+impl IntoDatum for JsonBytes {
+    fn into_datum(self) -> Option<pg_sys::Datum> {
+        // SAFETY: as many bytes as are allocated.
+        unsafe {
+            let target = pg_sys::palloc(self.0.len()).cast::<u8>();
+            std::ptr::copy_nonoverlapping(self.0.as_ptr(), target, self.0.len());
+            Some(pg_sys::Datum::from(target))
+        }
+    }
+
+    fn type_oid() -> pg_sys::Oid {
+        pg_sys::JSONBOID
+    }
+}
+sql_type!(JsonBytes, "jsonb");
+
+/// A value of one of the extension's enums, handed on as the server numbers it.
+macro_rules! enum_value {
+    ($type:ident, $sql:literal) => {
+        #[derive(Clone, Copy, Debug)]
+        pub struct $type(pg_sys::Oid);
+
+        impl FromDatum for $type {
+            unsafe fn from_polymorphic_datum(
+                datum: pg_sys::Datum,
+                is_null: bool,
+                oid: pg_sys::Oid,
+            ) -> Option<Self> {
+                // SAFETY: an enum's datum is the oid of its label.
+                unsafe { pg_sys::Oid::from_polymorphic_datum(datum, is_null, oid) }.map($type)
+            }
+        }
+
+        impl IntoDatum for $type {
+            fn into_datum(self) -> Option<pg_sys::Datum> {
+                self.0.into_datum()
+            }
+
+            fn type_oid() -> pg_sys::Oid {
+                pg_sys::ANYENUMOID
+            }
+        }
+        sql_type!($type, $sql);
+    };
+}
+enum_value!(TxnType, "txn_processing.txn_type");
+enum_value!(TxnStatus, "txn_processing.txn_status");

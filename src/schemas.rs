@@ -1,0 +1,10 @@
+//! The schemas that functions of other modules name. `sql/schemas.sql` creates them first, so that a squatted one
+//! stops the installation; the statements generated from here then find them.
+
+use pgrx::prelude::*;
+
+#[pg_schema]
+mod banking {}
+
+#[pg_schema]
+mod txn_processing {}

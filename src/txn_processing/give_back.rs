@@ -1,0 +1,61 @@
+//! Reversals and refunds: new postings that point at the one they give back.
+
+use super::core::Kind;
+use super::engine::{Desk, Order, Posted, post};
+use super::store;
+use crate::error::Error;
+use crate::pg::Session;
+use rust_decimal::Decimal;
+use uuid::Uuid;
+
+fn refuse(transaction: Uuid, why: impl Into<String>) -> Error {
+    Error::NotReversible { transaction, why: why.into() }
+}
+
+/// Posts `order` with the accounts of `original` swapped.
+pub fn give_back(desk: &Desk, original: Uuid, order: Order) -> Result<Posted, Error> {
+    let found = store::original(&desk.session, original)?
+        .ok_or_else(|| refuse(original, "does not exist"))?;
+    if found.kind == Kind::Reversal.name() {
+        return Err(refuse(original, "is itself a reversal"));
+    }
+    if order.kind == Kind::Refund && found.kind == Kind::Refund.name() {
+        return Err(refuse(original, "is itself a refund"));
+    }
+    let order =
+        Order { debit: found.credit, credit: found.debit, reverses: Some(original), ..order };
+    post(desk, &order)
+}
+
+/// How much to give back: asked again under the locks, where nobody else can be giving back at the same time.
+pub fn still_to_give(
+    session: &Session,
+    order: &Order,
+    original: Uuid,
+) -> Result<Decimal, Error> {
+    let found = store::original(session, original)?
+        .ok_or_else(|| refuse(original, "does not exist"))?;
+    let (reversed, refunded) = store::given_back(session, original)?;
+    if reversed {
+        return Err(refuse(original, "is already reversed"));
+    }
+    if order.kind == Kind::Reversal {
+        return if refunded.is_zero() {
+            Ok(found.amount)
+        } else {
+            Err(refuse(original, format!("is already refunded by {refunded}; refund the rest")))
+        };
+    }
+    let left = found.amount - refunded;
+    let amount = order.amount.unwrap_or(left);
+    if left.is_zero() {
+        return Err(refuse(original, format!("is already refunded in full ({refunded})")));
+    }
+    if amount > left {
+        return Err(refuse(
+            original,
+            format!("has {left} left to refund of {}, {amount} was requested", found.amount),
+        ));
+    }
+    Ok(amount)
+}

@@ -1,0 +1,14 @@
+//! Schema `txn_processing`: the double-entry ledger.
+
+mod balances;
+mod contract;
+mod core;
+pub mod engine;
+mod give_back;
+mod queue;
+mod reading;
+mod store;
+mod strict;
+
+pub use self::core::{Kind, exact_amount, in_currency};
+pub use strict::{Tail, finite, id, post_adjustment, post_against, required};

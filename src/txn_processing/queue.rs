@@ -1,0 +1,192 @@
+//! Requests waiting to be posted, carried out one at a time by `process_transaction`.
+
+use super::contract::{Json, internal_json, transfer_json};
+use super::core::{Kind, amount_of, exact_amount};
+use super::engine::{Desk, given_reason, post};
+use super::strict::{Tail, finite, id, post_adjustment, post_against, post_refund, post_reversal, required};
+use crate::error::Error;
+use crate::pg::{Arg, BpChar, JsonDatum, Numeric, Row, Session, Statement, Type, finish};
+use pgrx::JsonB;
+use pgrx::prelude::*;
+use rust_decimal::Decimal;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+static CLAIM: Statement = Statement::new(
+    c"SELECT status, transaction_type::text, source_account_id, destination_account_id, amount, currency_code,
+             request_data, expires_at <= clock_timestamp(),
+             request_data ->> 'original_transaction_id', request_data ->> 'reason', request_data ->> 'description'
+      FROM txn_processing.transaction_queue
+      WHERE request_id = $1
+      FOR UPDATE SKIP LOCKED",
+    &[Type::Uuid],
+);
+
+static FINISH: Statement = Statement::new(
+    c"UPDATE txn_processing.transaction_queue
+      SET status = $2, error_message = $3, transaction_id = $4, retry_count = retry_count + $5,
+          processed_at = clock_timestamp()
+      WHERE request_id = $1",
+    &[Type::Uuid, Type::Text, Type::Text, Type::Uuid, Type::Int],
+);
+
+/// One claimed row of the queue.
+struct Request {
+    kind: String,
+    source: Option<Uuid>,
+    destination: Option<Uuid>,
+    amount: Numeric,
+    currency: Option<String>,
+    data: Option<JsonDatum>,
+    expired: bool,
+    original: Option<String>,
+    reason: Option<String>,
+    description: Option<String>,
+}
+
+impl Request {
+    fn from_row(row: &Row) -> Option<Self> {
+        Some(Request {
+            kind: row.text(2)?,
+            source: row.uuid(3),
+            destination: row.uuid(4),
+            amount: row.get(5)?,
+            currency: row.text(6),
+            data: row.json(7),
+            expired: row.bool(8).unwrap_or(false),
+            original: row.text(9),
+            reason: row.text(10),
+            description: row.text(11),
+        })
+    }
+
+    fn tail(&self, transaction_id: Uuid) -> Tail {
+        Tail {
+            currency: self.currency.clone().map(BpChar),
+            description: self.description.clone(),
+            metadata: self.data.filter(|data| !data.is_empty()),
+            transaction_id: Some(pgrx::Uuid::from_bytes(*transaction_id.as_bytes())),
+            ..Tail::default()
+        }
+    }
+
+    fn source(&self) -> Result<Uuid, Error> {
+        required("source_account_id", self.source)
+    }
+
+    fn destination(&self) -> Result<Uuid, Error> {
+        required("destination_account_id", self.destination)
+    }
+
+    fn original(&self) -> Result<Uuid, Error> {
+        let text = required("original_transaction_id", self.original.as_deref())?;
+        Uuid::parse_str(text).map_err(|_| Error::ArgumentBounds {
+            argument: "original_transaction_id",
+            why: format!("{text:?} is not a uuid."),
+        })
+    }
+
+    fn positive(&self) -> Result<Decimal, Error> {
+        exact_amount(finite(self.amount)?)
+    }
+
+    /// Posts the request; the bank's side of an adjustment follows from which account is named.
+    fn post(&self, desk: &Desk, transaction_id: Uuid) -> Result<Json, Error> {
+        let mut tail = self.tail(transaction_id);
+        let against = |kind: Kind, account: Uuid, tail: &Tail| {
+            post_against(desk, kind, account, self.positive()?, tail)
+                .map(|posted| internal_json(&posted, kind, None))
+        };
+        match self.kind.as_str() {
+            "transfer" => {
+                let (from, to) = (self.source()?, self.destination()?);
+                post(desk, &tail.order(Kind::Transfer, from, to, Some(self.positive()?)))
+                    .map(|posted| transfer_json(&posted, None))
+            }
+            "deposit" => against(Kind::Deposit, self.destination()?, &tail),
+            "interest" => against(Kind::Interest, self.destination()?, &tail),
+            "withdrawal" => against(Kind::Withdrawal, self.source()?, &tail),
+            "payment" => against(Kind::Payment, self.source()?, &tail),
+            "fee" => against(Kind::Fee, self.source()?, &tail),
+            "refund" => post_refund(self.original()?, Some(self.positive()?), &tail)
+                .map(|posted| transfer_json(&posted, None)),
+            "reversal" => {
+                tail.description = Some(required("reason", self.reason.clone())?);
+                post_reversal(self.original()?, &tail, None)
+                    .map(|posted| transfer_json(&posted, None))
+            }
+            _ => {
+                tail.description = Some(required("reason", self.reason.clone())?);
+                given_reason("reason", tail.description.as_deref().unwrap_or_default())?;
+                let (account, change) = match self.source {
+                    Some(source) => (source, -self.positive()?),
+                    None => (self.destination()?, amount_of(finite(self.amount)?)?),
+                };
+                post_adjustment(desk, account, change, &tail)
+                    .map(|posted| transfer_json(&posted, None))
+            }
+        }
+    }
+}
+
+fn close(
+    session: &Session,
+    request_id: Uuid,
+    status: &str,
+    message: Option<&str>,
+    transaction_id: Option<Uuid>,
+) -> Result<(), Error> {
+    session.run(
+        &FINISH,
+        &[
+            Arg::Uuid(Some(request_id)),
+            Arg::Text(Some(status)),
+            Arg::Text(message),
+            Arg::Uuid(transaction_id),
+            Arg::Int(Some(i32::from(status == "failed"))),
+        ],
+    )?;
+    Ok(())
+}
+
+fn process(request_id: Uuid) -> Result<Value, Error> {
+    let desk = Desk::open();
+    let claimed = desk.session.run(&CLAIM, &[Arg::Uuid(Some(request_id))])?.first();
+    let Some(row) = claimed else {
+        return Ok(json!({"success": false, "error": "Request not found or already processing",
+                         "code": "request_not_found", "request_id": request_id.to_string()}));
+    };
+    let status = row.text(1).expect("not null by its declaration");
+    if status != "queued" {
+        return Ok(json!({"success": false, "error": "Request already processed",
+                         "code": "request_already_processed", "status": status,
+                         "request_id": request_id.to_string()}));
+    }
+    let request = Request::from_row(&row).expect("not null by their declaration");
+    if request.expired {
+        close(&desk.session, request_id, "expired", Some("Request expired"), None)?;
+        return Ok(json!({"success": false, "error": "Request expired", "code": "request_expired",
+                         "status": "expired", "request_id": request_id.to_string()}));
+    }
+    let transaction_id = Uuid::now_v7();
+    let mut answer = match request.post(&desk, transaction_id) {
+        Ok(json) => {
+            close(&desk.session, request_id, "completed", None, Some(transaction_id))?;
+            json
+        }
+        Err(refusal) => {
+            let json = refusal.into_json()?;
+            let message = json["error"].as_str().expect("a refusal's error is a text");
+            close(&desk.session, request_id, "failed", Some(message), None)?;
+            json
+        }
+    };
+    answer.insert("request_id".into(), request_id.to_string().into());
+    Ok(Value::Object(answer))
+}
+
+#[pg_extern(schema = "txn_processing", volatile, parallel_unsafe)]
+fn process_transaction(p_request_id: Option<pgrx::Uuid>) -> JsonB {
+    let result = required("p_request_id", p_request_id).and_then(|request| process(id(request)));
+    JsonB(finish(result.or_else(|error| error.into_json().map(Value::Object))))
+}

@@ -1,0 +1,193 @@
+//! Statements of account.
+
+use super::balances::last_recorded;
+use super::store;
+use super::strict::{id, required};
+use crate::error::Error;
+use crate::pg::types::{JsonBytes, TxnStatus, TxnType};
+use crate::pg::{Arg, BpChar, Numeric, OwnerRights, Row, Session, Statement, Time, Type, Varchar, finish};
+use pgrx::prelude::*;
+use uuid::Uuid;
+
+const MAX_ROWS: i32 = 10_000;
+
+/// All columns of a statement's row, from the ledger's view.
+macro_rules! page {
+    ($conditions:literal) => {{
+        const SQL: &str = concat!(
+            "SELECT sequence, transaction_id, transaction_type, entry_type, amount, currency_code, \
+                    running_balance, counterparty, reference_number, description, metadata, status, \
+                    effective_at, created_at \
+             FROM txn_processing.ledger WHERE account_id = $1 AND ",
+            $conditions,
+            " ORDER BY sequence DESC LIMIT $2\0"
+        );
+        match std::ffi::CStr::from_bytes_with_nul(SQL.as_bytes()) {
+            Ok(sql) => sql,
+            Err(_) => panic!("the text above ends in its only zero byte"),
+        }
+    }};
+}
+
+static PAGE: Statement = Statement::new(
+    page!("sequence >= $3 AND sequence < $4 AND effective_at >= $5"),
+    &[Type::Uuid, Type::BigInt, Type::BigInt, Type::BigInt, Type::Timestamp],
+);
+
+/// Postings recorded after the period and effective in it.
+static BACKDATED_INTO: Statement = Statement::new(
+    page!(
+        "sequence = ANY (ARRAY( \
+             SELECT m.debit_sequence FROM txn_processing.movements m \
+             WHERE m.debit_account = $1 AND m.effective_at >= $5 AND m.effective_at < $6 \
+               AND m.debit_sequence >= $3 AND m.debit_sequence < $4 \
+             UNION ALL \
+             SELECT m.credit_sequence FROM txn_processing.movements m \
+             WHERE m.credit_account = $1 AND m.effective_at >= $5 AND m.effective_at < $6 \
+               AND m.credit_sequence >= $3 AND m.credit_sequence < $4))"
+    ),
+    &[Type::Uuid, Type::BigInt, Type::BigInt, Type::BigInt, Type::Timestamp, Type::Timestamp],
+);
+
+type Entry = (
+    Option<i64>,
+    Option<pgrx::Uuid>,
+    Option<TxnType>,
+    Option<String>,
+    Option<Numeric>,
+    Option<BpChar>,
+    Option<Numeric>,
+    Option<pgrx::Uuid>,
+    Option<Varchar>,
+    Option<String>,
+    Option<JsonBytes>,
+    Option<TxnStatus>,
+    Option<Time>,
+    Option<Time>,
+);
+
+fn entry(row: &Row) -> Entry {
+    (
+        row.bigint(1),
+        row.get(2),
+        row.get(3),
+        row.text(4),
+        row.get(5),
+        row.get(6),
+        row.get(7),
+        row.get(8),
+        row.get(9),
+        row.text(10),
+        row.get(11),
+        row.get(12),
+        row.get(13),
+        row.get(14),
+    )
+}
+
+/// What a page is to hold.
+struct Request {
+    account: Uuid,
+    from: i64,
+    to: Option<i64>,
+    max_rows: i32,
+    before: Option<i64>,
+}
+
+impl Request {
+    fn checked(
+        account: Option<pgrx::Uuid>,
+        from: Option<Time>,
+        to: Option<Time>,
+        max_rows: Option<i32>,
+        before: Option<i64>,
+    ) -> Result<Self, Error> {
+        let account = id(required("account_id", account)?);
+        let max_rows = required("max_rows", max_rows)?;
+        if !(1..=MAX_ROWS).contains(&max_rows) {
+            return Err(Error::ArgumentBounds {
+                argument: "max_rows",
+                why: format!("It is {max_rows}; a page has 1 to {MAX_ROWS} rows."),
+            });
+        }
+        let from = from.map_or(i64::MIN, |t| t.0);
+        Ok(Request { account, from, to: to.map(|t| t.0), max_rows, before })
+    }
+
+    fn rows(&self) -> Result<Vec<Entry>, Error> {
+        let _rights = OwnerRights::to_read();
+        let session = Session::read();
+        let (_, _, version) = store::glance(&session, self.account)?;
+        let end = self.before.map_or(version, |before| before.min(version));
+        // A posting is never effective after it was recorded: what was recorded before `from` is out.
+        let (too_early, _) = match self.from {
+            i64::MIN => (0, None),
+            from => last_recorded(&session, self.account, version, |time| time < from)?,
+        };
+        let (in_time, _) = match self.to {
+            None => (version - 1, None),
+            Some(to) => last_recorded(&session, self.account, version, |time| time < to)?,
+        };
+        let mut entries = Vec::new();
+        let bounds = |first: i64, end: i64, limit: usize| {
+            [
+                Arg::Uuid(Some(self.account)),
+                Arg::BigInt(Some(limit as i64)),
+                Arg::BigInt(Some(first)),
+                Arg::BigInt(Some(end)),
+                Arg::Timestamp(Some(self.from)),
+            ]
+        };
+        let wanted = self.max_rows as usize;
+        // Numbers above `in_time` come first, newest first as the page is.
+        if let Some(to) = self.to.filter(|_| in_time + 1 < end) {
+            let mut args = bounds(in_time + 1, end, wanted).to_vec();
+            args.push(Arg::Timestamp(Some(to)));
+            entries.extend(session.run(&BACKDATED_INTO, &args)?.iter().map(|row| entry(&row)));
+        }
+        if entries.len() < wanted {
+            let end = end.min(in_time + 1);
+            let args = bounds(too_early + 1, end, wanted - entries.len());
+            entries.extend(session.run(&PAGE, &args)?.iter().map(|row| entry(&row)));
+        }
+        Ok(entries)
+    }
+}
+
+/// A page of an account's postings, newest first.
+#[pg_extern(
+    schema = "txn_processing",
+    stable,
+    parallel_restricted,
+    requires = ["txn_processing_tables"]
+)]
+#[allow(clippy::type_complexity)]
+fn statement(
+    account_id: Option<pgrx::Uuid>,
+    from_time: default!(Option<Time>, "NULL"),
+    to_time: default!(Option<Time>, "NULL"),
+    max_rows: default!(Option<i32>, 100),
+    before_sequence: default!(Option<i64>, "NULL"),
+) -> TableIterator<
+    'static,
+    (
+        name!(sequence, Option<i64>),
+        name!(transaction_id, Option<pgrx::Uuid>),
+        name!(transaction_type, Option<TxnType>),
+        name!(entry_type, Option<String>),
+        name!(amount, Option<Numeric>),
+        name!(currency_code, Option<BpChar>),
+        name!(running_balance, Option<Numeric>),
+        name!(counterparty, Option<pgrx::Uuid>),
+        name!(reference_number, Option<Varchar>),
+        name!(description, Option<String>),
+        name!(metadata, Option<JsonBytes>),
+        name!(status, Option<TxnStatus>),
+        name!(effective_at, Option<Time>),
+        name!(created_at, Option<Time>),
+    ),
+> {
+    let rows = Request::checked(account_id, from_time, to_time, max_rows, before_sequence)
+        .and_then(|request| request.rows());
+    TableIterator::new(finish(rows))
+}
