@@ -3,6 +3,7 @@ REVOKE ALL ON ALL FUNCTIONS IN SCHEMA neobank, banking, txn_processing FROM PUBL
 REVOKE ALL ON ALL TABLES IN SCHEMA neobank, banking, txn_processing FROM PUBLIC;
 REVOKE ALL ON ALL SEQUENCES IN SCHEMA neobank, banking, txn_processing FROM PUBLIC;
 REVOKE ALL ON TYPE txn_processing.txn_type, txn_processing.txn_status FROM PUBLIC;
+REVOKE ALL ON DOMAIN banking.account_status FROM PUBLIC;
 
 CREATE TABLE neobank.access_rights (
     access_level text NOT NULL CHECK (access_level IN ('reader', 'teller', 'operator')),
@@ -19,6 +20,7 @@ INSERT INTO neobank.access_rights (access_level, privileges, object_kind, object
     ('reader', 'USAGE', 'SCHEMA', 'neobank'),
     ('reader', 'USAGE', 'SCHEMA', 'banking'),
     ('reader', 'USAGE', 'SCHEMA', 'txn_processing'),
+    ('reader', 'USAGE', 'TYPE', 'banking.account_status'),
     ('reader', 'USAGE', 'TYPE', 'txn_processing.txn_type'),
     ('reader', 'USAGE', 'TYPE', 'txn_processing.txn_status'),
     ('reader', 'SELECT', 'TABLE', 'banking.tenants'),
@@ -29,6 +31,7 @@ INSERT INTO neobank.access_rights (access_level, privileges, object_kind, object
     ('reader', 'SELECT', 'TABLE', 'banking.account_status_changes'),
     ('reader', 'SELECT', 'TABLE', 'banking.transactions'),
     ('reader', 'SELECT', 'TABLE', 'txn_processing.movements'),
+    ('reader', 'SELECT', 'TABLE', 'txn_processing.backdated_entries'),
     ('reader', 'SELECT', 'TABLE', 'txn_processing.ledger'),
     ('reader', 'SELECT', 'TABLE', 'txn_processing.transaction_queue'),
     ('reader', 'EXECUTE', 'FUNCTION', 'neobank.uuid_v7'),

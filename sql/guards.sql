@@ -1,8 +1,13 @@
 -- Statement triggers: a posting pays for one test of a backend-local flag, a direct write for an error.
-CREATE TRIGGER guard_movements
+CREATE TRIGGER guard_ledger
     BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON txn_processing.movements
-    FOR EACH STATEMENT EXECUTE FUNCTION neobank.guard_movements();
-COMMENT ON TRIGGER guard_movements ON txn_processing.movements IS 'Keeps the ledger append-only (NB009).';
+    FOR EACH STATEMENT EXECUTE FUNCTION neobank.guard_ledger();
+COMMENT ON TRIGGER guard_ledger ON txn_processing.movements IS 'Keeps the ledger append-only (NB009).';
+
+CREATE TRIGGER guard_ledger
+    BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON txn_processing.backdated_entries
+    FOR EACH STATEMENT EXECUTE FUNCTION neobank.guard_ledger();
+COMMENT ON TRIGGER guard_ledger ON txn_processing.backdated_entries IS 'Keeps the ledger append-only (NB009).';
 
 CREATE TRIGGER guard_accounts
     BEFORE INSERT OR DELETE OR TRUNCATE OR UPDATE OF

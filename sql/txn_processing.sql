@@ -8,7 +8,8 @@ CREATE TYPE txn_processing.txn_status AS ENUM (
 );
 COMMENT ON TYPE txn_processing.txn_status IS 'Where a transaction stands; for a posting it is derived, never stored.';
 
--- Fixed-width columns first, so that none of them is reached over a variable one.
+-- Fixed-width columns first, so that none of them is reached over a variable one. No CHECK: PostgreSQL parses each
+-- anew for every insert; the posting engine is the only writer and refuses what a CHECK would.
 CREATE TABLE txn_processing.movements (
     transaction_id uuid NOT NULL,
     debit_account uuid NOT NULL,
@@ -19,29 +20,21 @@ CREATE TABLE txn_processing.movements (
     tenant_no integer NOT NULL,
     transaction_type txn_processing.txn_type NOT NULL,
     leg smallint NOT NULL,
-    amount numeric NOT NULL CHECK (amount > 0),
+    amount numeric NOT NULL,
     debit_balance numeric NOT NULL,
     credit_balance numeric NOT NULL,
     currency_code char(3) NOT NULL,
     created_by text NOT NULL,
-    effective_at timestamptz CHECK (effective_at <= created_at),
+    effective_at timestamptz,
     reverses uuid,
     reference varchar(50),
     description text,
     metadata jsonb,
-    PRIMARY KEY (transaction_id, leg, tenant_no),
-    CHECK (debit_account <> credit_account)
+    PRIMARY KEY (transaction_id, leg, tenant_no)
 );
 CREATE UNIQUE INDEX movements_debit_key ON txn_processing.movements (debit_account, debit_sequence);
 CREATE UNIQUE INDEX movements_credit_key ON txn_processing.movements (credit_account, credit_sequence);
--- A transaction is reversed once; its refunds are added up under the locks of its accounts.
-CREATE UNIQUE INDEX movements_reversal_key ON txn_processing.movements (reverses, leg, tenant_no)
-    WHERE transaction_type = 'reversal';
-CREATE INDEX movements_refund_idx ON txn_processing.movements (reverses) WHERE transaction_type = 'refund';
-CREATE INDEX movements_debit_backdated_idx ON txn_processing.movements (debit_account, effective_at)
-    WHERE effective_at IS NOT NULL;
-CREATE INDEX movements_credit_backdated_idx ON txn_processing.movements (credit_account, effective_at)
-    WHERE effective_at IS NOT NULL;
+CREATE INDEX movements_reverses_idx ON txn_processing.movements (reverses) WHERE reverses IS NOT NULL;
 REVOKE ALL ON txn_processing.movements FROM PUBLIC;
 COMMENT ON TABLE txn_processing.movements IS
     'The ledger, append-only (NB009): one row per leg, one debit and one credit of the same amount, so it cannot be uneven. Read it through txn_processing.ledger.';
@@ -52,6 +45,19 @@ COMMENT ON COLUMN txn_processing.movements.effective_at IS 'When a backdated pos
 COMMENT ON COLUMN txn_processing.movements.reverses IS 'The transaction that this reversal or refund gives back.';
 COMMENT ON COLUMN txn_processing.movements.created_at IS
     'When it was recorded, taken under the accounts'' locks: ascends with the sequence of each account.';
+
+-- Kept apart, so that a posting that is not backdated pays nothing for those that are.
+CREATE TABLE txn_processing.backdated_entries (
+    account_id uuid NOT NULL,
+    effective_at timestamptz NOT NULL,
+    sequence bigint NOT NULL,
+    balance_change numeric NOT NULL,
+    PRIMARY KEY (account_id, effective_at, sequence)
+);
+REVOKE ALL ON txn_processing.backdated_entries FROM PUBLIC;
+COMMENT ON TABLE txn_processing.backdated_entries IS
+    'Each account''s side of every backdated posting, by effective time: what txn_processing.balance_as_of and statement add to the recorded order. Append-only (NB009).';
+COMMENT ON COLUMN txn_processing.backdated_entries.balance_change IS 'What the posting added to the account''s balance, signed.';
 
 CREATE TABLE txn_processing.transaction_queue (
     request_id uuid PRIMARY KEY DEFAULT neobank.uuid_v7(),
@@ -83,4 +89,5 @@ COMMENT ON COLUMN txn_processing.transaction_queue.request_data IS
 COMMENT ON COLUMN txn_processing.transaction_queue.transaction_id IS 'What was posted; null until then.';
 
 SELECT pg_catalog.pg_extension_config_dump('txn_processing.movements', '');
+SELECT pg_catalog.pg_extension_config_dump('txn_processing.backdated_entries', '');
 SELECT pg_catalog.pg_extension_config_dump('txn_processing.transaction_queue', '');

@@ -22,7 +22,7 @@ pub enum Error {
     SameAccount { account: Uuid },
     IdConflict { transaction: Uuid },
     NotReversible { transaction: Uuid, why: String },
-    AppendOnly { action: &'static str },
+    AppendOnly { action: &'static str, relation: String },
     BalanceGuard { action: &'static str },
     LimitExceeded { account: Uuid },
     TenantMismatch { why: String },
@@ -112,9 +112,9 @@ impl Error {
             Error::NotReversible { transaction, why } => {
                 ("transaction not reversible".into(), Some(format!("Transaction {transaction} {why}.")))
             }
-            Error::AppendOnly { action } => (
+            Error::AppendOnly { action, relation } => (
                 "the ledger is append-only".into(),
-                Some(format!("{action} on txn_processing.movements is refused for everyone.")),
+                Some(format!("{action} on {relation} is refused for everyone.")),
             ),
             Error::BalanceGuard { action } => (
                 "accounts are written by the ledger only".into(),

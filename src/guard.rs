@@ -11,6 +11,9 @@ use pgrx::prelude::*;
 static MOVEMENTS_EMPTY: Statement =
     Statement::new(c"SELECT NOT EXISTS (SELECT FROM txn_processing.movements)", &[]);
 
+static BACKDATED_EMPTY: Statement =
+    Statement::new(c"SELECT NOT EXISTS (SELECT FROM txn_processing.backdated_entries)", &[]);
+
 static ACCOUNTS_EMPTY: Statement =
     Statement::new(c"SELECT NOT EXISTS (SELECT FROM banking.accounts)", &[]);
 
@@ -20,13 +23,12 @@ static RECORD_BYPASS: Statement = Statement::new(
     &[Type::Text, Type::Text, Type::Text, Type::Text],
 );
 
-/// Lets the statement through, or answers why not.
+/// Lets the statement through, or answers with `refusal`.
 fn check(
     action: &'static str,
     relation: &str,
-    is_insert: bool,
     empty: &Statement,
-    refusal: fn(&'static str) -> Error,
+    refusal: Error,
 ) -> Result<(), Error> {
     if OwnerRights::engine_is_writing() {
         return Ok(());
@@ -49,7 +51,7 @@ fn check(
         pgrx::log!("neobank: ledger guard is off: {action} on {relation} by {session_role}");
         return Ok(());
     }
-    if is_insert && server::has_privileges_of(server::current_user(), server::owner()) {
+    if action == INSERT && server::has_privileges_of(server::current_user(), server::owner()) {
         let rights = OwnerRights::to_read();
         let session = Session::read();
         let is_empty = session.run(empty, &[])?.first().and_then(|row| row.bool(1));
@@ -59,12 +61,14 @@ fn check(
             return Ok(());
         }
     }
-    Err(refusal(action))
+    Err(refusal)
 }
+
+const INSERT: &str = "INSERT";
 
 fn action_of(trigger: &PgTrigger) -> &'static str {
     match trigger.op() {
-        Ok(PgTriggerOperation::Insert) => "INSERT",
+        Ok(PgTriggerOperation::Insert) => INSERT,
         Ok(PgTriggerOperation::Update) => "UPDATE",
         Ok(PgTriggerOperation::Delete) => "DELETE",
         Ok(PgTriggerOperation::Truncate) => "TRUNCATE",
@@ -76,19 +80,19 @@ fn action_of(trigger: &PgTrigger) -> &'static str {
 mod neobank {
     use super::*;
 
-    /// Refuses direct writes to `txn_processing.movements` with NB009.
+    /// Refuses direct writes to `txn_processing.movements` and `backdated_entries` with NB009.
     #[pg_trigger]
-    fn guard_movements<'a>(
+    fn guard_ledger<'a>(
         trigger: &'a PgTrigger<'a>,
     ) -> Result<Option<PgHeapTuple<'a, impl WhoAllocated>>, std::convert::Infallible> {
         let action = action_of(trigger);
-        ereport::finish(check(
-            action,
-            "txn_processing.movements",
-            action == "INSERT",
-            &MOVEMENTS_EMPTY,
-            |action| Error::AppendOnly { action },
-        ));
+        let table = trigger.table_name().unwrap_or_default();
+        let relation = format!("txn_processing.{table}");
+        let empty = if table == "movements" { &MOVEMENTS_EMPTY } else { &BACKDATED_EMPTY };
+        let refusal = Error::AppendOnly { action, relation: relation.clone() };
+        let result = check(action, &relation, empty, refusal);
+        drop((table, relation));
+        ereport::finish(result);
         Ok(None::<PgHeapTuple<'a, AllocatedByPostgres>>)
     }
 
@@ -98,13 +102,8 @@ mod neobank {
         trigger: &'a PgTrigger<'a>,
     ) -> Result<Option<PgHeapTuple<'a, impl WhoAllocated>>, std::convert::Infallible> {
         let action = action_of(trigger);
-        ereport::finish(check(
-            action,
-            "banking.accounts",
-            action == "INSERT",
-            &ACCOUNTS_EMPTY,
-            |action| Error::BalanceGuard { action },
-        ));
+        let refusal = Error::BalanceGuard { action };
+        ereport::finish(check(action, "banking.accounts", &ACCOUNTS_EMPTY, refusal));
         Ok(None::<PgHeapTuple<'a, AllocatedByPostgres>>)
     }
 }

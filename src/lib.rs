@@ -37,7 +37,7 @@ extension_sql_file!(
 extension_sql_file!(
     "../sql/guards.sql",
     name = "guards",
-    requires = ["txn_processing_views", guard::neobank::guard_movements, guard::neobank::guard_accounts]
+    requires = ["txn_processing_views", guard::neobank::guard_ledger, guard::neobank::guard_accounts]
 );
 extension_sql_file!("../sql/access.sql", name = "access", finalize);
 

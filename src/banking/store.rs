@@ -5,8 +5,9 @@ use crate::pg::{Arg, Session, Statement, Type};
 use rust_decimal::Decimal;
 use uuid::Uuid;
 
+// FOR SHARE: neither may be deleted or re-keyed until the account that is about to use it is there to be seen.
 static TENANT: Statement = Statement::new(
-    c"SELECT tenant_no FROM banking.tenants WHERE tenant_id = $1",
+    c"SELECT tenant_no FROM banking.tenants WHERE tenant_id = $1 FOR SHARE",
     &[Type::Uuid],
 );
 
@@ -16,17 +17,17 @@ static INSERT_TENANT: Statement = Statement::new(
 );
 
 static CUSTOMER_TENANT: Statement = Statement::new(
-    c"SELECT tenant_no FROM banking.customers WHERE customer_id = $1",
+    c"SELECT tenant_no FROM banking.customers WHERE customer_id = $1 FOR SHARE",
     &[Type::Uuid],
 );
 
 static CURRENCY: Statement = Statement::new(
-    c"SELECT exponent::int FROM banking.currencies WHERE currency_code = $1::char(3)",
+    c"SELECT exponent::int FROM banking.currencies WHERE currency_code = $1::char(3) FOR SHARE",
     &[Type::Text],
 );
 
 static ACCOUNT_TYPE: Statement = Statement::new(
-    c"SELECT normal_side FROM banking.account_types WHERE account_type = $1 AND NOT internal",
+    c"SELECT normal_side FROM banking.account_types WHERE account_type = $1 AND NOT internal FOR SHARE",
     &[Type::Text],
 );
 

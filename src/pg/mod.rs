@@ -13,4 +13,4 @@ pub use ereport::finish;
 pub use numeric::Numeric;
 pub use rights::OwnerRights;
 pub use spi::{Arg, Row, Session, Statement, Type};
-pub use types::{BpChar, JsonDatum, Time, Varchar};
+pub use types::{BpChar, JsonDatum, Tid, Time, Varchar};

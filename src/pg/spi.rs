@@ -5,7 +5,7 @@
 
 use super::ereport::{self, ServerError};
 use super::numeric;
-use super::types::{JsonDatum, Time};
+use super::types::{JsonDatum, Tid, Time};
 use crate::error::Error;
 use pgrx::{FromDatum, IntoDatum, pg_sys};
 use rust_decimal::Decimal;
@@ -27,6 +27,7 @@ pub enum Type {
     Timestamp,
     Jsonb,
     Date,
+    Tid,
 }
 
 impl Type {
@@ -40,6 +41,7 @@ impl Type {
             Type::Timestamp => pg_sys::TIMESTAMPTZOID,
             Type::Jsonb => pg_sys::JSONBOID,
             Type::Date => pg_sys::DATEOID,
+            Type::Tid => pg_sys::TIDOID,
         }
     }
 }
@@ -55,6 +57,7 @@ pub enum Arg<'a> {
     Timestamp(Option<i64>),
     Jsonb(Option<JsonDatum>),
     Date(Option<i32>),
+    Tid(Tid),
 }
 
 impl Arg<'_> {
@@ -65,6 +68,7 @@ impl Arg<'_> {
             Arg::Text(value) => value.and_then(IntoDatum::into_datum),
             Arg::BigInt(value) | Arg::Timestamp(value) => value.map(pg_sys::Datum::from),
             Arg::Int(value) | Arg::Date(value) => value.map(pg_sys::Datum::from),
+            Arg::Tid(tid) => tid.into_datum(),
             Arg::Jsonb(value) => value.map(JsonDatum::datum),
         }
     }
@@ -80,6 +84,7 @@ impl Arg<'_> {
                 | (Arg::Timestamp(_), Type::Timestamp)
                 | (Arg::Jsonb(_), Type::Jsonb)
                 | (Arg::Date(_), Type::Date)
+                | (Arg::Tid(_), Type::Tid)
         )
     }
 }
@@ -121,6 +126,14 @@ impl Statement {
             }
         }
         Ok(self.plan.get())
+    }
+}
+
+/// A statement's text put together at compile time, with the zero byte that the server's strings end in.
+pub const fn c_text(sql: &'static str) -> &'static CStr {
+    match CStr::from_bytes_with_nul(sql.as_bytes()) {
+        Ok(text) => text,
+        Err(_) => panic!("the text must end in its only zero byte"),
     }
 }
 

@@ -189,6 +189,36 @@ impl IntoDatum for JsonDatum {
 }
 sql_type!(JsonDatum, "jsonb");
 
+/// The place of a row in its table.
+#[derive(Clone, Copy, Debug)]
+pub struct Tid(pg_sys::ItemPointerData);
+
+impl FromDatum for Tid {
+    unsafe fn from_polymorphic_datum(
+        datum: pg_sys::Datum,
+        is_null: bool,
+        _: pg_sys::Oid,
+    ) -> Option<Self> {
+        // SAFETY: a tid, by the statement's text; it is copied.
+        (!is_null).then(|| Tid(unsafe { *datum.cast_mut_ptr::<pg_sys::ItemPointerData>() }))
+    }
+}
+
+impl IntoDatum for Tid {
+    fn into_datum(self) -> Option<pg_sys::Datum> {
+        // SAFETY: as many bytes as a tid has are allocated.
+        unsafe {
+            let target = pg_sys::palloc(size_of::<pg_sys::ItemPointerData>());
+            target.cast::<pg_sys::ItemPointerData>().write(self.0);
+            Some(pg_sys::Datum::from(target))
+        }
+    }
+
+    fn type_oid() -> pg_sys::Oid {
+        pg_sys::TIDOID
+    }
+}
+
 /// A jsonb copied out of the server's memory, to outlive the SPI session that read it.
 #[derive(Clone, Debug)]
 pub struct JsonBytes(Box<[u8]>);

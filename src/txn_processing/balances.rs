@@ -2,9 +2,8 @@
 //!
 //! An account's postings are numbered without gaps and their times ascend with the numbers, so the last posting
 //! recorded by a given instant is found by bisection over the sequence: no index on time, about twenty probes for a
-//! million postings. Backdated postings are few and have an index of their own.
+//! million postings. Backdated postings are few and have a table of their own.
 
-use super::core::Side;
 use super::store;
 use super::strict::{id, required};
 use crate::error::Error;
@@ -23,10 +22,8 @@ static PROBE: Statement = Statement::new(
 );
 
 static BACKDATED: Statement = Statement::new(
-    c"SELECT coalesce((SELECT sum(m.amount) FROM txn_processing.movements m
-                       WHERE m.credit_account = $1 AND m.effective_at <= $2 AND m.credit_sequence > $3), 0)
-           - coalesce((SELECT sum(m.amount) FROM txn_processing.movements m
-                       WHERE m.debit_account = $1 AND m.effective_at <= $2 AND m.debit_sequence > $3), 0)",
+    c"SELECT coalesce(sum(b.balance_change), 0) FROM txn_processing.backdated_entries b
+      WHERE b.account_id = $1 AND b.effective_at <= $2 AND b.sequence > $3",
     &[Type::Uuid, Type::Timestamp, Type::BigInt],
 );
 
@@ -66,7 +63,7 @@ pub fn last_recorded(
 fn balance_at(account: Uuid, at: i64) -> Result<Decimal, Error> {
     let _rights = OwnerRights::to_read();
     let session = Session::read();
-    let (normal_side, current, version) = store::glance(&session, account)?;
+    let (_, current, version) = store::glance(&session, account)?;
     let (sequence, recorded) = last_recorded(&session, account, version, |time| time <= at)?;
     let row = session
         .run(
@@ -74,10 +71,9 @@ fn balance_at(account: Uuid, at: i64) -> Result<Decimal, Error> {
             &[Arg::Uuid(Some(account)), Arg::Timestamp(Some(at)), Arg::BigInt(Some(sequence))],
         )?
         .first()
-        .expect("a select without FROM gives one row");
-    let credited_later = row.numeric(1).expect("coalesce gives no null");
-    let signed = if normal_side == Side::Credit { credited_later } else { -credited_later };
-    let mut balance = recorded.unwrap_or_default() + signed;
+        .expect("an aggregate without GROUP BY gives one row");
+    let recorded_later = row.numeric(1).expect("coalesce gives no null");
+    let mut balance = recorded.unwrap_or_default() + recorded_later;
     balance.rescale(current.scale());
     Ok(balance)
 }

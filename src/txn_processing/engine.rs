@@ -140,7 +140,8 @@ pub fn post(desk: &Desk, order: &Order) -> Result<Posted, Error> {
 
 fn attempt(desk: &Desk, order: &Order) -> Result<Option<Posted>, Error> {
     let session = &desk.session;
-    let (debit, credit) = store::lock(session, order.debit, order.credit)?;
+    let (locked_debit, locked_credit) = store::lock(session, order.debit, order.credit)?;
+    let (debit, credit) = (&locked_debit.account, &locked_credit.account);
     let amount = match order.reverses {
         Some(original) => super::give_back::still_to_give(session, order, original)?,
         None => order.amount.expect("only what gives back leaves the amount open"),
@@ -150,17 +151,19 @@ fn attempt(desk: &Desk, order: &Order) -> Result<Option<Posted>, Error> {
         currency: order.currency,
         may_overdraw: order.may_overdraw || order.kind.ignores_limit(),
     };
-    let effect = decide(&terms, &debit, &credit)?;
+    let effect = decide(&terms, debit, credit)?;
 
     // Ids and times are drawn under the locks. A clock set back may not undo the order of an account's postings.
     let transaction_id = order.transaction_id.unwrap_or_else(Uuid::now_v7);
     let created_at = server::clock_micros().max(debit.updated_at).max(credit.updated_at);
-    let accounts = (&debit, &credit);
+    let accounts = (debit, credit);
     if !store::insert(session, order, transaction_id, created_at, &effect, accounts, &desk.caller)? {
         return Ok(None);
     }
-    store::update_balance(session, &debit, effect.debit_balance, created_at)?;
-    store::update_balance(session, &credit, effect.credit_balance, created_at)?;
+    store::update_balances(session, &locked_debit, &locked_credit, &effect, created_at)?;
+    if let Some(effective_at) = order.effective_at {
+        store::record_backdated(session, effective_at, debit, credit, &effect)?;
+    }
     Ok(Some(Posted {
         transaction_id,
         debit_balance: effect.debit_balance,

@@ -4,6 +4,7 @@ use super::balances::last_recorded;
 use super::store;
 use super::strict::{id, required};
 use crate::error::Error;
+use crate::pg::spi::c_text;
 use crate::pg::types::{JsonBytes, TxnStatus, TxnType};
 use crate::pg::{Arg, BpChar, Numeric, OwnerRights, Row, Session, Statement, Time, Type, Varchar, finish};
 use pgrx::prelude::*;
@@ -22,10 +23,7 @@ macro_rules! page {
             $conditions,
             " ORDER BY sequence DESC LIMIT $2\0"
         );
-        match std::ffi::CStr::from_bytes_with_nul(SQL.as_bytes()) {
-            Ok(sql) => sql,
-            Err(_) => panic!("the text above ends in its only zero byte"),
-        }
+        c_text(SQL)
     }};
 }
 
@@ -38,13 +36,9 @@ static PAGE: Statement = Statement::new(
 static BACKDATED_INTO: Statement = Statement::new(
     page!(
         "sequence = ANY (ARRAY( \
-             SELECT m.debit_sequence FROM txn_processing.movements m \
-             WHERE m.debit_account = $1 AND m.effective_at >= $5 AND m.effective_at < $6 \
-               AND m.debit_sequence >= $3 AND m.debit_sequence < $4 \
-             UNION ALL \
-             SELECT m.credit_sequence FROM txn_processing.movements m \
-             WHERE m.credit_account = $1 AND m.effective_at >= $5 AND m.effective_at < $6 \
-               AND m.credit_sequence >= $3 AND m.credit_sequence < $4))"
+             SELECT b.sequence FROM txn_processing.backdated_entries b \
+             WHERE b.account_id = $1 AND b.effective_at >= $5 AND b.effective_at < $6 \
+               AND b.sequence >= $3 AND b.sequence < $4))"
     ),
     &[Type::Uuid, Type::BigInt, Type::BigInt, Type::BigInt, Type::Timestamp, Type::Timestamp],
 );

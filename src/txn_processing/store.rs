@@ -3,7 +3,8 @@
 use super::core::{Account, Effect, Side};
 use super::engine::Order;
 use crate::error::Error;
-use crate::pg::{Arg, Row, Session, Statement, Type};
+use crate::pg::spi::c_text;
+use crate::pg::{Arg, Row, Session, Statement, Tid, Type};
 use rust_decimal::Decimal;
 use uuid::Uuid;
 
@@ -11,7 +12,7 @@ use uuid::Uuid;
 // for each other. Internal accounts' ids sort last, so a busy one is held for the shortest time.
 static LOCK: Statement = Statement::new(
     c"SELECT account_id, tenant_no, currency_code, account_status, normal_side, current_balance,
-             available_balance, overdraft_limit, version, updated_at, customer_id IS NULL
+             available_balance, overdraft_limit, version, updated_at, customer_id IS NULL, ctid
       FROM banking.accounts
       WHERE account_id = ANY (ARRAY[$1, $2])
       ORDER BY account_id
@@ -33,25 +34,57 @@ static NORMAL_SIDE: Statement = Statement::new(
     &[Type::Uuid],
 );
 
-static INSERT: Statement = Statement::new(
-    c"INSERT INTO txn_processing.movements
-          (transaction_id, debit_account, credit_account, debit_sequence, credit_sequence, created_at, tenant_no,
-           transaction_type, leg, amount, debit_balance, credit_balance, currency_code, created_by, effective_at,
-           reverses, reference, description, metadata)
-      VALUES ($1, $2, $3, $4, $5, $6, $7, $8::txn_processing.txn_type, 1, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)
-      ON CONFLICT (transaction_id, leg, tenant_no) DO NOTHING",
+/// The insert of a movement, with or without a clause that makes a taken id no error.
+macro_rules! insert_movement {
+    ($on_conflict:literal) => {{
+        const SQL: &str = concat!(
+            "INSERT INTO txn_processing.movements \
+                 (transaction_id, debit_account, credit_account, debit_sequence, credit_sequence, created_at, \
+                  tenant_no, transaction_type, leg, amount, debit_balance, credit_balance, currency_code, created_by, \
+                  effective_at, reverses, reference, description, metadata) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8::txn_processing.txn_type, 1, $9, $10, $11, $12, $13, $14, $15, \
+                     $16, $17, $18)",
+            $on_conflict,
+            "\0"
+        );
+        Statement::new(
+            c_text(SQL),
+            &[
+                Type::Uuid, Type::Uuid, Type::Uuid, Type::BigInt, Type::BigInt, Type::Timestamp, Type::Int,
+                Type::Text, Type::Numeric, Type::Numeric, Type::Numeric, Type::Text, Type::Text, Type::Timestamp,
+                Type::Uuid, Type::Text, Type::Text, Type::Jsonb,
+            ],
+        )
+    }};
+}
+
+/// For an id drawn here, which nobody else has.
+static INSERT: Statement = insert_movement!("");
+
+/// For an id that the caller gave: a second session that brings it waits here for the first to end.
+static INSERT_GIVEN_ID: Statement =
+    insert_movement!(" ON CONFLICT (transaction_id, leg, tenant_no) DO NOTHING");
+
+// Both rows in one go and by their place, which cannot change while they are locked.
+static UPDATE_BALANCES: Statement = Statement::new(
+    c"UPDATE banking.accounts
+      SET current_balance = CASE account_id WHEN $3 THEN $5 ELSE $6 END,
+          available_balance = CASE account_id WHEN $3 THEN $7 ELSE $8 END,
+          version = version + 1,
+          updated_at = $4
+      WHERE ctid = ANY (ARRAY[$1, $2])",
     &[
-        Type::Uuid, Type::Uuid, Type::Uuid, Type::BigInt, Type::BigInt, Type::Timestamp, Type::Int, Type::Text,
-        Type::Numeric, Type::Numeric, Type::Numeric, Type::Text, Type::Text, Type::Timestamp, Type::Uuid,
-        Type::Text, Type::Text, Type::Jsonb,
+        Type::Tid, Type::Tid, Type::Uuid, Type::Timestamp, Type::Numeric, Type::Numeric, Type::Numeric,
+        Type::Numeric,
     ],
 );
 
-static UPDATE_BALANCE: Statement = Statement::new(
-    c"UPDATE banking.accounts
-      SET current_balance = $2, available_balance = $3, version = $4, updated_at = $5
-      WHERE account_id = $1",
-    &[Type::Uuid, Type::Numeric, Type::Numeric, Type::BigInt, Type::Timestamp],
+static RECORD_BACKDATED: Statement = Statement::new(
+    c"INSERT INTO txn_processing.backdated_entries (account_id, effective_at, sequence, balance_change)
+      VALUES ($2, $1, $3, $4), ($5, $1, $6, $7)",
+    &[
+        Type::Timestamp, Type::Uuid, Type::BigInt, Type::Numeric, Type::Uuid, Type::BigInt, Type::Numeric,
+    ],
 );
 
 static FIND: Statement = Statement::new(
@@ -130,16 +163,23 @@ fn account(row: &Row) -> Option<Account> {
     })
 }
 
+/// An account and where its row is, which stays so while it is locked.
+pub struct Locked {
+    pub account: Account,
+    place: Tid,
+}
+
 /// Locks both accounts until the transaction ends and reads them as they are then.
-pub fn lock(session: &Session, debit: Uuid, credit: Uuid) -> Result<(Account, Account), Error> {
+pub fn lock(session: &Session, debit: Uuid, credit: Uuid) -> Result<(Locked, Locked), Error> {
     let rows = session.run(&LOCK, &[Arg::Uuid(Some(debit)), Arg::Uuid(Some(credit))])?;
     let (mut debited, mut credited) = (None, None);
     for row in rows.iter() {
-        let account = account(&row).expect("no column of an account that is read here is null");
+        let read = account(&row).zip(row.get(12));
+        let (account, place) = read.expect("no column of an account that is read here is null");
         if account.id == debit {
-            debited = Some(account);
+            debited = Some(Locked { account, place });
         } else {
-            credited = Some(account);
+            credited = Some(Locked { account, place });
         }
     }
     let debited = debited.ok_or(Error::AccountNotFound { account: debit })?;
@@ -173,8 +213,9 @@ pub fn insert(
     (debit, credit): (&Account, &Account),
     created_by: &str,
 ) -> Result<bool, Error> {
+    let statement = if order.transaction_id.is_some() { &INSERT_GIVEN_ID } else { &INSERT };
     let rows = session.run(
-        &INSERT,
+        statement,
         &[
             Arg::Uuid(Some(id)),
             Arg::Uuid(Some(debit.id)),
@@ -199,25 +240,54 @@ pub fn insert(
     Ok(rows.count() == 1)
 }
 
-/// Writes the balance after a posting.
-pub fn update_balance(
+/// Writes the balances after a posting.
+pub fn update_balances(
     session: &Session,
-    account: &Account,
-    balance: Decimal,
+    debit: &Locked,
+    credit: &Locked,
+    effect: &Effect,
     at: i64,
 ) -> Result<(), Error> {
-    let available = account.available + (balance - account.balance);
+    let available = |account: &Account, balance: Decimal| {
+        Arg::Numeric(Some(account.available + (balance - account.balance)))
+    };
     let rows = session.run(
-        &UPDATE_BALANCE,
+        &UPDATE_BALANCES,
         &[
-            Arg::Uuid(Some(account.id)),
-            Arg::Numeric(Some(balance)),
-            Arg::Numeric(Some(available)),
-            Arg::BigInt(Some(account.version + 1)),
+            Arg::Tid(debit.place),
+            Arg::Tid(credit.place),
+            Arg::Uuid(Some(debit.account.id)),
             Arg::Timestamp(Some(at)),
+            Arg::Numeric(Some(effect.debit_balance)),
+            Arg::Numeric(Some(effect.credit_balance)),
+            available(&debit.account, effect.debit_balance),
+            available(&credit.account, effect.credit_balance),
         ],
     )?;
-    assert!(rows.count() == 1, "the account is locked, so it is there");
+    assert!(rows.count() == 2, "both accounts are locked, so they are where they were");
+    Ok(())
+}
+
+/// Keeps both sides of a backdated posting by their effective time.
+pub fn record_backdated(
+    session: &Session,
+    effective_at: i64,
+    debit: &Account,
+    credit: &Account,
+    effect: &Effect,
+) -> Result<(), Error> {
+    session.run(
+        &RECORD_BACKDATED,
+        &[
+            Arg::Timestamp(Some(effective_at)),
+            Arg::Uuid(Some(debit.id)),
+            Arg::BigInt(Some(debit.version)),
+            Arg::Numeric(Some(effect.debit_balance - debit.balance)),
+            Arg::Uuid(Some(credit.id)),
+            Arg::BigInt(Some(credit.version)),
+            Arg::Numeric(Some(effect.credit_balance - credit.balance)),
+        ],
+    )?;
     Ok(())
 }
 
