@@ -1,6 +1,20 @@
 //! Every setting of the extension.
 
-use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting};
+use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting, PostgresGucEnum};
+
+/// How a posting reaches the tables.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PostgresGucEnum)]
+pub enum PostingPath {
+    /// Direct where the tables are as the installation made them, else through SQL.
+    #[name = c"auto"]
+    Auto,
+    /// Through SQL statements.
+    #[name = c"spi"]
+    Spi,
+}
+
+/// Which way postings go.
+static POSTING_PATH: GucSetting<PostingPath> = GucSetting::<PostingPath>::new(PostingPath::Auto);
 
 /// Off: this session's direct writes to the ledger pass, each one logged and recorded.
 static LEDGER_GUARD: GucSetting<bool> = GucSetting::<bool>::new(true);
@@ -23,7 +37,19 @@ pub fn reversal_overdraft() -> bool {
     REVERSAL_OVERDRAFT.get()
 }
 
+pub fn posting_path() -> PostingPath {
+    POSTING_PATH.get()
+}
+
 pub fn init() {
+    GucRegistry::define_enum_guc(
+        c"neobank.posting_path",
+        c"How a posting reaches the tables: auto or spi.",
+        c"auto goes by table and index access calls while nothing but the extension hangs on the tables.",
+        &POSTING_PATH,
+        GucContext::Suset,
+        GucFlags::default(),
+    );
     GucRegistry::define_bool_guc(
         c"neobank.ledger_guard",
         c"Refuses direct writes to postings, balances and statuses.",

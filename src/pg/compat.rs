@@ -48,3 +48,90 @@ impl Drop for PinnedSearchPath {
         };
     }
 }
+
+/// Begins an index scan on `keys` equality keys.
+///
+/// # Safety
+/// Both relations are open and locked; the snapshot is active.
+pub unsafe fn index_begin(
+    table: pg_sys::Relation,
+    index: pg_sys::Relation,
+    snapshot: pg_sys::Snapshot,
+    keys: i32,
+) -> pg_sys::IndexScanDesc {
+    // SAFETY: the caller's promise.
+    unsafe {
+        #[cfg(not(feature = "pg18"))]
+        return pg_sys::index_beginscan(table, index, snapshot, keys, 0);
+        #[cfg(feature = "pg18")]
+        return pg_sys::index_beginscan(table, index, snapshot, std::ptr::null_mut(), keys, 0);
+    }
+}
+
+/// The oid of a table's primary key index.
+///
+/// # Safety
+/// The relation is open.
+pub unsafe fn primary_key(table: pg_sys::Relation) -> pg_sys::Oid {
+    // SAFETY: the caller's promise.
+    unsafe {
+        #[cfg(not(feature = "pg18"))]
+        return pg_sys::RelationGetPrimaryKeyIndex(table);
+        #[cfg(feature = "pg18")]
+        return pg_sys::RelationGetPrimaryKeyIndex(table, false);
+    }
+}
+
+/// Replaces the row at `place`; answers whether the indexes want entries for the new one.
+///
+/// # Safety
+/// The row is locked by this transaction, the slot holds a row of the table, a snapshot is active.
+pub unsafe fn update_row(
+    table: pg_sys::Relation,
+    place: pg_sys::ItemPointer,
+    slot: *mut pg_sys::TupleTableSlot,
+) -> bool {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let snapshot = pg_sys::GetActiveSnapshot();
+        #[cfg(feature = "pg15")]
+        {
+            let mut wanted = false;
+            pg_sys::simple_table_tuple_update(table, place, slot, snapshot, &mut wanted);
+            wanted
+        }
+        #[cfg(not(feature = "pg15"))]
+        {
+            let mut wanted = pg_sys::TU_UpdateIndexes::TU_None;
+            pg_sys::simple_table_tuple_update(table, place, slot, snapshot, &mut wanted);
+            // TU_Summarizing would do with fewer; entries for all indexes are right too, and rare.
+            wanted != pg_sys::TU_UpdateIndexes::TU_None
+        }
+    }
+}
+
+/// Makes the entries of all open indexes for a row.
+///
+/// # Safety
+/// `result` has its indexes open, the slot holds a row as stored.
+pub unsafe fn insert_index_entries(
+    result: *mut pg_sys::ResultRelInfo,
+    slot: *mut pg_sys::TupleTableSlot,
+    state: *mut pg_sys::EState,
+    is_update: bool,
+) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        pg_sys::ExecInsertIndexTuples(
+            result,
+            slot,
+            state,
+            is_update,
+            false,
+            std::ptr::null_mut(),
+            std::ptr::null_mut(),
+            #[cfg(not(feature = "pg15"))]
+            false,
+        );
+    }
+}

@@ -3,6 +3,7 @@
 
 pub mod compat;
 pub mod ereport;
+pub mod heap;
 pub mod numeric;
 pub mod rights;
 pub mod server;

@@ -61,7 +61,7 @@ pub enum Arg<'a> {
 }
 
 impl Arg<'_> {
-    fn datum(self) -> Option<pg_sys::Datum> {
+    pub fn datum(self) -> Option<pg_sys::Datum> {
         match self {
             Arg::Uuid(value) => value.and_then(|u| pgrx::Uuid::from_bytes(*u.as_bytes()).into_datum()),
             Arg::Numeric(value) => value.map(numeric::to_datum),

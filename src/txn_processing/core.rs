@@ -81,6 +81,11 @@ impl Account {
             .ok_or(Error::LimitExceeded { account: self.id })
     }
 
+    /// What is available once the balance is `after`: what is reserved stays so.
+    pub fn available_after(&self, after: Decimal) -> Decimal {
+        self.available + (after - self.balance)
+    }
+
     /// What a debit may take: for a deposit account its available balance, for a loan what may still be drawn.
     fn debitable(&self) -> Decimal {
         match self.normal_side {

@@ -4,7 +4,9 @@
 //! refused is refused before the first write, so a refusal needs no savepoint and leaves nothing behind.
 
 use super::core::{self, Kind, Terms, decide};
-use super::store;
+use super::books::Books;
+use super::give_back;
+use super::store::{self, Movement};
 use crate::error::Error;
 use crate::guc;
 use crate::pg::{JsonDatum, OwnerRights, Session, Time, server};
@@ -139,11 +141,11 @@ pub fn post(desk: &Desk, order: &Order) -> Result<Posted, Error> {
 }
 
 fn attempt(desk: &Desk, order: &Order) -> Result<Option<Posted>, Error> {
-    let session = &desk.session;
-    let (locked_debit, locked_credit) = store::lock(session, order.debit, order.credit)?;
-    let (debit, credit) = (&locked_debit.account, &locked_credit.account);
+    let books = Books::open(&desk.session);
+    let locked = books.lock(order.debit, order.credit)?;
+    let (debit, credit) = locked.accounts();
     let amount = match order.reverses {
-        Some(original) => super::give_back::still_to_give(session, order, original)?,
+        Some(original) => give_back::still_to_give(&desk.session, order, original)?,
         None => order.amount.expect("only what gives back leaves the amount open"),
     };
     let terms = Terms {
@@ -154,18 +156,19 @@ fn attempt(desk: &Desk, order: &Order) -> Result<Option<Posted>, Error> {
     let effect = decide(&terms, debit, credit)?;
 
     // Ids and times are drawn under the locks. A clock set back may not undo the order of an account's postings.
-    let transaction_id = order.transaction_id.unwrap_or_else(Uuid::now_v7);
+    let id = order.transaction_id.unwrap_or_else(Uuid::now_v7);
     let created_at = server::clock_micros().max(debit.updated_at).max(credit.updated_at);
-    let accounts = (debit, credit);
-    if !store::insert(session, order, transaction_id, created_at, &effect, accounts, &desk.caller)? {
+    let movement =
+        Movement { order, id, created_at, created_by: &desk.caller, effect, debit, credit };
+    if !books.insert(&movement)? {
         return Ok(None);
     }
-    store::update_balances(session, &locked_debit, &locked_credit, &effect, created_at)?;
+    locked.update(&movement)?;
     if let Some(effective_at) = order.effective_at {
-        store::record_backdated(session, effective_at, debit, credit, &effect)?;
+        store::record_backdated(&desk.session, effective_at, &movement)?;
     }
     Ok(Some(Posted {
-        transaction_id,
+        transaction_id: id,
         debit_balance: effect.debit_balance,
         credit_balance: effect.credit_balance,
         created_at,

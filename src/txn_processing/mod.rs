@@ -1,8 +1,10 @@
 //! Schema `txn_processing`: the double-entry ledger.
 
 mod balances;
+mod books;
 mod contract;
 mod core;
+mod direct;
 pub mod engine;
 mod give_back;
 mod queue;

@@ -127,6 +127,17 @@ static GIVEN_BACK: Statement = Statement::new(
     &[Type::Uuid],
 );
 
+/// A posting that was decided, as it is to be written.
+pub struct Movement<'a> {
+    pub order: &'a Order<'a>,
+    pub id: Uuid,
+    pub created_at: i64,
+    pub created_by: &'a str,
+    pub effect: Effect,
+    pub debit: &'a Account,
+    pub credit: &'a Account,
+}
+
 /// A transaction that stands in the ledger already.
 pub struct Recorded {
     pub debit_balance: Decimal,
@@ -143,7 +154,7 @@ pub struct Original {
     pub amount: Decimal,
 }
 
-fn side(letter: Option<u8>) -> Side {
+pub fn side(letter: Option<u8>) -> Side {
     if letter == Some(b'D') { Side::Debit } else { Side::Credit }
 }
 
@@ -163,23 +174,21 @@ fn account(row: &Row) -> Option<Account> {
     })
 }
 
-/// An account and where its row is, which stays so while it is locked.
-pub struct Locked {
-    pub account: Account,
-    place: Tid,
-}
-
-/// Locks both accounts until the transaction ends and reads them as they are then.
-pub fn lock(session: &Session, debit: Uuid, credit: Uuid) -> Result<(Locked, Locked), Error> {
+/// Locks both accounts until the transaction ends and reads them as they are then, each with its place.
+pub fn lock(
+    session: &Session,
+    debit: Uuid,
+    credit: Uuid,
+) -> Result<((Account, Tid), (Account, Tid)), Error> {
     let rows = session.run(&LOCK, &[Arg::Uuid(Some(debit)), Arg::Uuid(Some(credit))])?;
     let (mut debited, mut credited) = (None, None);
     for row in rows.iter() {
         let read = account(&row).zip(row.get(12));
         let (account, place) = read.expect("no column of an account that is read here is null");
         if account.id == debit {
-            debited = Some(Locked { account, place });
+            debited = Some((account, place));
         } else {
-            credited = Some(Locked { account, place });
+            credited = Some((account, place));
         }
     }
     let debited = debited.ok_or(Error::AccountNotFound { account: debit })?;
@@ -204,32 +213,25 @@ pub fn glance(session: &Session, id: Uuid) -> Result<(Side, Decimal, i64), Error
 }
 
 /// Appends the movement; false where its id is there already, and nothing is written then.
-pub fn insert(
-    session: &Session,
-    order: &Order,
-    id: Uuid,
-    created_at: i64,
-    effect: &Effect,
-    (debit, credit): (&Account, &Account),
-    created_by: &str,
-) -> Result<bool, Error> {
+pub fn insert(session: &Session, movement: &Movement) -> Result<bool, Error> {
+    let Movement { order, effect, debit, credit, .. } = movement;
     let statement = if order.transaction_id.is_some() { &INSERT_GIVEN_ID } else { &INSERT };
     let rows = session.run(
         statement,
         &[
-            Arg::Uuid(Some(id)),
+            Arg::Uuid(Some(movement.id)),
             Arg::Uuid(Some(debit.id)),
             Arg::Uuid(Some(credit.id)),
             Arg::BigInt(Some(debit.version)),
             Arg::BigInt(Some(credit.version)),
-            Arg::Timestamp(Some(created_at)),
+            Arg::Timestamp(Some(movement.created_at)),
             Arg::Int(Some(debit.tenant_no)),
             Arg::Text(Some(order.kind.name())),
             Arg::Numeric(Some(effect.amount)),
             Arg::Numeric(Some(effect.debit_balance)),
             Arg::Numeric(Some(effect.credit_balance)),
             Arg::Text(Some(&debit.currency)),
-            Arg::Text(Some(created_by)),
+            Arg::Text(Some(movement.created_by)),
             Arg::Timestamp(order.effective_at),
             Arg::Uuid(order.reverses),
             Arg::Text(order.reference),
@@ -243,25 +245,21 @@ pub fn insert(
 /// Writes the balances after a posting.
 pub fn update_balances(
     session: &Session,
-    debit: &Locked,
-    credit: &Locked,
-    effect: &Effect,
-    at: i64,
+    (debit_place, credit_place): (Tid, Tid),
+    movement: &Movement,
 ) -> Result<(), Error> {
-    let available = |account: &Account, balance: Decimal| {
-        Arg::Numeric(Some(account.available + (balance - account.balance)))
-    };
+    let Movement { effect, debit, credit, .. } = movement;
     let rows = session.run(
         &UPDATE_BALANCES,
         &[
-            Arg::Tid(debit.place),
-            Arg::Tid(credit.place),
-            Arg::Uuid(Some(debit.account.id)),
-            Arg::Timestamp(Some(at)),
+            Arg::Tid(debit_place),
+            Arg::Tid(credit_place),
+            Arg::Uuid(Some(debit.id)),
+            Arg::Timestamp(Some(movement.created_at)),
             Arg::Numeric(Some(effect.debit_balance)),
             Arg::Numeric(Some(effect.credit_balance)),
-            available(&debit.account, effect.debit_balance),
-            available(&credit.account, effect.credit_balance),
+            Arg::Numeric(Some(debit.available_after(effect.debit_balance))),
+            Arg::Numeric(Some(credit.available_after(effect.credit_balance))),
         ],
     )?;
     assert!(rows.count() == 2, "both accounts are locked, so they are where they were");
@@ -272,10 +270,9 @@ pub fn update_balances(
 pub fn record_backdated(
     session: &Session,
     effective_at: i64,
-    debit: &Account,
-    credit: &Account,
-    effect: &Effect,
+    movement: &Movement,
 ) -> Result<(), Error> {
+    let Movement { effect, debit, credit, .. } = movement;
     session.run(
         &RECORD_BACKDATED,
         &[

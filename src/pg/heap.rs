@@ -1,0 +1,295 @@
+//! Rows by table and index access calls: what the executor does for a one-row statement, without its start-up cost.
+//!
+//! Triggers, row security, CHECKs and foreign keys of the table are not looked at, so a caller asks
+//! [`Table::is_plain`] first and otherwise goes through SQL.
+
+use super::compat;
+use pgrx::pg_sys::ffi::pg_guard_ffi_boundary;
+use pgrx::prelude::*;
+use pgrx::{FromDatum, PgSqlErrorCode, pg_sys};
+use std::ffi::CStr;
+use uuid::Uuid;
+
+const UUID_BYTES: usize = 16;
+
+/// An open table. After an error the transaction's abort closes it.
+pub struct Table(pg_sys::Relation);
+
+/// A fresh snapshot, as a volatile function's statement has: it sees what this transaction did before.
+pub struct FreshSnapshot(());
+
+impl FreshSnapshot {
+    pub fn take() -> Self {
+        // SAFETY: paired with the pop in `drop`, or popped by the transaction's abort.
+        unsafe {
+            pg_sys::CommandCounterIncrement();
+            pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot());
+        }
+        FreshSnapshot(())
+    }
+}
+
+impl Drop for FreshSnapshot {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            // SAFETY: pushed by `take`.
+            unsafe { pg_sys::PopActiveSnapshot() };
+        }
+    }
+}
+
+/// Refuses as a writing statement would in a read-only transaction.
+pub fn refuse_read_only(command: &CStr) {
+    // SAFETY: both only look at the transaction's state.
+    unsafe {
+        pg_sys::PreventCommandIfReadOnly(command.as_ptr());
+        pg_sys::PreventCommandIfParallelMode(command.as_ptr());
+    }
+}
+
+/// The datum of an enum's label.
+pub fn enum_label(enum_type: pg_sys::Oid, label: &CStr) -> pg_sys::Datum {
+    // SAFETY: a catalog look-up; the tuple is released before return.
+    unsafe {
+        let tuple = pg_sys::SearchSysCache2(
+            pg_sys::SysCacheIdentifier::ENUMTYPOIDNAME as i32,
+            pg_sys::Datum::from(enum_type),
+            pg_sys::Datum::from(label.as_ptr()),
+        );
+        assert!(!tuple.is_null(), "{label:?} is a label of the enum");
+        let form: *const pg_sys::FormData_pg_enum = pg_sys::GETSTRUCT(tuple).cast();
+        let oid = (*form).oid;
+        pg_sys::ReleaseSysCache(tuple);
+        pg_sys::Datum::from(oid)
+    }
+}
+
+impl Table {
+    /// Opens a table for writing. The lock stays until the transaction ends, as an UPDATE's does.
+    pub fn open(schema: &CStr, name: &CStr) -> Self {
+        // SAFETY: a missing schema or table raises.
+        unsafe {
+            let schema = pg_sys::get_namespace_oid(schema.as_ptr(), false);
+            let table = pg_sys::get_relname_relid(name.as_ptr(), schema);
+            Table(pg_sys::table_open(table, pg_sys::RowExclusiveLock as i32))
+        }
+    }
+
+    /// Whether nothing hangs on the table that only the executor honours. Statement triggers are the extension's
+    /// own guards as long as there is one; foreign keys that point here watch keys, which no posting changes.
+    pub fn is_plain(&self, columns: i32) -> bool {
+        // SAFETY: the relation is open; its descriptors are valid as long.
+        unsafe {
+            let relation = &*self.0;
+            let form = &*relation.rd_rel;
+            let shape = &*relation.rd_att;
+            let unconstrained = shape.constr.is_null()
+                || ((*shape.constr).num_check == 0 && !(*shape.constr).has_generated_stored);
+            form.relkind == pg_sys::RELKIND_RELATION as std::ffi::c_char
+                && form.relam == pg_sys::HEAP_TABLE_AM_OID
+                && form.relreplident != pg_sys::REPLICA_IDENTITY_NOTHING as std::ffi::c_char
+                && !form.relrowsecurity
+                && !form.relhasrules
+                && !form.relispartition
+                && shape.natts == columns
+                && unconstrained
+                && self.only_own_triggers()
+        }
+    }
+
+    fn only_own_triggers(&self) -> bool {
+        // SAFETY: as many triggers as the descriptor says.
+        unsafe {
+            let Some(descriptor) = (*self.0).trigdesc.as_ref() else { return false };
+            let triggers =
+                std::slice::from_raw_parts(descriptor.triggers, descriptor.numtriggers as usize);
+            let watches_keys = |trigger: &pg_sys::Trigger| {
+                trigger.tgisinternal
+                    && pg_sys::RI_FKey_trigger_type(trigger.tgfoid) == pg_sys::RI_TRIGGER_PK as i32
+            };
+            triggers.iter().filter(|trigger| !watches_keys(trigger)).count() == 1
+                && !descriptor.trig_insert_before_row
+                && !descriptor.trig_update_before_row
+        }
+    }
+
+    /// The type of a column, counted from 1.
+    pub fn column_type(&self, column: usize) -> pg_sys::Oid {
+        // SAFETY: the caller's column is one of the table's.
+        unsafe { pg_sys::SPI_gettypeid((*self.0).rd_att, column as i32) }
+    }
+
+    /// Finds a row by its uuid primary key and locks it as FOR NO KEY UPDATE does, waiting for its holder.
+    /// Needs a [`FreshSnapshot`].
+    pub fn lock_row(&self, key: Uuid) -> Option<LockedRow<'_>> {
+        let mut key_bytes: [u8; UUID_BYTES] = *key.as_bytes();
+        // SAFETY: the relation is open, the key's bytes outlive the scan, a snapshot is active.
+        unsafe {
+            let slot = pg_sys::table_slot_create(self.0, std::ptr::null_mut());
+            let row = LockedRow { table: self, slot };
+            let mut scan_key = pg_sys::ScanKeyData::default();
+            pg_sys::ScanKeyInit(
+                &mut scan_key,
+                1,
+                pg_sys::BTEqualStrategyNumber as u16,
+                pg_sys::F_UUID_EQ.into(),
+                pg_sys::Datum::from(key_bytes.as_mut_ptr()),
+            );
+            let snapshot = pg_sys::GetActiveSnapshot();
+            let index =
+                pg_sys::index_open(compat::primary_key(self.0), pg_sys::RowExclusiveLock as i32);
+            let scan = compat::index_begin(self.0, index, snapshot, 1);
+            pg_sys::index_rescan(scan, &mut scan_key, 1, std::ptr::null_mut(), 0);
+            let forward = pg_sys::ScanDirection::ForwardScanDirection;
+            let found = pg_sys::index_getnext_slot(scan, forward, slot);
+            pg_sys::index_endscan(scan);
+            pg_sys::index_close(index, pg_sys::NoLock as i32);
+            (found && row.lock(snapshot)).then_some(row)
+        }
+    }
+
+    /// Appends a row with all its index entries; a taken key raises a unique violation.
+    pub fn insert(&self, values: &[Option<pg_sys::Datum>]) {
+        // SAFETY: as many values as the table has columns, each of its column's type.
+        unsafe {
+            let slot = pg_sys::MakeSingleTupleTableSlot((*self.0).rd_att, &raw const pg_sys::TTSOpsVirtual);
+            assert!(values.len() == (*(*self.0).rd_att).natts as usize, "a value for every column");
+            for (at, value) in values.iter().enumerate() {
+                *(*slot).tts_values.add(at) = value.unwrap_or(pg_sys::Datum::from(0usize));
+                *(*slot).tts_isnull.add(at) = value.is_none();
+            }
+            pg_sys::ExecStoreVirtualTuple(slot);
+            pg_sys::simple_table_tuple_insert(self.0, slot);
+            self.insert_index_entries(slot, false);
+            pg_sys::ExecDropSingleTupleTableSlot(slot);
+        }
+    }
+
+    /// # Safety
+    /// The slot holds a row just stored in this table.
+    unsafe fn insert_index_entries(&self, slot: *mut pg_sys::TupleTableSlot, is_update: bool) {
+        // SAFETY: the executor state lives as long as the open indexes need it.
+        unsafe {
+            let state = pg_sys::CreateExecutorState();
+            let result = pg_sys::palloc0(size_of::<pg_sys::ResultRelInfo>())
+                .cast::<pg_sys::ResultRelInfo>();
+            (*result).type_ = pg_sys::NodeTag::T_ResultRelInfo;
+            pg_sys::InitResultRelInfo(result, self.0, 0, std::ptr::null_mut(), 0);
+            pg_sys::ExecOpenIndices(result, false);
+            compat::insert_index_entries(result, slot, state, is_update);
+            pg_sys::ExecCloseIndices(result);
+            pg_sys::FreeExecutorState(state);
+            pg_sys::pfree(result.cast());
+        }
+    }
+}
+
+impl Drop for Table {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            // SAFETY: opened by `open`; the lock is kept.
+            unsafe { pg_sys::table_close(self.0, pg_sys::NoLock as i32) };
+        }
+    }
+}
+
+/// A row locked by this transaction, as it is under the lock.
+pub struct LockedRow<'t> {
+    table: &'t Table,
+    slot: *mut pg_sys::TupleTableSlot,
+}
+
+impl LockedRow<'_> {
+    /// False where the row is gone.
+    ///
+    /// # Safety
+    /// The slot holds the row that `snapshot` sees.
+    unsafe fn lock(&self, snapshot: pg_sys::Snapshot) -> bool {
+        // SAFETY: as the executor's LockRows does; the boundary turns the server's errors into panics.
+        let outcome = unsafe {
+            let serializable = pg_sys::XactIsoLevel >= pg_sys::XACT_REPEATABLE_READ as i32;
+            let flags = if serializable { 0 } else { pg_sys::TUPLE_LOCK_FLAG_FIND_LAST_VERSION };
+            let flags = (flags | pg_sys::TUPLE_LOCK_FLAG_LOCK_UPDATE_IN_PROGRESS) as u8;
+            let lock = (*(*self.table.0).rd_tableam).tuple_lock.expect("heap locks tuples");
+            let mut failure = pg_sys::TM_FailureData::default();
+            let mut place = (*self.slot).tts_tid;
+            let command = pg_sys::GetCurrentCommandId(true);
+            let (table, slot) = (self.table.0, self.slot);
+            pg_guard_ffi_boundary(|| {
+                lock(
+                    table,
+                    &mut place,
+                    snapshot,
+                    slot,
+                    command,
+                    pg_sys::LockTupleMode::LockTupleNoKeyExclusive,
+                    pg_sys::LockWaitPolicy::LockWaitBlock,
+                    flags,
+                    &mut failure,
+                )
+            })
+        };
+        match outcome {
+            pg_sys::TM_Result::TM_Ok => true,
+            pg_sys::TM_Result::TM_Deleted if flags_follow() => false,
+            pg_sys::TM_Result::TM_Updated | pg_sys::TM_Result::TM_Deleted => {
+                ereport!(
+                    ERROR,
+                    PgSqlErrorCode::ERRCODE_T_R_SERIALIZATION_FAILURE,
+                    "could not serialize access due to concurrent update"
+                );
+            }
+            other => panic!("locking an account's row answered {other}"),
+        }
+    }
+
+    /// A column's value, counted from 1, copied out.
+    pub fn get<T: FromDatum>(&self, column: usize) -> Option<T> {
+        // SAFETY: the slot's buffer is pinned; the column's type is the caller's.
+        unsafe {
+            if i32::from((*self.slot).tts_nvalid) < column as i32 {
+                pg_sys::slot_getsomeattrs_int(self.slot, (*(*self.table.0).rd_att).natts);
+            }
+            let is_null = *(*self.slot).tts_isnull.add(column - 1);
+            T::from_datum(*(*self.slot).tts_values.add(column - 1), is_null)
+        }
+    }
+
+    /// Replaces the row by one that differs in the given columns, which may be of no primary key.
+    pub fn update(&self, changes: &[(usize, pg_sys::Datum)]) {
+        // SAFETY: the row is locked by us, so its place holds; the values are of their columns' types.
+        unsafe {
+            let shape = (*self.table.0).rd_att;
+            let columns = (*shape).natts as usize;
+            pg_sys::slot_getsomeattrs_int(self.slot, columns as i32);
+            let new = pg_sys::MakeSingleTupleTableSlot(shape, &raw const pg_sys::TTSOpsVirtual);
+            std::ptr::copy_nonoverlapping((*self.slot).tts_values, (*new).tts_values, columns);
+            std::ptr::copy_nonoverlapping((*self.slot).tts_isnull, (*new).tts_isnull, columns);
+            for (column, value) in changes {
+                *(*new).tts_values.add(column - 1) = *value;
+                *(*new).tts_isnull.add(column - 1) = false;
+            }
+            pg_sys::ExecStoreVirtualTuple(new);
+            let mut place = (*self.slot).tts_tid;
+            if compat::update_row(self.table.0, &mut place, new) {
+                self.table.insert_index_entries(new, true);
+            }
+            pg_sys::ExecDropSingleTupleTableSlot(new);
+        }
+    }
+}
+
+/// Whether a lock follows a row to its newest version: below REPEATABLE READ.
+fn flags_follow() -> bool {
+    // SAFETY: reads a backend-local variable.
+    unsafe { pg_sys::XactIsoLevel < pg_sys::XACT_REPEATABLE_READ as i32 }
+}
+
+impl Drop for LockedRow<'_> {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            // SAFETY: made by `lock_row`.
+            unsafe { pg_sys::ExecDropSingleTupleTableSlot(self.slot) };
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! The ledger's rows by direct access. Column numbers are those of `sql/`; [`DirectBooks::open`] checks their count.
+
+use super::core::Account;
+use super::store::{Movement, side};
+use crate::error::Error;
+use crate::pg::heap::{FreshSnapshot, LockedRow, Table, enum_label, refuse_read_only};
+use crate::pg::{Arg, Time};
+use rust_decimal::Decimal;
+use std::ffi::CString;
+use uuid::Uuid;
+
+/// Columns of `banking.accounts`.
+mod account {
+    pub const VERSION: usize = 3;
+    pub const UPDATED_AT: usize = 5;
+    pub const CURRENT_BALANCE: usize = 11;
+    pub const AVAILABLE_BALANCE: usize = 12;
+    pub const COUNT: i32 = 15;
+}
+
+/// Columns of `txn_processing.movements`.
+mod movement {
+    pub const TRANSACTION_TYPE: usize = 8;
+    pub const COUNT: i32 = 19;
+}
+
+pub struct DirectBooks {
+    accounts: Table,
+    movements: Table,
+    _snapshot: FreshSnapshot,
+}
+
+impl DirectBooks {
+    /// Nothing where something hangs on the tables that direct access would pass by.
+    pub fn open() -> Option<Self> {
+        let accounts = Table::open(c"banking", c"accounts");
+        let movements = Table::open(c"txn_processing", c"movements");
+        if !accounts.is_plain(account::COUNT) || !movements.is_plain(movement::COUNT) {
+            return None;
+        }
+        refuse_read_only(c"a posting");
+        Some(DirectBooks { accounts, movements, _snapshot: FreshSnapshot::take() })
+    }
+
+    /// Locks both accounts in ascending order of their ids and reads them as they are then.
+    #[allow(clippy::type_complexity)]
+    pub fn lock(
+        &self,
+        debit: Uuid,
+        credit: Uuid,
+    ) -> Result<((Account, LockedRow<'_>), (Account, LockedRow<'_>)), Error> {
+        let one = |id: Uuid| {
+            let row = self.accounts.lock_row(id).ok_or(Error::AccountNotFound { account: id })?;
+            Ok((read(id, &row), row))
+        };
+        // Both are asked for before the first is missed, as the statement does that locks them together.
+        let (first, second) = if debit < credit { (debit, credit) } else { (credit, debit) };
+        let (first, second) = (one(first), one(second));
+        let (debited, credited) = if debit < credit { (first, second) } else { (second, first) };
+        Ok((debited?, credited?))
+    }
+
+    pub fn insert(&self, movement: &Movement) {
+        let Movement { order, effect, debit, credit, .. } = movement;
+        let label = CString::new(order.kind.name()).expect("no label has a zero byte");
+        let enum_type = self.movements.column_type(movement::TRANSACTION_TYPE);
+        self.movements.insert(&[
+            Arg::Uuid(Some(movement.id)).datum(),
+            Arg::Uuid(Some(debit.id)).datum(),
+            Arg::Uuid(Some(credit.id)).datum(),
+            Arg::BigInt(Some(debit.version)).datum(),
+            Arg::BigInt(Some(credit.version)).datum(),
+            Arg::Timestamp(Some(movement.created_at)).datum(),
+            Arg::Int(Some(debit.tenant_no)).datum(),
+            Some(enum_label(enum_type, &label)),
+            Arg::Int(Some(1)).datum(),
+            Arg::Numeric(Some(effect.amount)).datum(),
+            Arg::Numeric(Some(effect.debit_balance)).datum(),
+            Arg::Numeric(Some(effect.credit_balance)).datum(),
+            Arg::Text(Some(&debit.currency)).datum(),
+            Arg::Text(Some(movement.created_by)).datum(),
+            Arg::Timestamp(order.effective_at).datum(),
+            Arg::Uuid(order.reverses).datum(),
+            Arg::Text(order.reference).datum(),
+            Arg::Text(order.description).datum(),
+            Arg::Jsonb(order.metadata).datum(),
+        ]);
+    }
+}
+
+fn read(id: Uuid, row: &LockedRow) -> Account {
+    let present = "not null by its declaration";
+    let figure = |column: usize| {
+        let numeric: crate::pg::Numeric = row.get(column).expect(present);
+        numeric.0.expect("the ledger bounds every figure that it stores")
+    };
+    Account {
+        id,
+        tenant_no: row.get(7).expect(present),
+        currency: row.get(10).expect(present),
+        status: row.get(9).expect(present),
+        normal_side: side(row.get::<i8>(8).map(|letter| letter as u8)),
+        balance: figure(account::CURRENT_BALANCE),
+        available: figure(account::AVAILABLE_BALANCE),
+        overdraft_limit: figure(13),
+        version: row.get(account::VERSION).expect(present),
+        updated_at: row.get::<Time>(account::UPDATED_AT).expect(present).0,
+        internal: row.get::<pgrx::Uuid>(2).is_none(),
+    }
+}
+
+/// Writes an account's balance after a posting.
+pub fn update(row: &LockedRow, account: &Account, balance: Decimal, at: i64) {
+    let datum = |arg: Arg| arg.datum().expect("a value that is not null");
+    row.update(&[
+        (account::VERSION, datum(Arg::BigInt(Some(account.version + 1)))),
+        (account::UPDATED_AT, datum(Arg::Timestamp(Some(at)))),
+        (account::CURRENT_BALANCE, datum(Arg::Numeric(Some(balance)))),
+        (
+            account::AVAILABLE_BALANCE,
+            datum(Arg::Numeric(Some(account.available_after(balance)))),
+        ),
+    ]);
+}
