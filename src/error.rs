@@ -14,28 +14,83 @@ pub enum Role {
 
 #[derive(Debug)]
 pub enum Error {
-    InsufficientFunds { account: Uuid, available: Decimal, requested: Decimal },
-    AccountNotFound { account: Uuid },
-    AccountNotActive { account: Uuid, status: String, role: Role },
-    CurrencyMismatch { wanted: String, found: String },
-    InvalidAmount { why: String },
-    SameAccount { account: Uuid },
-    IdConflict { transaction: Uuid },
-    NotReversible { transaction: Uuid, why: String },
-    AppendOnly { action: &'static str, relation: String },
-    BalanceGuard { action: &'static str },
-    LimitExceeded { account: Uuid },
-    TenantMismatch { why: String },
-    CustomerNotFound { customer: Uuid },
-    TenantNotFound { tenant: Uuid },
-    CurrencyNotFound { currency: String },
-    AccountTypeNotFound { account_type: String },
-    AccountNotEmpty { account: Uuid, balance: Decimal },
-    StatusChange { account: Uuid, from: String, to: String },
-    AccountNumber { why: String },
-    ArgumentBounds { argument: &'static str, why: String },
-    EffectiveAt { why: String },
-    NullArgument { name: &'static str },
+    InsufficientFunds {
+        account: Uuid,
+        available: Decimal,
+        requested: Decimal,
+    },
+    AccountNotFound {
+        account: Uuid,
+    },
+    AccountNotActive {
+        account: Uuid,
+        status: String,
+        role: Role,
+    },
+    CurrencyMismatch {
+        wanted: String,
+        found: String,
+    },
+    InvalidAmount {
+        why: String,
+    },
+    SameAccount {
+        account: Uuid,
+    },
+    IdConflict {
+        transaction: Uuid,
+    },
+    NotReversible {
+        transaction: Uuid,
+        why: String,
+    },
+    AppendOnly {
+        action: &'static str,
+        relation: String,
+    },
+    BalanceGuard {
+        action: &'static str,
+    },
+    LimitExceeded {
+        account: Uuid,
+    },
+    TenantMismatch {
+        why: String,
+    },
+    CustomerNotFound {
+        customer: Uuid,
+    },
+    TenantNotFound {
+        tenant: Uuid,
+    },
+    CurrencyNotFound {
+        currency: String,
+    },
+    AccountTypeNotFound {
+        account_type: String,
+    },
+    AccountNotEmpty {
+        account: Uuid,
+        balance: Decimal,
+    },
+    StatusChange {
+        account: Uuid,
+        from: String,
+        to: String,
+    },
+    AccountNumber {
+        why: String,
+    },
+    ArgumentBounds {
+        argument: &'static str,
+        why: String,
+    },
+    EffectiveAt {
+        why: String,
+    },
+    NullArgument {
+        name: &'static str,
+    },
     /// What the server itself raised, passed on as it was.
     Server(ServerError),
 }
@@ -101,10 +156,9 @@ impl Error {
                 Some(format!("The posting is in {wanted}, the account in {found}.")),
             ),
             Error::InvalidAmount { why } => ("invalid amount".into(), Some(why.clone())),
-            Error::SameAccount { account } => (
-                "source and destination are the same account".into(),
-                Some(format!("Both are {account}.")),
-            ),
+            Error::SameAccount { account } => {
+                ("source and destination are the same account".into(), Some(format!("Both are {account}.")))
+            }
             Error::IdConflict { transaction } => (
                 "transaction id exists with other content".into(),
                 Some(format!("Transaction {transaction} was posted with other accounts, amount or texts.")),
@@ -131,10 +185,9 @@ impl Error {
             Error::TenantNotFound { tenant } => {
                 ("tenant not found".into(), Some(format!("There is no tenant {tenant}.")))
             }
-            Error::CurrencyNotFound { currency } => (
-                "currency not found".into(),
-                Some(format!("banking.currencies has no {currency:?}.")),
-            ),
+            Error::CurrencyNotFound { currency } => {
+                ("currency not found".into(), Some(format!("banking.currencies has no {currency:?}.")))
+            }
             Error::AccountTypeNotFound { account_type } => (
                 "account type not found".into(),
                 Some(format!("banking.account_types has no customer account type {account_type:?}.")),
@@ -159,21 +212,35 @@ impl Error {
 
     fn hint(&self) -> Option<&'static str> {
         Some(match self {
-            Error::InsufficientFunds { .. } => "Post a smaller amount, or raise the account's overdraft limit.",
+            Error::InsufficientFunds { .. } => {
+                "Post a smaller amount, or raise the account's overdraft limit."
+            }
             Error::AccountNotFound { .. } => "Use an id that banking.open_account answered.",
             Error::AccountNotActive { .. } => "Set the status with banking.set_account_status first.",
-            Error::CurrencyMismatch { .. } => "Leave the currency out, or post between accounts of one currency.",
-            Error::InvalidAmount { .. } => "Give an amount above zero with no more decimals than the currency has.",
+            Error::CurrencyMismatch { .. } => {
+                "Leave the currency out, or post between accounts of one currency."
+            }
+            Error::InvalidAmount { .. } => {
+                "Give an amount above zero with no more decimals than the currency has."
+            }
             Error::SameAccount { .. } => "Give two different accounts.",
-            Error::IdConflict { .. } => "Use a new id for a new transaction, and the same content for a retry.",
+            Error::IdConflict { .. } => {
+                "Use a new id for a new transaction, and the same content for a retry."
+            }
             Error::NotReversible { .. } => "Look at txn_processing.transaction(id) and its status.",
-            Error::AppendOnly { .. } => "Correct a posting with txn_processing.reverse or txn_processing.adjust.",
-            Error::BalanceGuard { .. } => "Use banking.open_account, set_account_status and the posting functions.",
+            Error::AppendOnly { .. } => {
+                "Correct a posting with txn_processing.reverse or txn_processing.adjust."
+            }
+            Error::BalanceGuard { .. } => {
+                "Use banking.open_account, set_account_status and the posting functions."
+            }
             Error::LimitExceeded { .. } => "Split the money over several accounts.",
             Error::TenantMismatch { .. } => "Post between accounts of one tenant.",
             Error::CustomerNotFound { .. } => "Use an id that banking.create_customer answered.",
             Error::TenantNotFound { .. } => "Use an id that banking.create_tenant answered.",
-            Error::CurrencyNotFound { .. } => "Use an ISO 4217 code, or add the currency to banking.currencies.",
+            Error::CurrencyNotFound { .. } => {
+                "Use an ISO 4217 code, or add the currency to banking.currencies."
+            }
             Error::AccountTypeNotFound { .. } => "Use a type of banking.account_types that is not internal.",
             Error::AccountNotEmpty { .. } => "Give sweep_to, or move the balance to zero first.",
             Error::StatusChange { .. } => "Statuses are active, dormant, frozen and closed; closed is final.",

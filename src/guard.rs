@@ -14,8 +14,7 @@ static MOVEMENTS_EMPTY: Statement =
 static BACKDATED_EMPTY: Statement =
     Statement::new(c"SELECT NOT EXISTS (SELECT FROM txn_processing.backdated_entries)", &[]);
 
-static ACCOUNTS_EMPTY: Statement =
-    Statement::new(c"SELECT NOT EXISTS (SELECT FROM banking.accounts)", &[]);
+static ACCOUNTS_EMPTY: Statement = Statement::new(c"SELECT NOT EXISTS (SELECT FROM banking.accounts)", &[]);
 
 static RECORD_BYPASS: Statement = Statement::new(
     c"INSERT INTO neobank.guard_log (session_role, acting_role, action, relation, query)
@@ -24,12 +23,7 @@ static RECORD_BYPASS: Statement = Statement::new(
 );
 
 /// Lets the statement through, or answers with `refusal`.
-fn check(
-    action: &'static str,
-    relation: &str,
-    empty: &Statement,
-    refusal: Error,
-) -> Result<(), Error> {
+fn check(action: &'static str, relation: &str, empty: &Statement, refusal: Error) -> Result<(), Error> {
     if OwnerRights::engine_is_writing() {
         return Ok(());
     }

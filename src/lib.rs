@@ -24,11 +24,7 @@ extension_sql_file!(
     requires = ["neobank_tables", neobank::uuid_v7]
 );
 extension_sql_file!("../sql/currencies.sql", name = "currencies", requires = ["banking_tables"]);
-extension_sql_file!(
-    "../sql/txn_processing.sql",
-    name = "txn_processing_tables",
-    requires = ["currencies"]
-);
+extension_sql_file!("../sql/txn_processing.sql", name = "txn_processing_tables", requires = ["currencies"]);
 extension_sql_file!(
     "../sql/txn_processing_views.sql",
     name = "txn_processing_views",

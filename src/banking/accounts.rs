@@ -96,20 +96,9 @@ fn open(desk: &Desk, opening: &Opening) -> Result<Uuid, Error> {
 }
 
 /// Sets a status and keeps the reason.
-fn change_status(
-    desk: &Desk,
-    account: &LockedAccount,
-    status: &str,
-    reason: &str,
-) -> Result<(), Error> {
+fn change_status(desk: &Desk, account: &LockedAccount, status: &str, reason: &str) -> Result<(), Error> {
     store::set_status(&desk.session, account.id, status)?;
-    let change = Change {
-        what: "status",
-        old: &account.status,
-        new: status,
-        reason,
-        by: &desk.caller,
-    };
+    let change = Change { what: "status", old: &account.status, new: status, reason, by: &desk.caller };
     store::record_change(&desk.session, account.id, &change)
 }
 
@@ -121,11 +110,7 @@ fn close(
 ) -> Result<Option<Uuid>, Error> {
     let locked = store::lock_account(&desk.session, account, tenant)?;
     if !matches!(locked.status.as_str(), "active" | "dormant") {
-        return Err(Error::StatusChange {
-            account,
-            from: locked.status,
-            to: "closed".into(),
-        });
+        return Err(Error::StatusChange { account, from: locked.status, to: "closed".into() });
     }
     let mut swept = None;
     if !locked.balance.is_zero() {
@@ -149,12 +134,7 @@ fn sweep(desk: &Desk, account: &LockedAccount, target: Uuid) -> Result<Posted, E
     post(desk, &tail.order(Kind::Transfer, account.id, target, Some(account.balance)))
 }
 
-fn set_status(
-    account: Uuid,
-    status: &str,
-    reason: &str,
-    tenant: Option<Uuid>,
-) -> Result<(), Error> {
+fn set_status(account: Uuid, status: &str, reason: &str, tenant: Option<Uuid>) -> Result<(), Error> {
     given_reason("reason", reason)?;
     let desk = Desk::open();
     if status == "closed" {
@@ -170,12 +150,7 @@ fn set_status(
     change_status(&desk, &locked, status, reason)
 }
 
-fn set_limit(
-    account: Uuid,
-    limit: Option<Numeric>,
-    reason: &str,
-    tenant: Option<Uuid>,
-) -> Result<(), Error> {
+fn set_limit(account: Uuid, limit: Option<Numeric>, reason: &str, tenant: Option<Uuid>) -> Result<(), Error> {
     given_reason("reason", reason)?;
     let desk = Desk::open();
     let locked = store::lock_account(&desk.session, account, tenant)?;
@@ -195,11 +170,7 @@ fn set_limit(
 type OptimisticRow = (Option<bool>, Option<i32>, Option<String>);
 
 /// Brings the balance to `wanted` by an adjustment, if the account is still at the version that the caller saw.
-fn update_optimistic(
-    account: Uuid,
-    wanted: Decimal,
-    expected: i32,
-) -> Result<OptimisticRow, Error> {
+fn update_optimistic(account: Uuid, wanted: Decimal, expected: i32) -> Result<OptimisticRow, Error> {
     let desk = Desk::open();
     let locked = match store::lock_account(&desk.session, account, None) {
         Err(Error::AccountNotFound { .. }) => {
@@ -306,11 +277,7 @@ fn update_account_optimistic(
     p_expected_version: Option<i32>,
 ) -> TableIterator<
     'static,
-    (
-        name!(success, Option<bool>),
-        name!(new_version, Option<i32>),
-        name!(error_message, Option<String>),
-    ),
+    (name!(success, Option<bool>), name!(new_version, Option<i32>), name!(error_message, Option<String>)),
 > {
     let result = required("p_account_id", p_account_id).and_then(|account| {
         let wanted = finite(required("p_new_balance", p_new_balance)?)?;
@@ -319,13 +286,7 @@ fn update_account_optimistic(
     TableIterator::once(finish(result))
 }
 
-#[pg_extern(
-    schema = "banking",
-    name = "account_number_is_valid",
-    immutable,
-    strict,
-    parallel_safe
-)]
+#[pg_extern(schema = "banking", name = "account_number_is_valid", immutable, strict, parallel_safe)]
 fn account_number_is_valid_sql(account_number: &str) -> bool {
     account_number_is_valid(account_number)
 }

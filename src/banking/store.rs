@@ -6,10 +6,8 @@ use rust_decimal::Decimal;
 use uuid::Uuid;
 
 // FOR SHARE: neither may be deleted or re-keyed until the account that is about to use it is there to be seen.
-static TENANT: Statement = Statement::new(
-    c"SELECT tenant_no FROM banking.tenants WHERE tenant_id = $1 FOR SHARE",
-    &[Type::Uuid],
-);
+static TENANT: Statement =
+    Statement::new(c"SELECT tenant_no FROM banking.tenants WHERE tenant_id = $1 FOR SHARE", &[Type::Uuid]);
 
 static INSERT_TENANT: Statement = Statement::new(
     c"INSERT INTO banking.tenants (name) VALUES ($1) ON CONFLICT DO NOTHING RETURNING tenant_id",
@@ -48,8 +46,7 @@ static INSERT_INTERNALS: Statement = Statement::new(
     &[Type::Int, Type::Text, Type::Numeric],
 );
 
-static NEXT_SERIAL: Statement =
-    Statement::new(c"SELECT nextval('banking.account_number_seq')", &[]);
+static NEXT_SERIAL: Statement = Statement::new(c"SELECT nextval('banking.account_number_seq')", &[]);
 
 static INSERT_ACCOUNT: Statement = Statement::new(
     c"INSERT INTO banking.accounts
@@ -193,11 +190,7 @@ pub fn insert_account(session: &Session, new: &NewAccount) -> Result<bool, Error
 }
 
 /// Locks an account; where a tenant is given, the account must be its.
-pub fn lock_account(
-    session: &Session,
-    account: Uuid,
-    tenant: Option<Uuid>,
-) -> Result<LockedAccount, Error> {
+pub fn lock_account(session: &Session, account: Uuid, tenant: Option<Uuid>) -> Result<LockedAccount, Error> {
     let row = session.run(&LOCK_ACCOUNT, &[Arg::Uuid(Some(account))])?.first();
     let row = row.ok_or(Error::AccountNotFound { account })?;
     let present = "not null by its declaration";

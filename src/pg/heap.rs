@@ -101,8 +101,7 @@ impl Table {
         // SAFETY: as many triggers as the descriptor says.
         unsafe {
             let Some(descriptor) = (*self.0).trigdesc.as_ref() else { return false };
-            let triggers =
-                std::slice::from_raw_parts(descriptor.triggers, descriptor.numtriggers as usize);
+            let triggers = std::slice::from_raw_parts(descriptor.triggers, descriptor.numtriggers as usize);
             let watches_keys = |trigger: &pg_sys::Trigger| {
                 trigger.tgisinternal
                     && pg_sys::RI_FKey_trigger_type(trigger.tgfoid) == pg_sys::RI_TRIGGER_PK as i32
@@ -136,8 +135,7 @@ impl Table {
                 pg_sys::Datum::from(key_bytes.as_mut_ptr()),
             );
             let snapshot = pg_sys::GetActiveSnapshot();
-            let index =
-                pg_sys::index_open(compat::primary_key(self.0), pg_sys::RowExclusiveLock as i32);
+            let index = pg_sys::index_open(compat::primary_key(self.0), pg_sys::RowExclusiveLock as i32);
             let scan = compat::index_begin(self.0, index, snapshot, 1);
             pg_sys::index_rescan(scan, &mut scan_key, 1, std::ptr::null_mut(), 0);
             let forward = pg_sys::ScanDirection::ForwardScanDirection;
@@ -171,8 +169,7 @@ impl Table {
         // SAFETY: the executor state lives as long as the open indexes need it.
         unsafe {
             let state = pg_sys::CreateExecutorState();
-            let result = pg_sys::palloc0(size_of::<pg_sys::ResultRelInfo>())
-                .cast::<pg_sys::ResultRelInfo>();
+            let result = pg_sys::palloc0(size_of::<pg_sys::ResultRelInfo>()).cast::<pg_sys::ResultRelInfo>();
             (*result).type_ = pg_sys::NodeTag::T_ResultRelInfo;
             pg_sys::InitResultRelInfo(result, self.0, 0, std::ptr::null_mut(), 0);
             pg_sys::ExecOpenIndices(result, false);

@@ -80,7 +80,7 @@ fn decode(payload: &[u8]) -> Result<Decimal, Unrepresentable> {
     if mantissa == 0 {
         return Ok(Decimal::new(0, dscale.min(MAX_DECIMAL_DIGITS)));
     }
-    while scale > 0 && mantissa % 10 == 0 && scale > dscale as i32 {
+    while scale > 0 && mantissa.is_multiple_of(10) && scale > dscale as i32 {
         mantissa /= 10;
         scale -= 1;
     }
@@ -167,21 +167,13 @@ pub fn to_datum(value: Decimal) -> pg_sys::Datum {
     unsafe {
         let target = pg_sys::palloc(size).cast::<u8>();
         pgrx::varlena::set_varsize_4b(target.cast(), size as i32);
-        std::ptr::copy_nonoverlapping(
-            encoded.words.as_ptr().cast::<u8>(),
-            target.add(4),
-            encoded.count * 2,
-        );
+        std::ptr::copy_nonoverlapping(encoded.words.as_ptr().cast::<u8>(), target.add(4), encoded.count * 2);
         pg_sys::Datum::from(target)
     }
 }
 
 impl FromDatum for Numeric {
-    unsafe fn from_polymorphic_datum(
-        datum: pg_sys::Datum,
-        is_null: bool,
-        _: pg_sys::Oid,
-    ) -> Option<Self> {
+    unsafe fn from_polymorphic_datum(datum: pg_sys::Datum, is_null: bool, _: pg_sys::Oid) -> Option<Self> {
         // SAFETY: the function's declaration makes this argument a numeric.
         (!is_null).then(|| Numeric(unsafe { from_datum(datum) }))
     }
@@ -206,8 +198,7 @@ mod tests {
 
     fn through_bytes(value: Decimal) -> Decimal {
         let encoded = encode(value);
-        let bytes: Vec<u8> =
-            encoded.words[..encoded.count].iter().flat_map(|w| w.to_ne_bytes()).collect();
+        let bytes: Vec<u8> = encoded.words[..encoded.count].iter().flat_map(|w| w.to_ne_bytes()).collect();
         decode(&bytes).expect("an encoded Decimal decodes")
     }
 

@@ -15,10 +15,8 @@ pub fn owner() -> pg_sys::Oid {
     unsafe {
         let schema = pg_sys::get_namespace_oid(c"txn_processing".as_ptr(), false);
         let table = pg_sys::get_relname_relid(c"movements".as_ptr(), schema);
-        let tuple = pg_sys::SearchSysCache1(
-            pg_sys::SysCacheIdentifier::RELOID as i32,
-            pg_sys::Datum::from(table),
-        );
+        let tuple =
+            pg_sys::SearchSysCache1(pg_sys::SysCacheIdentifier::RELOID as i32, pg_sys::Datum::from(table));
         assert!(!tuple.is_null(), "txn_processing.movements is part of this extension");
         let form: *const pg_sys::FormData_pg_class = pg_sys::GETSTRUCT(tuple).cast();
         let owner = (*form).relowner;

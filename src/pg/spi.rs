@@ -137,10 +137,51 @@ pub const fn c_text(sql: &'static str) -> &'static CStr {
     }
 }
 
+/// While it lives, plans go by indexes: our reads want few rows of tables that may be large, and a plan kept from
+/// the time when a table was small must not scan it all later.
+struct IndexPlans {
+    seqscan: bool,
+    hashjoin: bool,
+    mergejoin: bool,
+    jit: bool,
+}
+
+impl IndexPlans {
+    fn prefer() -> Self {
+        // SAFETY: planner settings are backend-local; `drop` puts them back, on errors too.
+        unsafe {
+            let found = IndexPlans {
+                seqscan: pg_sys::enable_seqscan,
+                hashjoin: pg_sys::enable_hashjoin,
+                mergejoin: pg_sys::enable_mergejoin,
+                jit: pg_sys::jit_enabled,
+            };
+            pg_sys::enable_seqscan = false;
+            pg_sys::enable_hashjoin = false;
+            pg_sys::enable_mergejoin = false;
+            pg_sys::jit_enabled = false;
+            found
+        }
+    }
+}
+
+impl Drop for IndexPlans {
+    fn drop(&mut self) {
+        // SAFETY: as above.
+        unsafe {
+            pg_sys::enable_seqscan = self.seqscan;
+            pg_sys::enable_hashjoin = self.hashjoin;
+            pg_sys::enable_mergejoin = self.mergejoin;
+            pg_sys::jit_enabled = self.jit;
+        }
+    }
+}
+
 /// An open connection to SPI.
 pub struct Session {
     read_only: bool,
     failed: Cell<bool>,
+    _plans: IndexPlans,
 }
 
 impl Session {
@@ -158,7 +199,7 @@ impl Session {
         // SAFETY: paired with SPI_finish in `drop`, or cleaned up by the transaction's abort.
         let code = unsafe { pg_sys::SPI_connect() };
         assert!(code == pg_sys::SPI_OK_CONNECT as i32, "SPI_connect has no other answer");
-        Self { read_only, failed: Cell::new(false) }
+        Self { read_only, failed: Cell::new(false), _plans: IndexPlans::prefer() }
     }
 
     pub fn run<'s>(&'s self, statement: &Statement, args: &[Arg]) -> Result<Rows<'s>, Error> {
@@ -180,13 +221,7 @@ impl Session {
             // SAFETY: as many values as the plan has parameters, of the declared types; the closure only calls SPI.
             unsafe {
                 ereport::catch(|| {
-                    ereport::SPI_execute_plan(
-                        plan,
-                        values.as_mut_ptr(),
-                        nulls.as_ptr(),
-                        self.read_only,
-                        0,
-                    )
+                    ereport::SPI_execute_plan(plan, values.as_mut_ptr(), nulls.as_ptr(), self.read_only, 0)
                 })
             }
         });
@@ -250,8 +285,7 @@ impl Row<'_> {
     fn datum(&self, column: i32) -> Option<pg_sys::Datum> {
         let mut is_null = false;
         // SAFETY: tuple and descriptor belong together.
-        let datum =
-            unsafe { pg_sys::SPI_getbinval(self.tuple, self.shape, column, &mut is_null) };
+        let datum = unsafe { pg_sys::SPI_getbinval(self.tuple, self.shape, column, &mut is_null) };
         (!is_null).then_some(datum)
     }
 

@@ -13,9 +13,7 @@ macro_rules! sql_type {
         unsafe impl<'fcx> ArgAbi<'fcx> for $type {
             unsafe fn unbox_arg_unchecked(arg: Arg<'_, 'fcx>) -> Self {
                 // SAFETY: the caller's contract; every argument of this type is declared Option.
-                unsafe {
-                    arg.unbox_arg_using_from_datum().expect("declared as Option, so never null here")
-                }
+                unsafe { arg.unbox_arg_using_from_datum().expect("declared as Option, so never null here") }
             }
 
             unsafe fn unbox_nullable_arg(arg: Arg<'_, 'fcx>) -> Nullable<Self> {
@@ -26,10 +24,7 @@ macro_rules! sql_type {
 
         // SAFETY: the datum comes from IntoDatum, allocated in the function's result context.
         unsafe impl BoxRet for $type {
-            unsafe fn box_into<'fcx>(
-                self,
-                fcinfo: &mut FcInfo<'fcx>,
-            ) -> pgrx::datum::Datum<'fcx> {
+            unsafe fn box_into<'fcx>(self, fcinfo: &mut FcInfo<'fcx>) -> pgrx::datum::Datum<'fcx> {
                 match self.into_datum() {
                     // SAFETY: as above.
                     Some(datum) => unsafe { fcinfo.return_raw_datum(datum) },
@@ -84,11 +79,7 @@ sql_type!(Varchar, "varchar(50)");
 pub struct Time(pub i64);
 
 impl FromDatum for Time {
-    unsafe fn from_polymorphic_datum(
-        datum: pg_sys::Datum,
-        is_null: bool,
-        _: pg_sys::Oid,
-    ) -> Option<Self> {
+    unsafe fn from_polymorphic_datum(datum: pg_sys::Datum, is_null: bool, _: pg_sys::Oid) -> Option<Self> {
         (!is_null).then(|| Time(datum.value() as i64))
     }
 }
@@ -166,11 +157,7 @@ impl JsonDatum {
 }
 
 impl FromDatum for JsonDatum {
-    unsafe fn from_polymorphic_datum(
-        datum: pg_sys::Datum,
-        is_null: bool,
-        _: pg_sys::Oid,
-    ) -> Option<Self> {
+    unsafe fn from_polymorphic_datum(datum: pg_sys::Datum, is_null: bool, _: pg_sys::Oid) -> Option<Self> {
         // SAFETY: the function's declaration makes this a jsonb; the copy lives as long as the call.
         (!is_null).then(|| unsafe {
             JsonDatum(pg_sys::Datum::from(pg_sys::pg_detoast_datum(datum.cast_mut_ptr())))
@@ -194,11 +181,7 @@ sql_type!(JsonDatum, "jsonb");
 pub struct Tid(pg_sys::ItemPointerData);
 
 impl FromDatum for Tid {
-    unsafe fn from_polymorphic_datum(
-        datum: pg_sys::Datum,
-        is_null: bool,
-        _: pg_sys::Oid,
-    ) -> Option<Self> {
+    unsafe fn from_polymorphic_datum(datum: pg_sys::Datum, is_null: bool, _: pg_sys::Oid) -> Option<Self> {
         // SAFETY: a tid, by the statement's text; it is copied.
         (!is_null).then(|| Tid(unsafe { *datum.cast_mut_ptr::<pg_sys::ItemPointerData>() }))
     }
@@ -224,11 +207,7 @@ impl IntoDatum for Tid {
 pub struct JsonBytes(Box<[u8]>);
 
 impl FromDatum for JsonBytes {
-    unsafe fn from_polymorphic_datum(
-        datum: pg_sys::Datum,
-        is_null: bool,
-        _: pg_sys::Oid,
-    ) -> Option<Self> {
+    unsafe fn from_polymorphic_datum(datum: pg_sys::Datum, is_null: bool, _: pg_sys::Oid) -> Option<Self> {
         // SAFETY: a varlena, by the statement's text; its whole length is copied.
         (!is_null).then(|| unsafe {
             let plain = pg_sys::pg_detoast_datum(datum.cast_mut_ptr());

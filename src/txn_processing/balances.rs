@@ -66,10 +66,7 @@ fn balance_at(account: Uuid, at: i64) -> Result<Decimal, Error> {
     let (_, current, version) = store::glance(&session, account)?;
     let (sequence, recorded) = last_recorded(&session, account, version, |time| time <= at)?;
     let row = session
-        .run(
-            &BACKDATED,
-            &[Arg::Uuid(Some(account)), Arg::Timestamp(Some(at)), Arg::BigInt(Some(sequence))],
-        )?
+        .run(&BACKDATED, &[Arg::Uuid(Some(account)), Arg::Timestamp(Some(at)), Arg::BigInt(Some(sequence))])?
         .first()
         .expect("an aggregate without GROUP BY gives one row");
     let recorded_later = row.numeric(1).expect("coalesce gives no null");
@@ -81,7 +78,7 @@ fn balance_at(account: Uuid, at: i64) -> Result<Decimal, Error> {
 /// The account's balance at `at`, counting postings effective by then.
 #[pg_extern(schema = "txn_processing", stable, parallel_restricted)]
 fn balance_as_of(account_id: Option<pgrx::Uuid>, at: Option<Time>) -> Numeric {
-    let result = required("account_id", account_id)
-        .and_then(|account| balance_at(id(account), required("at", at)?.0));
+    let result =
+        required("account_id", account_id).and_then(|account| balance_at(id(account), required("at", at)?.0));
     finish(result).into()
 }

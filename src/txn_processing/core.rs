@@ -8,7 +8,7 @@ use uuid::Uuid;
 /// The largest amount of one posting: 10^18.
 const MAX_AMOUNT: Decimal = Decimal::from_parts(2_808_348_672, 232_830_643, 0, false, 0);
 /// The largest balance: 10^24, which leaves four decimals in 28 digits.
-const MAX_BALANCE: Decimal = Decimal::from_parts(3_707_764_736, 2_692_646_137, 54_210, false, 0);
+const MAX_BALANCE: Decimal = Decimal::from_parts(2_701_131_776, 466_537_709, 54_210, false, 0);
 
 /// What a posting is for; `txn_processing.txn_type`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,9 +76,7 @@ impl Account {
         } else {
             self.balance.checked_sub(amount)
         };
-        after
-            .filter(|balance| balance.abs() <= MAX_BALANCE)
-            .ok_or(Error::LimitExceeded { account: self.id })
+        after.filter(|balance| balance.abs() <= MAX_BALANCE).ok_or(Error::LimitExceeded { account: self.id })
     }
 
     /// What is available once the balance is `after`: what is reserved stays so.
@@ -138,10 +136,7 @@ pub fn in_currency(amount: Decimal, exponent: u32, currency: &str) -> Result<Dec
     let mut scaled = amount.normalize();
     if scaled.scale() > exponent {
         return Err(Error::InvalidAmount {
-            why: format!(
-                "The amount {amount} has {} decimals; {currency} has {exponent}.",
-                scaled.scale()
-            ),
+            why: format!("The amount {amount} has {} decimals; {currency} has {exponent}.", scaled.scale()),
         });
     }
     scaled.rescale(exponent);
@@ -200,8 +195,7 @@ pub fn generated_reference(transaction: Uuid, is_reversal: bool, created_at: i64
     let day = created_at.div_euclid(MICROS_PER_DAY) + DAYS_FROM_0000_03_01_TO_2000_01_01;
     let era = day.div_euclid(146_097);
     let day_of_era = day.rem_euclid(146_097);
-    let year_of_era =
-        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let shifted_month = (5 * day_of_year + 2) / 153;
     let day_of_month = day_of_year - (153 * shifted_month + 2) / 5 + 1;
@@ -245,10 +239,7 @@ mod tests {
     #[test]
     fn references_carry_the_day_and_the_whole_id() {
         let id = Uuid::from_u128(0x0193_0000_0000_7000_8000_0000_0000_0001);
-        assert_eq!(
-            generated_reference(id, false, 0),
-            "TXN-20000101-01930000000070008000000000000001"
-        );
+        assert_eq!(generated_reference(id, false, 0), "TXN-20000101-01930000000070008000000000000001");
         let leap_day = (59 + 24 * 366 + 76 * 365 - 18 * 365) * 86_400_000_000i64;
         assert!(generated_reference(id, true, leap_day).starts_with("REV-20"));
         assert!(generated_reference(id, true, 59 * 86_400_000_000).starts_with("REV-20000229-"));
@@ -257,14 +248,14 @@ mod tests {
 
     #[test]
     fn a_loan_is_drawn_up_to_its_limit_and_not_past_it() {
-        let mut loan = account(1, Decimal::new(80_00, 2));
+        let mut loan = account(1, Decimal::new(8_000, 2));
         loan.normal_side = Side::Debit;
-        loan.overdraft_limit = Decimal::new(100_00, 2);
+        loan.overdraft_limit = Decimal::new(10_000, 2);
         let payee = account(2, Decimal::new(0, 2));
         let drawn = decide(&transfer(Decimal::from(20)), &loan, &payee).expect("within the limit");
         assert_eq!(drawn.debit_balance, Decimal::from(100));
         assert!(matches!(
-            decide(&transfer(Decimal::new(20_01, 2)), &loan, &payee),
+            decide(&transfer(Decimal::new(2_001, 2)), &loan, &payee),
             Err(Error::InsufficientFunds { .. })
         ));
     }

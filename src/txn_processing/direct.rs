@@ -24,6 +24,9 @@ mod movement {
     pub const COUNT: i32 = 19;
 }
 
+/// An account and its row.
+pub type InRow<'b> = (Account, LockedRow<'b>);
+
 pub struct DirectBooks {
     accounts: Table,
     movements: Table,
@@ -43,12 +46,7 @@ impl DirectBooks {
     }
 
     /// Locks both accounts in ascending order of their ids and reads them as they are then.
-    #[allow(clippy::type_complexity)]
-    pub fn lock(
-        &self,
-        debit: Uuid,
-        credit: Uuid,
-    ) -> Result<((Account, LockedRow<'_>), (Account, LockedRow<'_>)), Error> {
+    pub fn lock(&self, debit: Uuid, credit: Uuid) -> Result<(InRow<'_>, InRow<'_>), Error> {
         let one = |id: Uuid| {
             let row = self.accounts.lock_row(id).ok_or(Error::AccountNotFound { account: id })?;
             Ok((read(id, &row), row))
@@ -116,9 +114,6 @@ pub fn update(row: &LockedRow, account: &Account, balance: Decimal, at: i64) {
         (account::VERSION, datum(Arg::BigInt(Some(account.version + 1)))),
         (account::UPDATED_AT, datum(Arg::Timestamp(Some(at)))),
         (account::CURRENT_BALANCE, datum(Arg::Numeric(Some(balance)))),
-        (
-            account::AVAILABLE_BALANCE,
-            datum(Arg::Numeric(Some(account.available_after(balance)))),
-        ),
+        (account::AVAILABLE_BALANCE, datum(Arg::Numeric(Some(account.available_after(balance))))),
     ]);
 }

@@ -3,8 +3,8 @@
 //! The order of things is the design: lock both accounts, decide on what the locks show, then write. Whatever can be
 //! refused is refused before the first write, so a refusal needs no savepoint and leaves nothing behind.
 
-use super::core::{self, Kind, Terms, decide};
 use super::books::Books;
+use super::core::{self, Kind, Terms, decide};
 use super::give_back;
 use super::store::{self, Movement};
 use crate::error::Error;
@@ -63,11 +63,7 @@ impl Desk {
 }
 
 /// Bounds a text argument.
-pub fn bounded_text(
-    argument: &'static str,
-    text: Option<&str>,
-    most: usize,
-) -> Result<(), Error> {
+pub fn bounded_text(argument: &'static str, text: Option<&str>, most: usize) -> Result<(), Error> {
     match text.map(|t| t.chars().count()) {
         Some(length) if length > most => Err(Error::ArgumentBounds {
             argument,
@@ -131,9 +127,7 @@ pub fn post(desk: &Desk, order: &Order) -> Result<Posted, Error> {
     match attempt(desk, order) {
         Ok(Some(posted)) => Ok(posted),
         // The id was taken before us, by a retry of the same or by something else.
-        Ok(None) => {
-            Ok(earlier(desk, order)?.expect("the row that took the id is committed and visible"))
-        }
+        Ok(None) => Ok(earlier(desk, order)?.expect("the row that took the id is committed and visible")),
         Err(error @ Error::Server(_)) => Err(error),
         // A retry of what succeeded must hear of its success, though the account may be empty or closed by now.
         Err(refusal) => earlier(desk, order)?.ok_or(refusal),
@@ -158,8 +152,7 @@ fn attempt(desk: &Desk, order: &Order) -> Result<Option<Posted>, Error> {
     // Ids and times are drawn under the locks. A clock set back may not undo the order of an account's postings.
     let id = order.transaction_id.unwrap_or_else(Uuid::now_v7);
     let created_at = server::clock_micros().max(debit.updated_at).max(credit.updated_at);
-    let movement =
-        Movement { order, id, created_at, created_by: &desk.caller, effect, debit, credit };
+    let movement = Movement { order, id, created_at, created_by: &desk.caller, effect, debit, credit };
     if !books.insert(&movement)? {
         return Ok(None);
     }
@@ -180,9 +173,7 @@ fn earlier(desk: &Desk, order: &Order) -> Result<Option<Posted>, Error> {
     let Some(transaction_id) = order.transaction_id else { return Ok(None) };
     match store::find(&desk.session, transaction_id, order)? {
         None => Ok(None),
-        Some(recorded) if !recorded.same_content => {
-            Err(Error::IdConflict { transaction: transaction_id })
-        }
+        Some(recorded) if !recorded.same_content => Err(Error::IdConflict { transaction: transaction_id }),
         Some(recorded) => Ok(Some(Posted {
             transaction_id,
             debit_balance: recorded.debit_balance,

@@ -14,27 +14,21 @@ fn refuse(transaction: Uuid, why: impl Into<String>) -> Error {
 
 /// Posts `order` with the accounts of `original` swapped.
 pub fn give_back(desk: &Desk, original: Uuid, order: Order) -> Result<Posted, Error> {
-    let found = store::original(&desk.session, original)?
-        .ok_or_else(|| refuse(original, "does not exist"))?;
+    let found =
+        store::original(&desk.session, original)?.ok_or_else(|| refuse(original, "does not exist"))?;
     if found.kind == Kind::Reversal.name() {
         return Err(refuse(original, "is itself a reversal"));
     }
     if order.kind == Kind::Refund && found.kind == Kind::Refund.name() {
         return Err(refuse(original, "is itself a refund"));
     }
-    let order =
-        Order { debit: found.credit, credit: found.debit, reverses: Some(original), ..order };
+    let order = Order { debit: found.credit, credit: found.debit, reverses: Some(original), ..order };
     post(desk, &order)
 }
 
 /// How much to give back: asked again under the locks, where nobody else can be giving back at the same time.
-pub fn still_to_give(
-    session: &Session,
-    order: &Order,
-    original: Uuid,
-) -> Result<Decimal, Error> {
-    let found = store::original(session, original)?
-        .ok_or_else(|| refuse(original, "does not exist"))?;
+pub fn still_to_give(session: &Session, order: &Order, original: Uuid) -> Result<Decimal, Error> {
+    let found = store::original(session, original)?.ok_or_else(|| refuse(original, "does not exist"))?;
     let (reversed, refunded) = store::given_back(session, original)?;
     if reversed {
         return Err(refuse(original, "is already reversed"));

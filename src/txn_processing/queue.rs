@@ -112,8 +112,7 @@ impl Request {
                 .map(|posted| transfer_json(&posted, None)),
             "reversal" => {
                 tail.description = Some(required("reason", self.reason.clone())?);
-                post_reversal(self.original()?, &tail, None)
-                    .map(|posted| transfer_json(&posted, None))
+                post_reversal(self.original()?, &tail, None).map(|posted| transfer_json(&posted, None))
             }
             _ => {
                 tail.description = Some(required("reason", self.reason.clone())?);
@@ -122,8 +121,7 @@ impl Request {
                     Some(source) => (source, -self.positive()?),
                     None => (self.destination()?, amount_of(finite(self.amount)?)?),
                 };
-                post_adjustment(desk, account, change, &tail)
-                    .map(|posted| transfer_json(&posted, None))
+                post_adjustment(desk, account, change, &tail).map(|posted| transfer_json(&posted, None))
             }
         }
     }

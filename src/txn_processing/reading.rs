@@ -21,15 +21,15 @@ macro_rules! page {
                     effective_at, created_at \
              FROM txn_processing.ledger WHERE account_id = $1 AND ",
             $conditions,
-            " ORDER BY sequence DESC LIMIT $2\0"
+            " ORDER BY sequence DESC\0"
         );
         c_text(SQL)
     }};
 }
 
 static PAGE: Statement = Statement::new(
-    page!("sequence >= $3 AND sequence < $4 AND effective_at >= $5"),
-    &[Type::Uuid, Type::BigInt, Type::BigInt, Type::BigInt, Type::Timestamp],
+    page!("sequence >= $2 AND sequence < $3 AND effective_at >= $4"),
+    &[Type::Uuid, Type::BigInt, Type::BigInt, Type::Timestamp],
 );
 
 /// Postings recorded after the period and effective in it.
@@ -37,10 +37,11 @@ static BACKDATED_INTO: Statement = Statement::new(
     page!(
         "sequence = ANY (ARRAY( \
              SELECT b.sequence FROM txn_processing.backdated_entries b \
-             WHERE b.account_id = $1 AND b.effective_at >= $5 AND b.effective_at < $6 \
-               AND b.sequence >= $3 AND b.sequence < $4))"
+             WHERE b.account_id = $1 AND b.effective_at >= $4 AND b.effective_at < $5 \
+               AND b.sequence >= $2 AND b.sequence < $3 \
+             ORDER BY b.sequence DESC LIMIT $6))"
     ),
-    &[Type::Uuid, Type::BigInt, Type::BigInt, Type::BigInt, Type::Timestamp, Type::Timestamp],
+    &[Type::Uuid, Type::BigInt, Type::BigInt, Type::Timestamp, Type::Timestamp, Type::BigInt],
 );
 
 type Entry = (
@@ -122,28 +123,30 @@ impl Request {
             None => (version - 1, None),
             Some(to) => last_recorded(&session, self.account, version, |time| time < to)?,
         };
+        let wanted = self.max_rows as usize;
         let mut entries = Vec::new();
-        let bounds = |first: i64, end: i64, limit: usize| {
+        let bounds = |first: i64, end: i64| {
             [
                 Arg::Uuid(Some(self.account)),
-                Arg::BigInt(Some(limit as i64)),
                 Arg::BigInt(Some(first)),
                 Arg::BigInt(Some(end)),
                 Arg::Timestamp(Some(self.from)),
             ]
         };
-        let wanted = self.max_rows as usize;
         // Numbers above `in_time` come first, newest first as the page is.
         if let Some(to) = self.to.filter(|_| in_time + 1 < end) {
-            let mut args = bounds(in_time + 1, end, wanted).to_vec();
-            args.push(Arg::Timestamp(Some(to)));
+            let mut args = bounds(in_time + 1, end).to_vec();
+            args.extend([Arg::Timestamp(Some(to)), Arg::BigInt(Some(wanted as i64))]);
             entries.extend(session.run(&BACKDATED_INTO, &args)?.iter().map(|row| entry(&row)));
         }
-        if entries.len() < wanted {
-            let end = end.min(in_time + 1);
-            let args = bounds(too_early + 1, end, wanted - entries.len());
-            entries.extend(session.run(&PAGE, &args)?.iter().map(|row| entry(&row)));
+        // Numbers have no gaps, so so many of them are a page; backdated ones may fall out, then it takes more.
+        let mut end = end.min(in_time + 1);
+        while entries.len() < wanted && end > too_early + 1 {
+            let first = (end - i64::from(self.max_rows)).max(too_early + 1);
+            entries.extend(session.run(&PAGE, &bounds(first, end))?.iter().map(|row| entry(&row)));
+            end = first;
         }
+        entries.truncate(wanted);
         Ok(entries)
     }
 }

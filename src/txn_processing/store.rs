@@ -74,7 +74,13 @@ static UPDATE_BALANCES: Statement = Statement::new(
           updated_at = $4
       WHERE ctid = ANY (ARRAY[$1, $2])",
     &[
-        Type::Tid, Type::Tid, Type::Uuid, Type::Timestamp, Type::Numeric, Type::Numeric, Type::Numeric,
+        Type::Tid,
+        Type::Tid,
+        Type::Uuid,
+        Type::Timestamp,
+        Type::Numeric,
+        Type::Numeric,
+        Type::Numeric,
         Type::Numeric,
     ],
 );
@@ -82,9 +88,7 @@ static UPDATE_BALANCES: Statement = Statement::new(
 static RECORD_BACKDATED: Statement = Statement::new(
     c"INSERT INTO txn_processing.backdated_entries (account_id, effective_at, sequence, balance_change)
       VALUES ($2, $1, $3, $4), ($5, $1, $6, $7)",
-    &[
-        Type::Timestamp, Type::Uuid, Type::BigInt, Type::Numeric, Type::Uuid, Type::BigInt, Type::Numeric,
-    ],
+    &[Type::Timestamp, Type::Uuid, Type::BigInt, Type::Numeric, Type::Uuid, Type::BigInt, Type::Numeric],
 );
 
 static FIND: Statement = Statement::new(
@@ -103,8 +107,17 @@ static FIND: Statement = Statement::new(
       ORDER BY m.leg
       LIMIT 1",
     &[
-        Type::Uuid, Type::Text, Type::Uuid, Type::Uuid, Type::Numeric, Type::Text, Type::Text, Type::Text,
-        Type::Jsonb, Type::Timestamp, Type::Uuid,
+        Type::Uuid,
+        Type::Text,
+        Type::Uuid,
+        Type::Uuid,
+        Type::Numeric,
+        Type::Text,
+        Type::Text,
+        Type::Text,
+        Type::Jsonb,
+        Type::Timestamp,
+        Type::Uuid,
     ],
 );
 
@@ -174,12 +187,11 @@ fn account(row: &Row) -> Option<Account> {
     })
 }
 
-/// Locks both accounts until the transaction ends and reads them as they are then, each with its place.
-pub fn lock(
-    session: &Session,
-    debit: Uuid,
-    credit: Uuid,
-) -> Result<((Account, Tid), (Account, Tid)), Error> {
+/// An account and where its row is, which stays so while it is locked.
+pub type Placed = (Account, Tid);
+
+/// Locks both accounts until the transaction ends and reads them as they are then.
+pub fn lock(session: &Session, debit: Uuid, credit: Uuid) -> Result<(Placed, Placed), Error> {
     let rows = session.run(&LOCK, &[Arg::Uuid(Some(debit)), Arg::Uuid(Some(credit))])?;
     let (mut debited, mut credited) = (None, None);
     for row in rows.iter() {
@@ -267,11 +279,7 @@ pub fn update_balances(
 }
 
 /// Keeps both sides of a backdated posting by their effective time.
-pub fn record_backdated(
-    session: &Session,
-    effective_at: i64,
-    movement: &Movement,
-) -> Result<(), Error> {
+pub fn record_backdated(session: &Session, effective_at: i64, movement: &Movement) -> Result<(), Error> {
     let Movement { effect, debit, credit, .. } = movement;
     session.run(
         &RECORD_BACKDATED,

@@ -117,18 +117,12 @@ pub fn post_against(
         other => unreachable!("{} has no internal account of its own", other.name()),
     };
     let internal = store::internal_account(&desk.session, account, internal_type)?;
-    let (debit, credit) =
-        if customer_is_debited { (account, internal) } else { (internal, account) };
+    let (debit, credit) = if customer_is_debited { (account, internal) } else { (internal, account) };
     post(desk, &tail.order(kind, debit, credit, Some(amount)))
 }
 
 /// Changes a balance by a signed amount against suspense.
-pub fn post_adjustment(
-    desk: &Desk,
-    account: Uuid,
-    change: Decimal,
-    tail: &Tail,
-) -> Result<Posted, Error> {
+pub fn post_adjustment(desk: &Desk, account: Uuid, change: Decimal, tail: &Tail) -> Result<Posted, Error> {
     let suspense = store::internal_account(&desk.session, account, "suspense")?;
     let (normal_side, _, _) = store::glance(&desk.session, account)?;
     let is_debit = (normal_side == super::core::Side::Debit) == change.is_sign_positive();
@@ -137,11 +131,7 @@ pub fn post_adjustment(
 }
 
 /// A reversal; `reason` is kept as the description.
-pub fn post_reversal(
-    original: Uuid,
-    tail: &Tail,
-    allow_overdraft: Option<bool>,
-) -> Result<Posted, Error> {
+pub fn post_reversal(original: Uuid, tail: &Tail, allow_overdraft: Option<bool>) -> Result<Posted, Error> {
     given_reason("reason", tail.description.as_deref().unwrap_or_default())?;
     let mut order = tail.order(Kind::Reversal, Uuid::nil(), Uuid::nil(), None);
     order.may_overdraw = allow_overdraft.unwrap_or_else(guc::reversal_overdraft);
@@ -188,8 +178,7 @@ macro_rules! against_the_bank {
             transaction_id: default!(Option<pgrx::Uuid>, "NULL"),
             effective_at: default!(Option<Time>, "NULL"),
         ) -> pgrx::Uuid {
-            let tail =
-                Tail { currency, description, reference, metadata, transaction_id, effective_at };
+            let tail = Tail { currency, description, reference, metadata, transaction_id, effective_at };
             let posted = post_internal($kind, account, amount, ["account", "amount"], &tail);
             drop(tail);
             answer(posted)
@@ -214,8 +203,7 @@ fn adjust(
     transaction_id: default!(Option<pgrx::Uuid>, "NULL"),
     effective_at: default!(Option<Time>, "NULL"),
 ) -> pgrx::Uuid {
-    let tail =
-        Tail { currency, description: reason, reference, metadata, transaction_id, effective_at };
+    let tail = Tail { currency, description: reason, reference, metadata, transaction_id, effective_at };
     let posted = checked_adjustment(account, amount, &tail);
     drop(tail);
     answer(posted)
@@ -243,8 +231,7 @@ fn refund(
     transaction_id: default!(Option<pgrx::Uuid>, "NULL"),
     effective_at: default!(Option<Time>, "NULL"),
 ) -> pgrx::Uuid {
-    let tail =
-        Tail { currency: None, description, reference, metadata, transaction_id, effective_at };
+    let tail = Tail { currency: None, description, reference, metadata, transaction_id, effective_at };
     let posted = required("original_transaction", original_transaction).and_then(|original| {
         let amount = amount.map(|a| exact_amount(finite(a)?)).transpose()?;
         post_refund(id(original), amount, &tail)
@@ -272,11 +259,10 @@ fn reverse(
         transaction_id: reversal_transaction_id,
         effective_at,
     };
-    let posted = required("transaction_id", transaction_id)
-        .and_then(|original| {
-            required("reason", tail.description.as_deref())?;
-            post_reversal(id(original), &tail, allow_overdraft)
-        });
+    let posted = required("transaction_id", transaction_id).and_then(|original| {
+        required("reason", tail.description.as_deref())?;
+        post_reversal(id(original), &tail, allow_overdraft)
+    });
     drop(tail);
     answer(posted)
 }
