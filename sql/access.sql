@@ -1,10 +1,3 @@
--- Nothing of the extension is PUBLIC's: functions made by the library included.
-REVOKE ALL ON ALL FUNCTIONS IN SCHEMA neobank, banking, txn_processing FROM PUBLIC;
-REVOKE ALL ON ALL TABLES IN SCHEMA neobank, banking, txn_processing FROM PUBLIC;
-REVOKE ALL ON ALL SEQUENCES IN SCHEMA neobank, banking, txn_processing FROM PUBLIC;
-REVOKE ALL ON TYPE txn_processing.txn_type, txn_processing.txn_status FROM PUBLIC;
-REVOKE ALL ON DOMAIN banking.account_status FROM PUBLIC;
-
 CREATE TABLE neobank.access_rights (
     access_level text NOT NULL CHECK (access_level IN ('reader', 'teller', 'operator')),
     privileges text NOT NULL,
@@ -87,6 +80,10 @@ BEGIN
             USING ERRCODE = 'NB021', DETAIL = format('There is no level %L.', level),
                   HINT = 'Levels are reader, teller and operator.';
     END IF;
+    IF role = 'public' THEN
+        RAISE EXCEPTION 'argument "role" is out of bounds'
+            USING ERRCODE = 'NB021', DETAIL = 'PUBLIC is everybody, and gets nothing.', HINT = 'Name a role.';
+    END IF;
     FOR entry IN
         SELECT r.* FROM neobank.access_rights r WHERE array_position(levels, r.access_level) <= rank
     LOOP
@@ -97,7 +94,7 @@ END
 $$;
 REVOKE ALL ON FUNCTION neobank.grant_usage(name, text) FROM PUBLIC;
 COMMENT ON FUNCTION neobank.grant_usage(name, text) IS
-    'role: who gets rights. level: reader (sees everything), teller (also customers, accounts, deposits, transfers, payments, refunds), operator (also fees, interest, adjustments, reversals, statuses, limits, closing, tenants). NB021: no such level.';
+    'role: who gets rights. level: reader (sees everything), teller (also customers, accounts, deposits, transfers, payments, refunds), operator (also fees, interest, adjustments, reversals, statuses, limits, closing, tenants). Adds to what the role has; neobank.revoke_usage takes all. NB021: no such level, or role public.';
 
 CREATE FUNCTION neobank.revoke_usage(role name) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
@@ -109,6 +106,10 @@ BEGIN
     IF role IS NULL THEN
         RAISE EXCEPTION 'argument "role" must not be null'
             USING ERRCODE = 'null_value_not_allowed', HINT = 'Give a value.';
+    END IF;
+    IF role = 'public' THEN
+        RAISE EXCEPTION 'argument "role" is out of bounds'
+            USING ERRCODE = 'NB021', DETAIL = 'PUBLIC has nothing that could be revoked.', HINT = 'Name a role.';
     END IF;
     FOR entry IN SELECT r.* FROM neobank.access_rights r LOOP
         EXECUTE format('REVOKE ALL ON %s %s FROM %I', entry.object_kind, entry.object_name, role);

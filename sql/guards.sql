@@ -16,3 +16,8 @@ CREATE TRIGGER guard_accounts
     ON banking.accounts
     FOR EACH STATEMENT EXECUTE FUNCTION neobank.guard_accounts();
 COMMENT ON TRIGGER guard_accounts ON banking.accounts IS 'Keeps balances and statuses to the ledger (NB010).';
+
+-- A session that replicates is no way past the guards either.
+ALTER TABLE txn_processing.movements ENABLE ALWAYS TRIGGER guard_ledger;
+ALTER TABLE txn_processing.backdated_entries ENABLE ALWAYS TRIGGER guard_ledger;
+ALTER TABLE banking.accounts ENABLE ALWAYS TRIGGER guard_accounts;

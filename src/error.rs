@@ -57,6 +57,9 @@ pub enum Error {
     TenantMismatch {
         why: String,
     },
+    InternalAccount {
+        account: Uuid,
+    },
     CustomerNotFound {
         customer: Uuid,
     },
@@ -129,6 +132,7 @@ impl Error {
             Error::AccountNumber { .. } => ("NB020", "account_number_invalid"),
             Error::ArgumentBounds { .. } => ("NB021", "argument_out_of_bounds"),
             Error::EffectiveAt { .. } => ("NB022", "effective_at_out_of_bounds"),
+            Error::InternalAccount { .. } => ("NB024", "internal_account"),
             Error::NullArgument { .. } => ("22004", "null_argument"),
             Error::Server(_) => ("XX000", "server_error"),
         }
@@ -179,6 +183,10 @@ impl Error {
                 Some(format!("The balance of account {account} would exceed 10^24.")),
             ),
             Error::TenantMismatch { why } => ("tenants do not match".into(), Some(why.clone())),
+            Error::InternalAccount { account } => (
+                "account is the bank's own".into(),
+                Some(format!("Account {account} has no customer; its status and limit are fixed.")),
+            ),
             Error::CustomerNotFound { customer } => {
                 ("customer not found".into(), Some(format!("There is no customer {customer}.")))
             }
@@ -236,6 +244,7 @@ impl Error {
             }
             Error::LimitExceeded { .. } => "Split the money over several accounts.",
             Error::TenantMismatch { .. } => "Post between accounts of one tenant.",
+            Error::InternalAccount { .. } => "Name a customer's account.",
             Error::CustomerNotFound { .. } => "Use an id that banking.create_customer answered.",
             Error::TenantNotFound { .. } => "Use an id that banking.create_tenant answered.",
             Error::CurrencyNotFound { .. } => {

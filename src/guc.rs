@@ -1,5 +1,6 @@
 //! Every setting of the extension.
 
+use crate::pg::settings::define_session_switch;
 use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting, PostgresGucEnum};
 
 /// How a posting reaches the tables.
@@ -50,13 +51,11 @@ pub fn init() {
         GucContext::Suset,
         GucFlags::default(),
     );
-    GucRegistry::define_bool_guc(
+    define_session_switch(
         c"neobank.ledger_guard",
         c"Refuses direct writes to postings, balances and statuses.",
         c"A superuser may switch it off for one session; each statement that then passes is logged.",
         &LEDGER_GUARD,
-        GucContext::Suset,
-        GucFlags::DISALLOW_IN_FILE,
     );
     GucRegistry::define_int_guc(
         c"neobank.max_backdate_days",

@@ -35,7 +35,8 @@ extension_sql_file!(
     name = "guards",
     requires = ["txn_processing_views", guard::neobank::guard_ledger, guard::neobank::guard_accounts]
 );
-extension_sql_file!("../sql/access.sql", name = "access", finalize);
+extension_sql_file!("../sql/access.sql", name = "access", requires = ["guards"]);
+extension_sql_file!("../sql/finish.sql", name = "finish", finalize);
 
 /// Runs when a backend loads the library; the ledger needs no preloading.
 #[pg_guard]

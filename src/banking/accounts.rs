@@ -108,7 +108,7 @@ fn close(
     sweep_to: Option<Uuid>,
     tenant: Option<Uuid>,
 ) -> Result<Option<Uuid>, Error> {
-    let locked = store::lock_account(&desk.session, account, tenant)?;
+    let locked = store::lock_customer_account(&desk.session, account, tenant)?;
     if !matches!(locked.status.as_str(), "active" | "dormant") {
         return Err(Error::StatusChange { account, from: locked.status, to: "closed".into() });
     }
@@ -140,7 +140,7 @@ fn set_status(account: Uuid, status: &str, reason: &str, tenant: Option<Uuid>) -
     if status == "closed" {
         return close(&desk, account, None, tenant).map(drop);
     }
-    let locked = store::lock_account(&desk.session, account, tenant)?;
+    let locked = store::lock_customer_account(&desk.session, account, tenant)?;
     if !status_may_change(&locked.status, status) {
         return Err(Error::StatusChange { account, from: locked.status, to: status.to_owned() });
     }
@@ -153,7 +153,7 @@ fn set_status(account: Uuid, status: &str, reason: &str, tenant: Option<Uuid>) -
 fn set_limit(account: Uuid, limit: Option<Numeric>, reason: &str, tenant: Option<Uuid>) -> Result<(), Error> {
     given_reason("reason", reason)?;
     let desk = Desk::open();
-    let locked = store::lock_account(&desk.session, account, tenant)?;
+    let locked = store::lock_customer_account(&desk.session, account, tenant)?;
     let exponent = locked.balance.scale();
     let limit = figure_from_zero("overdraft_limit", limit, exponent, &locked.currency)?;
     store::set_limit(&desk.session, account, limit)?;
@@ -172,7 +172,7 @@ type OptimisticRow = (Option<bool>, Option<i32>, Option<String>);
 /// Brings the balance to `wanted` by an adjustment, if the account is still at the version that the caller saw.
 fn update_optimistic(account: Uuid, wanted: Decimal, expected: i32) -> Result<OptimisticRow, Error> {
     let desk = Desk::open();
-    let locked = match store::lock_account(&desk.session, account, None) {
+    let locked = match store::lock_account(&desk.session, account) {
         Err(Error::AccountNotFound { .. }) => {
             return Ok((Some(false), None, Some("Account not found".into())));
         }

@@ -62,7 +62,7 @@ static INSERT_ACCOUNT: Statement = Statement::new(
 );
 
 static LOCK_ACCOUNT: Statement = Statement::new(
-    c"SELECT account_status, current_balance, overdraft_limit, version, tenant_no, customer_id IS NULL, normal_side,
+    c"SELECT account_status, current_balance, overdraft_limit, version, tenant_no, customer_id IS NULL,
              currency_code
       FROM banking.accounts WHERE account_id = $1 FOR NO KEY UPDATE",
     &[Type::Uuid],
@@ -97,6 +97,8 @@ pub struct LockedAccount {
     pub balance: Decimal,
     pub overdraft_limit: Decimal,
     pub version: i64,
+    pub tenant_no: i32,
+    pub internal: bool,
     pub currency: String,
 }
 
@@ -189,26 +191,40 @@ pub fn insert_account(session: &Session, new: &NewAccount) -> Result<bool, Error
     Ok(rows.count() == 1)
 }
 
-/// Locks an account; where a tenant is given, the account must be its.
-pub fn lock_account(session: &Session, account: Uuid, tenant: Option<Uuid>) -> Result<LockedAccount, Error> {
+/// Locks an account.
+pub fn lock_account(session: &Session, account: Uuid) -> Result<LockedAccount, Error> {
     let row = session.run(&LOCK_ACCOUNT, &[Arg::Uuid(Some(account))])?.first();
     let row = row.ok_or(Error::AccountNotFound { account })?;
     let present = "not null by its declaration";
-    if let Some(tenant) = tenant
-        && Some(tenant_no(session, Some(tenant))?) != row.int(5)
-    {
-        return Err(Error::TenantMismatch {
-            why: format!("Account {account} does not belong to tenant {tenant}."),
-        });
-    }
     Ok(LockedAccount {
         id: account,
         status: row.text(1).expect(present),
         balance: row.numeric(2).expect(present),
         overdraft_limit: row.numeric(3).expect(present),
         version: row.bigint(4).expect(present),
-        currency: row.text(8).expect(present),
+        tenant_no: row.int(5).expect(present),
+        internal: row.bool(6).expect(present),
+        currency: row.text(7).expect(present),
     })
+}
+
+/// Locks a customer's account of the tenant; the bank itself where none is given.
+pub fn lock_customer_account(
+    session: &Session,
+    account: Uuid,
+    tenant: Option<Uuid>,
+) -> Result<LockedAccount, Error> {
+    let tenant_no = tenant_no(session, tenant)?;
+    let locked = lock_account(session, account)?;
+    if locked.tenant_no != tenant_no {
+        return Err(Error::TenantMismatch {
+            why: format!("Account {account} belongs to another tenant than the one named."),
+        });
+    }
+    if locked.internal {
+        return Err(Error::InternalAccount { account });
+    }
+    Ok(locked)
 }
 
 pub fn set_status(session: &Session, account: Uuid, status: &str) -> Result<(), Error> {

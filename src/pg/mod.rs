@@ -7,6 +7,7 @@ pub mod heap;
 pub mod numeric;
 pub mod rights;
 pub mod server;
+pub mod settings;
 pub mod spi;
 pub mod types;
 

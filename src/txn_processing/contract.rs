@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 pub type Json = Map<String, Value>;
 
-fn success(posted: &Posted, reference: Option<&str>, is_reversal: bool) -> Json {
+fn success(posted: &Posted, reference: Option<&str>, id_key: &str, is_reversal: bool) -> Json {
     let mut json = Map::new();
     json.insert("success".into(), true.into());
     let generated;
@@ -23,15 +23,14 @@ fn success(posted: &Posted, reference: Option<&str>, is_reversal: bool) -> Json 
             &generated
         }
     };
-    let key = if is_reversal { "reversal_transaction_id" } else { "transaction_id" };
-    json.insert(key.into(), posted.transaction_id.to_string().into());
+    json.insert(id_key.into(), posted.transaction_id.to_string().into());
     json.insert("reference".into(), reference.into());
     json
 }
 
 /// The JSON of a posting between an account and the bank: the account's side is shown.
 pub fn internal_json(posted: &Posted, kind: Kind, reference: Option<&str>) -> Json {
-    let mut json = success(posted, reference, false);
+    let mut json = success(posted, reference, "transaction_id", false);
     let side = match kind {
         Kind::Deposit | Kind::Interest => Side::Credit,
         _ => Side::Debit,
@@ -47,14 +46,15 @@ pub fn internal_json(posted: &Posted, kind: Kind, reference: Option<&str>) -> Js
 
 /// The JSON of a posting between two accounts: both are shown.
 pub fn transfer_json(posted: &Posted, reference: Option<&str>) -> Json {
-    let mut json = success(posted, reference, false);
+    let mut json = success(posted, reference, "transaction_id", false);
     json.insert("from_balance".into(), number(posted.debit_balance));
     json.insert("to_balance".into(), number(posted.credit_balance));
     json
 }
 
-fn reversal_json(posted: &Posted) -> Json {
-    let mut json = success(posted, None, true);
+/// The JSON of a reversal, its id under the key that the function's contract names.
+pub fn reversal_json(posted: &Posted, id_key: &str) -> Json {
+    let mut json = success(posted, None, id_key, true);
     // Never silent: the reversed payee's balance after, which may be below zero.
     json.insert("from_balance".into(), number(posted.debit_balance));
     json.insert("to_balance".into(), number(posted.credit_balance));
@@ -139,7 +139,7 @@ fn reversal(
     let reason = required("p_reason", reason)?;
     let metadata = reversed_by.map(|by| JsonDatum::object(&[("reversed_by", &by)]));
     let tail = Tail { description: Some(reason), metadata, ..Tail::default() };
-    post_reversal(original, &tail, None).map(|posted| reversal_json(&posted))
+    post_reversal(original, &tail, None).map(|posted| reversal_json(&posted, "reversal_transaction_id"))
 }
 
 /// The reference shown where the caller gave none: unique, as it holds the whole id.

@@ -123,13 +123,13 @@ fn validate(order: &Order, now: i64) -> Result<(), Error> {
 
 /// Posts `order`, or answers why not. Nothing has been written when it is refused.
 pub fn post(desk: &Desk, order: &Order) -> Result<Posted, Error> {
-    validate(order, server::clock_micros())?;
-    match attempt(desk, order) {
+    match validate(order, server::clock_micros()).and_then(|()| attempt(desk, order)) {
         Ok(Some(posted)) => Ok(posted),
         // The id was taken before us, by a retry of the same or by something else.
         Ok(None) => Ok(earlier(desk, order)?.expect("the row that took the id is committed and visible")),
         Err(error @ Error::Server(_)) => Err(error),
-        // A retry of what succeeded must hear of its success, though the account may be empty or closed by now.
+        // A retry of what succeeded must hear of its success, though the account may be empty or closed by now
+        // and a backdated time out of its window.
         Err(refusal) => earlier(desk, order)?.ok_or(refusal),
     }
 }

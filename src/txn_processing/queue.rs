@@ -1,6 +1,6 @@
 //! Requests waiting to be posted, carried out one at a time by `process_transaction`.
 
-use super::contract::{Json, internal_json, transfer_json};
+use super::contract::{Json, internal_json, reversal_json, transfer_json};
 use super::core::{Kind, amount_of, exact_amount};
 use super::engine::{Desk, given_reason, post};
 use super::strict::{Tail, finite, id, post_adjustment, post_against, post_refund, post_reversal, required};
@@ -112,7 +112,8 @@ impl Request {
                 .map(|posted| transfer_json(&posted, None)),
             "reversal" => {
                 tail.description = Some(required("reason", self.reason.clone())?);
-                post_reversal(self.original()?, &tail, None).map(|posted| transfer_json(&posted, None))
+                post_reversal(self.original()?, &tail, None)
+                    .map(|posted| reversal_json(&posted, "transaction_id"))
             }
             _ => {
                 tail.description = Some(required("reason", self.reason.clone())?);

@@ -34,17 +34,17 @@ static NORMAL_SIDE: Statement = Statement::new(
     &[Type::Uuid],
 );
 
-/// The insert of a movement, with or without a clause that makes a taken id no error.
+/// The insert of a movement, with what keeps a taken id from being an error.
 macro_rules! insert_movement {
-    ($on_conflict:literal) => {{
+    ($unless_taken:literal) => {{
         const SQL: &str = concat!(
             "INSERT INTO txn_processing.movements \
                  (transaction_id, debit_account, credit_account, debit_sequence, credit_sequence, created_at, \
                   tenant_no, transaction_type, leg, amount, debit_balance, credit_balance, currency_code, created_by, \
                   effective_at, reverses, reference, description, metadata) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8::txn_processing.txn_type, 1, $9, $10, $11, $12, $13, $14, $15, \
-                     $16, $17, $18)",
-            $on_conflict,
+             SELECT $1, $2, $3, $4, $5, $6, $7, $8::txn_processing.txn_type, 1, $9, $10, $11, $12, $13, $14, $15, \
+                    $16, $17, $18",
+            $unless_taken,
             "\0"
         );
         Statement::new(

@@ -1,0 +1,129 @@
+//! The server's own programs, and where things are.
+
+use postgres::{Client, Config, NoTls};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::{env, fs};
+
+pub struct Server {
+    pub socket_dir: String,
+    pub port: u16,
+    /// The operating system's user who runs the server.
+    pub os_user: String,
+    pub superuser: String,
+    pub pg_config: Option<String>,
+    pub log: Option<PathBuf>,
+}
+
+/// The server the environment names; a test that has none cannot run at all.
+pub fn server() -> Server {
+    let want = |name: &str| env::var(name).unwrap_or_else(|_| panic!("{name} must name the server under test"));
+    Server {
+        socket_dir: want("NEOBANK_SOCKET_DIR"),
+        port: want("NEOBANK_PORT").parse().expect("NEOBANK_PORT is a port"),
+        os_user: env::var("NEOBANK_OS_USER").unwrap_or_else(|_| "postgres".to_owned()),
+        superuser: env::var("PGUSER").unwrap_or_else(|_| "postgres".to_owned()),
+        pg_config: env::var("NEOBANK_PG_CONFIG").ok(),
+        log: env::var("NEOBANK_LOG").ok().map(PathBuf::from),
+    }
+}
+
+impl Server {
+    pub fn connect(&self, database: &str, role: &str) -> Result<Client, postgres::Error> {
+        Config::new()
+            .host_path(&self.socket_dir)
+            .port(self.port)
+            .user(role)
+            .dbname(database)
+            .application_name("neobank-sessions")
+            .connect(NoTls)
+    }
+
+    /// A program of this server with the connection options every one takes.
+    pub fn tool(&self, program: &Path, database: &str) -> Command {
+        let mut command = Command::new(program);
+        command
+            .args(["-h", &self.socket_dir, "-p", &self.port.to_string()])
+            .args(["-U", &self.superuser, "-d", database])
+            .env_remove("PGOPTIONS")
+            .stdin(Stdio::null());
+        command
+    }
+}
+
+/// A program out of the server's own bin folder; none where it lacks it.
+pub fn bindir_tool(program: &str) -> Option<PathBuf> {
+    let pg_config = server().pg_config?;
+    let output = Command::new(&pg_config).arg("--bindir").output().unwrap_or_else(|e| panic!("{pg_config}: {e}"));
+    let bindir = String::from_utf8(output.stdout).expect("a path in UTF-8");
+    let path = Path::new(bindir.trim()).join(program);
+    path.is_file().then_some(path)
+}
+
+/// psql, of any version: the server's own, else the first on the PATH.
+pub fn psql() -> Option<PathBuf> {
+    let on_path = || env::split_paths(&env::var_os("PATH")?).map(|dir| dir.join("psql")).find(|path| path.is_file());
+    bindir_tool("psql").or_else(on_path)
+}
+
+/// Says on standard error what was not tested and why. Not with `eprintln!`,
+/// which the test runner swallows when the test passes.
+pub fn skipped(what: &str, why: &str) {
+    let line = format!("SKIPPED: {what}: {why}\n");
+    std::io::stderr().write_all(line.as_bytes()).expect("standard error takes a line");
+}
+
+/// Runs it to its end; what it printed, or a panic with what it complained about.
+pub fn run_tool(command: &mut Command) -> String {
+    let output = command.output().unwrap_or_else(|e| panic!("{command:?}: {e}"));
+    assert!(
+        output.status.success(),
+        "{command:?} ended with {}\n{}{}",
+        output.status,
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8(output.stdout).expect("text in UTF-8")
+}
+
+/// The user and group to start a helper server as: none when we are not root.
+pub fn os_user_ids() -> Option<(u32, u32)> {
+    let id =
+        |args: &[&str]| -> u32 { run_tool(Command::new("id").args(args)).trim().parse().expect("id prints a number") };
+    let user = server().os_user;
+    (id(&["-u"]) == 0).then(|| (id(&["-u", &user]), id(&["-g", &user])))
+}
+
+/// Asked for when the tests run: a build folder that two checkouts share may hold the other one's binary.
+pub fn repository_root() -> PathBuf {
+    let crate_folder = env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
+    Path::new(&crate_folder).join("../..")
+}
+
+/// A folder for one test's files, removed when the test ends or panics.
+pub struct Scratch(PathBuf);
+
+impl Scratch {
+    pub fn new(name: &str) -> Scratch {
+        let folder = env::temp_dir().join(name);
+        fs::create_dir_all(&folder).expect("a temporary folder");
+        Scratch(folder)
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        if let Err(error) = fs::remove_dir_all(&self.0) {
+            eprintln!("cleaning up: {}: {error}", self.0.display());
+        }
+    }
+}
