@@ -173,12 +173,16 @@ COMMENT ON FUNCTION banking.keep_in_use() IS
 
 CREATE TRIGGER keep_in_use BEFORE DELETE OR UPDATE OF customer_id, tenant_no ON banking.customers
     FOR EACH ROW EXECUTE FUNCTION banking.keep_in_use();
+COMMENT ON TRIGGER keep_in_use ON banking.customers IS 'Keeps rows that an account uses (NB023).';
 CREATE TRIGGER keep_in_use BEFORE DELETE OR UPDATE OF tenant_no, tenant_id ON banking.tenants
     FOR EACH ROW EXECUTE FUNCTION banking.keep_in_use();
+COMMENT ON TRIGGER keep_in_use ON banking.tenants IS 'Keeps rows that an account uses (NB023).';
 CREATE TRIGGER keep_in_use BEFORE DELETE OR UPDATE OF currency_code, exponent ON banking.currencies
     FOR EACH ROW EXECUTE FUNCTION banking.keep_in_use();
+COMMENT ON TRIGGER keep_in_use ON banking.currencies IS 'Keeps rows that an account uses (NB023).';
 CREATE TRIGGER keep_in_use BEFORE DELETE OR UPDATE OF account_type, normal_side, internal ON banking.account_types
     FOR EACH ROW EXECUTE FUNCTION banking.keep_in_use();
+COMMENT ON TRIGGER keep_in_use ON banking.account_types IS 'Keeps rows that an account uses (NB023).';
 
 -- Rows of users belong into a dump; rows that CREATE EXTENSION seeds would collide at its restore.
 SELECT pg_catalog.pg_extension_config_dump('banking.tenants', 'WHERE tenant_no <> 0');

@@ -2,7 +2,6 @@
 
 use crate::pg::ereport::ServerError;
 use rust_decimal::Decimal;
-use serde_json::{Map, Value};
 use uuid::Uuid;
 
 /// Which part of a posting an inactive account was to play.
@@ -94,6 +93,8 @@ pub enum Error {
     NullArgument {
         name: &'static str,
     },
+    /// The row was changed by another transaction since this one's snapshot (REPEATABLE READ and above).
+    ConcurrentUpdate,
     /// What the server itself raised, passed on as it was.
     Server(ServerError),
 }
@@ -134,6 +135,7 @@ impl Error {
             Error::EffectiveAt { .. } => ("NB022", "effective_at_out_of_bounds"),
             Error::InternalAccount { .. } => ("NB024", "internal_account"),
             Error::NullArgument { .. } => ("22004", "null_argument"),
+            Error::ConcurrentUpdate => ("40001", "serialization_failure"),
             Error::Server(_) => ("XX000", "server_error"),
         }
     }
@@ -185,7 +187,9 @@ impl Error {
             Error::TenantMismatch { why } => ("tenants do not match".into(), Some(why.clone())),
             Error::InternalAccount { account } => (
                 "account is the bank's own".into(),
-                Some(format!("Account {account} has no customer; its status and limit are fixed.")),
+                Some(format!(
+                    "Account {account} is internal: only adjustments and the other side of postings touch it."
+                )),
             ),
             Error::CustomerNotFound { customer } => {
                 ("customer not found".into(), Some(format!("There is no customer {customer}.")))
@@ -214,6 +218,7 @@ impl Error {
             }
             Error::EffectiveAt { why } => ("effective time out of bounds".into(), Some(why.clone())),
             Error::NullArgument { name } => (format!("argument {name:?} must not be null"), None),
+            Error::ConcurrentUpdate => ("could not serialize access due to concurrent update".into(), None),
             Error::Server(_) => ("error of the server".into(), None),
         }
     }
@@ -257,6 +262,7 @@ impl Error {
             Error::ArgumentBounds { .. } => "See the argument's bounds in docs/errors.md.",
             Error::EffectiveAt { .. } => "Give a time up to now; neobank.max_backdate_days bounds the past.",
             Error::NullArgument { .. } => "Give a value.",
+            Error::ConcurrentUpdate => "Repeat the transaction from its start.",
             Error::Server(_) => return None,
         })
     }
@@ -267,33 +273,8 @@ impl Error {
         Report { sqlstate, word, message, detail, hint: self.hint() }
     }
 
-    /// The JSON of a refusal; `Err` for what must be raised all the same.
-    pub fn into_json(self) -> Result<Map<String, Value>, Error> {
-        if let Error::Server(_) = self {
-            return Err(self);
-        }
-        let report = self.report();
-        let mut json = Map::new();
-        json.insert("success".into(), false.into());
-        json.insert("error".into(), capitalised(&report.message).into());
-        json.insert("code".into(), report.word.into());
-        json.insert("sqlstate".into(), report.sqlstate.into());
-        json.insert("detail".into(), report.detail.into());
-        if let Error::InsufficientFunds { available, requested, .. } = &self {
-            json.insert("available".into(), number(*available));
-            json.insert("requested".into(), number(*requested));
-        }
-        Ok(json)
+    /// Whether it is a business refusal; otherwise the server's own error, which every function raises.
+    pub fn is_refusal(&self) -> bool {
+        !matches!(self, Error::Server(_) | Error::ConcurrentUpdate)
     }
-}
-
-/// An exact JSON number.
-pub fn number(value: Decimal) -> Value {
-    Value::Number(value.to_string().parse().expect("a decimal's text is a JSON number"))
-}
-
-/// The contract functions answer with the seed's wording, which begins with a capital letter.
-fn capitalised(message: &str) -> String {
-    let mut letters = message.chars();
-    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
 }

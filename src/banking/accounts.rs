@@ -107,7 +107,11 @@ fn close(
     account: Uuid,
     sweep_to: Option<Uuid>,
     tenant: Option<Uuid>,
+    reason: &str,
 ) -> Result<Option<Uuid>, Error> {
+    if let Some(target) = sweep_to {
+        store::lock_in_order(&desk.session, account, target)?;
+    }
     let locked = store::lock_customer_account(&desk.session, account, tenant)?;
     if !matches!(locked.status.as_str(), "active" | "dormant") {
         return Err(Error::StatusChange { account, from: locked.status, to: "closed".into() });
@@ -121,7 +125,7 @@ fn close(
         }
         swept = Some(sweep(desk, &locked, target)?.transaction_id);
     }
-    change_status(desk, &locked, "closed", "closed")?;
+    change_status(desk, &locked, "closed", reason)?;
     Ok(swept)
 }
 
@@ -138,7 +142,7 @@ fn set_status(account: Uuid, status: &str, reason: &str, tenant: Option<Uuid>) -
     given_reason("reason", reason)?;
     let desk = Desk::open();
     if status == "closed" {
-        return close(&desk, account, None, tenant).map(drop);
+        return close(&desk, account, None, tenant, reason).map(drop);
     }
     let locked = store::lock_customer_account(&desk.session, account, tenant)?;
     if !status_may_change(&locked.status, status) {
@@ -265,8 +269,9 @@ fn close_account(
     sweep_to: default!(Option<pgrx::Uuid>, "NULL"),
     tenant: default!(Option<pgrx::Uuid>, "NULL"),
 ) -> Option<pgrx::Uuid> {
-    let result = required("account_id", account_id)
-        .and_then(|account| close(&Desk::open(), id(account), sweep_to.map(id), tenant.map(id)));
+    let result = required("account_id", account_id).and_then(|account| {
+        close(&Desk::open(), id(account), sweep_to.map(id), tenant.map(id), "account closed")
+    });
     finish(result).map(sql_uuid)
 }
 

@@ -68,6 +68,11 @@ static LOCK_ACCOUNT: Statement = Statement::new(
     &[Type::Uuid],
 );
 
+static LOCK_IN_ORDER: Statement = Statement::new(
+    c"SELECT FROM banking.accounts WHERE account_id = ANY (ARRAY[$1, $2]) ORDER BY account_id FOR NO KEY UPDATE",
+    &[Type::Uuid, Type::Uuid],
+);
+
 static SET_STATUS: Statement = Statement::new(
     c"UPDATE banking.accounts
       SET account_status = $2, updated_at = greatest(updated_at, clock_timestamp()),
@@ -206,6 +211,12 @@ pub fn lock_account(session: &Session, account: Uuid) -> Result<LockedAccount, E
         internal: row.bool(6).expect(present),
         currency: row.text(7).expect(present),
     })
+}
+
+/// Locks two accounts in the one order that all postings keep to.
+pub fn lock_in_order(session: &Session, one: Uuid, other: Uuid) -> Result<(), Error> {
+    session.run(&LOCK_IN_ORDER, &[Arg::Uuid(Some(one)), Arg::Uuid(Some(other))])?;
+    Ok(())
 }
 
 /// Locks a customer's account of the tenant; the bank itself where none is given.

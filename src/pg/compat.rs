@@ -82,6 +82,29 @@ pub unsafe fn primary_key(table: pg_sys::Relation) -> pg_sys::Oid {
     }
 }
 
+// Past the bindings' wrappers, as in heap.rs: the callers catch their errors.
+unsafe extern "C-unwind" {
+    fn simple_table_tuple_update(
+        table: pg_sys::Relation,
+        place: pg_sys::ItemPointer,
+        slot: *mut pg_sys::TupleTableSlot,
+        snapshot: pg_sys::Snapshot,
+        #[cfg(feature = "pg15")] wanted: *mut bool,
+        #[cfg(not(feature = "pg15"))] wanted: *mut pg_sys::TU_UpdateIndexes::Type,
+    );
+    fn ExecInsertIndexTuples(
+        result: *mut pg_sys::ResultRelInfo,
+        slot: *mut pg_sys::TupleTableSlot,
+        state: *mut pg_sys::EState,
+        update: bool,
+        no_duplicate_error: bool,
+        speculative_conflict: *mut bool,
+        arbiters: *mut pg_sys::List,
+        #[cfg(not(feature = "pg15"))] only_summarizing: bool,
+    ) -> *mut pg_sys::List;
+    fn GetActiveSnapshot() -> pg_sys::Snapshot;
+}
+
 /// Replaces the row at `place`; answers whether the indexes want entries for the new one.
 ///
 /// # Safety
@@ -93,17 +116,17 @@ pub unsafe fn update_row(
 ) -> bool {
     // SAFETY: the caller's promise.
     unsafe {
-        let snapshot = pg_sys::GetActiveSnapshot();
+        let snapshot = GetActiveSnapshot();
         #[cfg(feature = "pg15")]
         {
             let mut wanted = false;
-            pg_sys::simple_table_tuple_update(table, place, slot, snapshot, &mut wanted);
+            simple_table_tuple_update(table, place, slot, snapshot, &mut wanted);
             wanted
         }
         #[cfg(not(feature = "pg15"))]
         {
             let mut wanted = pg_sys::TU_UpdateIndexes::TU_None;
-            pg_sys::simple_table_tuple_update(table, place, slot, snapshot, &mut wanted);
+            simple_table_tuple_update(table, place, slot, snapshot, &mut wanted);
             // TU_Summarizing would do with fewer; entries for all indexes are right too, and rare.
             wanted != pg_sys::TU_UpdateIndexes::TU_None
         }
@@ -122,7 +145,7 @@ pub unsafe fn insert_index_entries(
 ) {
     // SAFETY: the caller's promise.
     unsafe {
-        pg_sys::ExecInsertIndexTuples(
+        ExecInsertIndexTuples(
             result,
             slot,
             state,

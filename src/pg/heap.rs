@@ -4,10 +4,10 @@
 //! [`Table::is_plain`] first and otherwise goes through SQL.
 
 use super::compat;
-use pgrx::pg_sys::ffi::pg_guard_ffi_boundary;
-use pgrx::prelude::*;
-use pgrx::{FromDatum, PgSqlErrorCode, pg_sys};
-use std::ffi::CStr;
+use super::ereport::catch;
+use crate::error::Error;
+use pgrx::{FromDatum, pg_sys};
+use std::ffi::{CStr, c_char};
 use uuid::Uuid;
 
 const UUID_BYTES: usize = 16;
@@ -38,13 +38,28 @@ impl Drop for FreshSnapshot {
     }
 }
 
+// Called past the bindings' wrappers and inside `catch`, so that their errors keep every field.
+unsafe extern "C-unwind" {
+    fn PreventCommandIfReadOnly(command: *const c_char);
+    fn PreventCommandIfParallelMode(command: *const c_char);
+    fn index_getnext_slot(
+        scan: pg_sys::IndexScanDesc,
+        direction: pg_sys::ScanDirection::Type,
+        slot: *mut pg_sys::TupleTableSlot,
+    ) -> bool;
+    fn simple_table_tuple_insert(table: pg_sys::Relation, slot: *mut pg_sys::TupleTableSlot);
+}
+
 /// Refuses as a writing statement would in a read-only transaction.
-pub fn refuse_read_only(command: &CStr) {
+pub fn refuse_read_only(command: &CStr) -> Result<(), Error> {
     // SAFETY: both only look at the transaction's state.
-    unsafe {
-        pg_sys::PreventCommandIfReadOnly(command.as_ptr());
-        pg_sys::PreventCommandIfParallelMode(command.as_ptr());
-    }
+    let checked = unsafe {
+        catch(|| {
+            PreventCommandIfReadOnly(command.as_ptr());
+            PreventCommandIfParallelMode(command.as_ptr());
+        })
+    };
+    checked.map_err(Error::Server)
 }
 
 /// The datum of an enum's label.
@@ -85,9 +100,9 @@ impl Table {
             let shape = &*relation.rd_att;
             let unconstrained = shape.constr.is_null()
                 || ((*shape.constr).num_check == 0 && !(*shape.constr).has_generated_stored);
-            form.relkind == pg_sys::RELKIND_RELATION as std::ffi::c_char
+            form.relkind == pg_sys::RELKIND_RELATION as c_char
                 && form.relam == pg_sys::HEAP_TABLE_AM_OID
-                && form.relreplident != pg_sys::REPLICA_IDENTITY_NOTHING as std::ffi::c_char
+                && form.relreplident != pg_sys::REPLICA_IDENTITY_NOTHING as c_char
                 && !form.relrowsecurity
                 && !form.relhasrules
                 && !form.relispartition
@@ -120,7 +135,7 @@ impl Table {
 
     /// Finds a row by its uuid primary key and locks it as FOR NO KEY UPDATE does, waiting for its holder.
     /// Needs a [`FreshSnapshot`].
-    pub fn lock_row(&self, key: Uuid) -> Option<LockedRow<'_>> {
+    pub fn lock_row(&self, key: Uuid) -> Result<Option<LockedRow<'_>>, Error> {
         let mut key_bytes: [u8; UUID_BYTES] = *key.as_bytes();
         // SAFETY: the relation is open, the key's bytes outlive the scan, a snapshot is active.
         unsafe {
@@ -139,15 +154,15 @@ impl Table {
             let scan = compat::index_begin(self.0, index, snapshot, 1);
             pg_sys::index_rescan(scan, &mut scan_key, 1, std::ptr::null_mut(), 0);
             let forward = pg_sys::ScanDirection::ForwardScanDirection;
-            let found = pg_sys::index_getnext_slot(scan, forward, slot);
+            let found = catch(|| index_getnext_slot(scan, forward, slot)).map_err(Error::Server)?;
             pg_sys::index_endscan(scan);
             pg_sys::index_close(index, pg_sys::NoLock as i32);
-            (found && row.lock(snapshot)).then_some(row)
+            Ok(if found && row.lock(snapshot)? { Some(row) } else { None })
         }
     }
 
     /// Appends a row with all its index entries; a taken key raises a unique violation.
-    pub fn insert(&self, values: &[Option<pg_sys::Datum>]) {
+    pub fn insert(&self, values: &[Option<pg_sys::Datum>]) -> Result<(), Error> {
         // SAFETY: as many values as the table has columns, each of its column's type.
         unsafe {
             let slot = pg_sys::MakeSingleTupleTableSlot((*self.0).rd_att, &raw const pg_sys::TTSOpsVirtual);
@@ -157,15 +172,21 @@ impl Table {
                 *(*slot).tts_isnull.add(at) = value.is_none();
             }
             pg_sys::ExecStoreVirtualTuple(slot);
-            pg_sys::simple_table_tuple_insert(self.0, slot);
-            self.insert_index_entries(slot, false);
+            let table = self.0;
+            catch(|| simple_table_tuple_insert(table, slot)).map_err(Error::Server)?;
+            self.insert_index_entries(slot, false)?;
             pg_sys::ExecDropSingleTupleTableSlot(slot);
+            Ok(())
         }
     }
 
     /// # Safety
     /// The slot holds a row just stored in this table.
-    unsafe fn insert_index_entries(&self, slot: *mut pg_sys::TupleTableSlot, is_update: bool) {
+    unsafe fn insert_index_entries(
+        &self,
+        slot: *mut pg_sys::TupleTableSlot,
+        is_update: bool,
+    ) -> Result<(), Error> {
         // SAFETY: the executor state lives as long as the open indexes need it.
         unsafe {
             let state = pg_sys::CreateExecutorState();
@@ -173,10 +194,11 @@ impl Table {
             (*result).type_ = pg_sys::NodeTag::T_ResultRelInfo;
             pg_sys::InitResultRelInfo(result, self.0, 0, std::ptr::null_mut(), 0);
             pg_sys::ExecOpenIndices(result, false);
-            compat::insert_index_entries(result, slot, state, is_update);
+            catch(|| compat::insert_index_entries(result, slot, state, is_update)).map_err(Error::Server)?;
             pg_sys::ExecCloseIndices(result);
             pg_sys::FreeExecutorState(state);
             pg_sys::pfree(result.cast());
+            Ok(())
         }
     }
 }
@@ -201,18 +223,17 @@ impl LockedRow<'_> {
     ///
     /// # Safety
     /// The slot holds the row that `snapshot` sees.
-    unsafe fn lock(&self, snapshot: pg_sys::Snapshot) -> bool {
-        // SAFETY: as the executor's LockRows does; the boundary turns the server's errors into panics.
+    unsafe fn lock(&self, snapshot: pg_sys::Snapshot) -> Result<bool, Error> {
+        // SAFETY: as the executor's LockRows does.
         let outcome = unsafe {
-            let serializable = pg_sys::XactIsoLevel >= pg_sys::XACT_REPEATABLE_READ as i32;
-            let flags = if serializable { 0 } else { pg_sys::TUPLE_LOCK_FLAG_FIND_LAST_VERSION };
+            let flags = if flags_follow() { pg_sys::TUPLE_LOCK_FLAG_FIND_LAST_VERSION } else { 0 };
             let flags = (flags | pg_sys::TUPLE_LOCK_FLAG_LOCK_UPDATE_IN_PROGRESS) as u8;
             let lock = (*(*self.table.0).rd_tableam).tuple_lock.expect("heap locks tuples");
             let mut failure = pg_sys::TM_FailureData::default();
             let mut place = (*self.slot).tts_tid;
             let command = pg_sys::GetCurrentCommandId(true);
             let (table, slot) = (self.table.0, self.slot);
-            pg_guard_ffi_boundary(|| {
+            catch(|| {
                 lock(
                     table,
                     &mut place,
@@ -226,16 +247,10 @@ impl LockedRow<'_> {
                 )
             })
         };
-        match outcome {
-            pg_sys::TM_Result::TM_Ok => true,
-            pg_sys::TM_Result::TM_Deleted if flags_follow() => false,
-            pg_sys::TM_Result::TM_Updated | pg_sys::TM_Result::TM_Deleted => {
-                ereport!(
-                    ERROR,
-                    PgSqlErrorCode::ERRCODE_T_R_SERIALIZATION_FAILURE,
-                    "could not serialize access due to concurrent update"
-                );
-            }
+        match outcome.map_err(Error::Server)? {
+            pg_sys::TM_Result::TM_Ok => Ok(true),
+            pg_sys::TM_Result::TM_Deleted if flags_follow() => Ok(false),
+            pg_sys::TM_Result::TM_Updated | pg_sys::TM_Result::TM_Deleted => Err(Error::ConcurrentUpdate),
             other => panic!("locking an account's row answered {other}"),
         }
     }
@@ -253,7 +268,7 @@ impl LockedRow<'_> {
     }
 
     /// Replaces the row by one that differs in the given columns, which may be of no primary key.
-    pub fn update(&self, changes: &[(usize, pg_sys::Datum)]) {
+    pub fn update(&self, changes: &[(usize, pg_sys::Datum)]) -> Result<(), Error> {
         // SAFETY: the row is locked by us, so its place holds; the values are of their columns' types.
         unsafe {
             let shape = (*self.table.0).rd_att;
@@ -268,10 +283,12 @@ impl LockedRow<'_> {
             }
             pg_sys::ExecStoreVirtualTuple(new);
             let mut place = (*self.slot).tts_tid;
-            if compat::update_row(self.table.0, &mut place, new) {
-                self.table.insert_index_entries(new, true);
+            let (table, place) = (self.table.0, &raw mut place);
+            if catch(|| compat::update_row(table, place, new)).map_err(Error::Server)? {
+                self.table.insert_index_entries(new, true)?;
             }
             pg_sys::ExecDropSingleTupleTableSlot(new);
+            Ok(())
         }
     }
 }

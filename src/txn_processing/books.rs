@@ -27,12 +27,12 @@ enum Place<'b> {
 }
 
 impl<'s> Books<'s> {
-    pub fn open(session: &'s Session) -> Self {
+    pub fn open(session: &'s Session) -> Result<Self, Error> {
         let direct = match guc::posting_path() {
-            PostingPath::Auto => DirectBooks::open(),
+            PostingPath::Auto => DirectBooks::open()?,
             PostingPath::Spi => None,
         };
-        Books { session, direct }
+        Ok(Books { session, direct })
     }
 
     /// Locks both accounts, in ascending order of their ids.
@@ -52,10 +52,7 @@ impl<'s> Books<'s> {
     pub fn insert(&self, movement: &Movement) -> Result<bool, Error> {
         match &self.direct {
             // An id that was drawn here meets no other; a given one needs SQL's ON CONFLICT to wait and see.
-            Some(books) if movement.order.transaction_id.is_none() => {
-                books.insert(movement);
-                Ok(true)
-            }
+            Some(books) if movement.order.transaction_id.is_none() => books.insert(movement).map(|()| true),
             _ => store::insert(self.session, movement),
         }
     }
@@ -71,9 +68,8 @@ impl LockedPair<'_> {
         let effect = &movement.effect;
         match (&self.debit.1, &self.credit.1) {
             (Place::Row(debit), Place::Row(credit)) => {
-                direct::update(debit, movement.debit, effect.debit_balance, movement.created_at);
-                direct::update(credit, movement.credit, effect.credit_balance, movement.created_at);
-                Ok(())
+                direct::update(debit, movement.debit, effect.debit_balance, movement.created_at)?;
+                direct::update(credit, movement.credit, effect.credit_balance, movement.created_at)
             }
             (Place::Tid(debit), Place::Tid(credit)) => {
                 store::update_balances(self.session, (*debit, *credit), movement)

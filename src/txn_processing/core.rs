@@ -39,6 +39,17 @@ impl Kind {
         }
     }
 
+    /// Whether the debited and the credited account must be a customer's: what the caller names, lest anybody who
+    /// may transfer could take from or give to the bank's own accounts.
+    fn customer_sides(self) -> (bool, bool) {
+        match self {
+            Kind::Transfer => (true, true),
+            Kind::Withdrawal | Kind::Payment | Kind::Fee => (true, false),
+            Kind::Deposit | Kind::Interest => (false, true),
+            Kind::Refund | Kind::Reversal | Kind::Adjustment => (false, false),
+        }
+    }
+
     /// A charge or a correction is posted whatever the balance is.
     pub fn ignores_limit(self) -> bool {
         matches!(self, Kind::Fee | Kind::Adjustment)
@@ -96,6 +107,7 @@ impl Account {
 /// What the caller asks for, apart from the accounts.
 #[derive(Clone, Copy, Debug)]
 pub struct Terms<'a> {
+    pub kind: Kind,
     pub amount: Decimal,
     pub currency: Option<&'a str>,
     pub may_overdraw: bool,
@@ -136,7 +148,7 @@ pub fn in_currency(amount: Decimal, exponent: u32, currency: &str) -> Result<Dec
     let mut scaled = amount.normalize();
     if scaled.scale() > exponent {
         return Err(Error::InvalidAmount {
-            why: format!("The amount {amount} has {} decimals; {currency} has {exponent}.", scaled.scale()),
+            why: format!("The amount {amount} has more than the {exponent} decimals of {currency}."),
         });
     }
     scaled.rescale(exponent);
@@ -149,6 +161,12 @@ pub fn decide(terms: &Terms, debit: &Account, credit: &Account) -> Result<Effect
         return Err(Error::TenantMismatch {
             why: format!("Accounts {} and {} belong to different tenants.", debit.id, credit.id),
         });
+    }
+    let (debits_customer, credits_customer) = terms.kind.customer_sides();
+    for (account, must_be_customers) in [(debit, debits_customer), (credit, credits_customer)] {
+        if must_be_customers && account.internal {
+            return Err(Error::InternalAccount { account: account.id });
+        }
     }
     let wanted = terms.currency.unwrap_or(&debit.currency);
     for account in [debit, credit] {
@@ -227,7 +245,7 @@ mod tests {
     }
 
     fn transfer(amount: Decimal) -> Terms<'static> {
-        Terms { amount, currency: None, may_overdraw: false }
+        Terms { kind: Kind::Transfer, amount, currency: None, may_overdraw: false }
     }
 
     #[test]

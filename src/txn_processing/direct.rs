@@ -35,30 +35,34 @@ pub struct DirectBooks {
 
 impl DirectBooks {
     /// Nothing where something hangs on the tables that direct access would pass by.
-    pub fn open() -> Option<Self> {
+    pub fn open() -> Result<Option<Self>, Error> {
         let accounts = Table::open(c"banking", c"accounts");
         let movements = Table::open(c"txn_processing", c"movements");
         if !accounts.is_plain(account::COUNT) || !movements.is_plain(movement::COUNT) {
-            return None;
+            return Ok(None);
         }
-        refuse_read_only(c"a posting");
-        Some(DirectBooks { accounts, movements, _snapshot: FreshSnapshot::take() })
+        refuse_read_only(c"a posting")?;
+        Ok(Some(DirectBooks { accounts, movements, _snapshot: FreshSnapshot::take() }))
     }
 
     /// Locks both accounts in ascending order of their ids and reads them as they are then.
     pub fn lock(&self, debit: Uuid, credit: Uuid) -> Result<(InRow<'_>, InRow<'_>), Error> {
-        let one = |id: Uuid| {
-            let row = self.accounts.lock_row(id).ok_or(Error::AccountNotFound { account: id })?;
-            Ok((read(id, &row), row))
+        let lock = |id: Uuid| {
+            let row = self.accounts.lock_row(id)?;
+            Ok::<_, Error>(row.map(|row| (read(id, &row), row)))
         };
-        // Both are asked for before the first is missed, as the statement does that locks them together.
-        let (first, second) = if debit < credit { (debit, credit) } else { (credit, debit) };
-        let (first, second) = (one(first), one(second));
-        let (debited, credited) = if debit < credit { (first, second) } else { (second, first) };
-        Ok((debited?, credited?))
+        let (debited, credited) = if debit < credit {
+            let debited = lock(debit)?;
+            (debited, lock(credit)?)
+        } else {
+            let credited = lock(credit)?;
+            (lock(debit)?, credited)
+        };
+        let debited = debited.ok_or(Error::AccountNotFound { account: debit })?;
+        Ok((debited, credited.ok_or(Error::AccountNotFound { account: credit })?))
     }
 
-    pub fn insert(&self, movement: &Movement) {
+    pub fn insert(&self, movement: &Movement) -> Result<(), Error> {
         let Movement { order, effect, debit, credit, .. } = movement;
         let label = CString::new(order.kind.name()).expect("no label has a zero byte");
         let enum_type = self.movements.column_type(movement::TRANSACTION_TYPE);
@@ -82,7 +86,7 @@ impl DirectBooks {
             Arg::Text(order.reference).datum(),
             Arg::Text(order.description).datum(),
             Arg::Jsonb(order.metadata).datum(),
-        ]);
+        ])
     }
 }
 
@@ -108,12 +112,12 @@ fn read(id: Uuid, row: &LockedRow) -> Account {
 }
 
 /// Writes an account's balance after a posting.
-pub fn update(row: &LockedRow, account: &Account, balance: Decimal, at: i64) {
+pub fn update(row: &LockedRow, account: &Account, balance: Decimal, at: i64) -> Result<(), Error> {
     let datum = |arg: Arg| arg.datum().expect("a value that is not null");
     row.update(&[
         (account::VERSION, datum(Arg::BigInt(Some(account.version + 1)))),
         (account::UPDATED_AT, datum(Arg::Timestamp(Some(at)))),
         (account::CURRENT_BALANCE, datum(Arg::Numeric(Some(balance)))),
         (account::AVAILABLE_BALANCE, datum(Arg::Numeric(Some(account.available_after(balance))))),
-    ]);
+    ])
 }

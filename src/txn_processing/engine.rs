@@ -127,7 +127,7 @@ pub fn post(desk: &Desk, order: &Order) -> Result<Posted, Error> {
         Ok(Some(posted)) => Ok(posted),
         // The id was taken before us, by a retry of the same or by something else.
         Ok(None) => Ok(earlier(desk, order)?.expect("the row that took the id is committed and visible")),
-        Err(error @ Error::Server(_)) => Err(error),
+        Err(error) if !error.is_refusal() => Err(error),
         // A retry of what succeeded must hear of its success, though the account may be empty or closed by now
         // and a backdated time out of its window.
         Err(refusal) => earlier(desk, order)?.ok_or(refusal),
@@ -135,7 +135,7 @@ pub fn post(desk: &Desk, order: &Order) -> Result<Posted, Error> {
 }
 
 fn attempt(desk: &Desk, order: &Order) -> Result<Option<Posted>, Error> {
-    let books = Books::open(&desk.session);
+    let books = Books::open(&desk.session)?;
     let locked = books.lock(order.debit, order.credit)?;
     let (debit, credit) = locked.accounts();
     let amount = match order.reverses {
@@ -143,6 +143,7 @@ fn attempt(desk: &Desk, order: &Order) -> Result<Option<Posted>, Error> {
         None => order.amount.expect("only what gives back leaves the amount open"),
     };
     let terms = Terms {
+        kind: order.kind,
         amount,
         currency: order.currency,
         may_overdraw: order.may_overdraw || order.kind.ignores_limit(),

@@ -1,5 +1,6 @@
 //! Schema `txn_processing`: the double-entry ledger.
 
+mod answer;
 mod balances;
 mod books;
 mod contract;

@@ -1,15 +1,14 @@
 //! Requests waiting to be posted, carried out one at a time by `process_transaction`.
 
-use super::contract::{Json, internal_json, reversal_json, transfer_json};
+use super::answer::{Answer, Refusal, Success, to_json};
 use super::core::{Kind, amount_of, exact_amount};
 use super::engine::{Desk, given_reason, post};
 use super::strict::{Tail, finite, id, post_adjustment, post_against, post_refund, post_reversal, required};
 use crate::error::Error;
-use crate::pg::{Arg, BpChar, JsonDatum, Numeric, Row, Session, Statement, Type, finish};
+use crate::pg::{Arg, BpChar, JsonDatum, Numeric, Row, Session, Statement, Type};
 use pgrx::JsonB;
 use pgrx::prelude::*;
 use rust_decimal::Decimal;
-use serde_json::{Value, json};
 use uuid::Uuid;
 
 static CLAIM: Statement = Statement::new(
@@ -91,17 +90,17 @@ impl Request {
     }
 
     /// Posts the request; the bank's side of an adjustment follows from which account is named.
-    fn post(&self, desk: &Desk, transaction_id: Uuid) -> Result<Json, Error> {
+    fn post(&self, desk: &Desk, transaction_id: Uuid) -> Result<Success, Error> {
         let mut tail = self.tail(transaction_id);
         let against = |kind: Kind, account: Uuid, tail: &Tail| {
             post_against(desk, kind, account, self.positive()?, tail)
-                .map(|posted| internal_json(&posted, kind, None))
+                .map(|posted| Success::with_the_bank(&posted, kind, None))
         };
         match self.kind.as_str() {
             "transfer" => {
                 let (from, to) = (self.source()?, self.destination()?);
                 post(desk, &tail.order(Kind::Transfer, from, to, Some(self.positive()?)))
-                    .map(|posted| transfer_json(&posted, None))
+                    .map(|posted| Success::of_transfer(&posted, None))
             }
             "deposit" => against(Kind::Deposit, self.destination()?, &tail),
             "interest" => against(Kind::Interest, self.destination()?, &tail),
@@ -109,11 +108,10 @@ impl Request {
             "payment" => against(Kind::Payment, self.source()?, &tail),
             "fee" => against(Kind::Fee, self.source()?, &tail),
             "refund" => post_refund(self.original()?, Some(self.positive()?), &tail)
-                .map(|posted| transfer_json(&posted, None)),
+                .map(|posted| Success::of_transfer(&posted, None)),
             "reversal" => {
                 tail.description = Some(required("reason", self.reason.clone())?);
-                post_reversal(self.original()?, &tail, None)
-                    .map(|posted| reversal_json(&posted, "transaction_id"))
+                post_reversal(self.original()?, &tail, None).map(|posted| Success::of_reversal(&posted))
             }
             _ => {
                 tail.description = Some(required("reason", self.reason.clone())?);
@@ -122,7 +120,8 @@ impl Request {
                     Some(source) => (source, -self.positive()?),
                     None => (self.destination()?, amount_of(finite(self.amount)?)?),
                 };
-                post_adjustment(desk, account, change, &tail).map(|posted| transfer_json(&posted, None))
+                post_adjustment(desk, account, change, &tail)
+                    .map(|posted| Success::of_transfer(&posted, None))
             }
         }
     }
@@ -148,44 +147,43 @@ fn close(
     Ok(())
 }
 
-fn process(request_id: Uuid) -> Result<Value, Error> {
+fn process(request_id: Uuid) -> Result<Answer, Error> {
     let desk = Desk::open();
     let claimed = desk.session.run(&CLAIM, &[Arg::Uuid(Some(request_id))])?.first();
     let Some(row) = claimed else {
-        return Ok(json!({"success": false, "error": "Request not found or already processing",
-                         "code": "request_not_found", "request_id": request_id.to_string()}));
+        let error = "Request not found or already processing";
+        return Ok(Refusal::of_request(error, "request_not_found", None).into());
     };
     let status = row.text(1).expect("not null by its declaration");
     if status != "queued" {
-        return Ok(json!({"success": false, "error": "Request already processed",
-                         "code": "request_already_processed", "status": status,
-                         "request_id": request_id.to_string()}));
+        let error = "Request already processed";
+        return Ok(Refusal::of_request(error, "request_already_processed", Some(status)).into());
     }
     let request = Request::from_row(&row).expect("not null by their declaration");
     if request.expired {
-        close(&desk.session, request_id, "expired", Some("Request expired"), None)?;
-        return Ok(json!({"success": false, "error": "Request expired", "code": "request_expired",
-                         "status": "expired", "request_id": request_id.to_string()}));
+        let error = "Request expired";
+        close(&desk.session, request_id, "expired", Some(error), None)?;
+        return Ok(Refusal::of_request(error, "request_expired", Some("expired".into())).into());
     }
     let transaction_id = Uuid::now_v7();
-    let mut answer = match request.post(&desk, transaction_id) {
-        Ok(json) => {
+    match request.post(&desk, transaction_id) {
+        Ok(success) => {
             close(&desk.session, request_id, "completed", None, Some(transaction_id))?;
-            json
+            Ok(success.into())
         }
-        Err(refusal) => {
-            let json = refusal.into_json()?;
-            let message = json["error"].as_str().expect("a refusal's error is a text");
-            close(&desk.session, request_id, "failed", Some(message), None)?;
-            json
+        Err(error) => {
+            let refusal = Refusal::of(error)?;
+            close(&desk.session, request_id, "failed", Some(&refusal.error), None)?;
+            Ok(refusal.into())
         }
-    };
-    answer.insert("request_id".into(), request_id.to_string().into());
-    Ok(Value::Object(answer))
+    }
 }
 
 #[pg_extern(schema = "txn_processing", volatile, parallel_unsafe)]
 fn process_transaction(p_request_id: Option<pgrx::Uuid>) -> JsonB {
-    let result = required("p_request_id", p_request_id).and_then(|request| process(id(request)));
-    JsonB(finish(result.or_else(|error| error.into_json().map(Value::Object))))
+    to_json(
+        required("p_request_id", p_request_id)
+            .map(id)
+            .and_then(|request| process(request).map(|answer| answer.about_request(request))),
+    )
 }

@@ -61,9 +61,12 @@ macro_rules! insert_movement {
 /// For an id drawn here, which nobody else has.
 static INSERT: Statement = insert_movement!("");
 
-/// For an id that the caller gave: a second session that brings it waits here for the first to end.
-static INSERT_GIVEN_ID: Statement =
-    insert_movement!(" ON CONFLICT (transaction_id, leg, tenant_no) DO NOTHING");
+/// For an id that the caller gave: a second session that brings it waits here for the first to end. The key ends in
+/// the tenant, but ids are looked up without one, so an id that another tenant used is taken too.
+static INSERT_GIVEN_ID: Statement = insert_movement!(
+    " WHERE NOT EXISTS (SELECT FROM txn_processing.movements m WHERE m.transaction_id = $1) \
+     ON CONFLICT (transaction_id, leg, tenant_no) DO NOTHING"
+);
 
 // Both rows in one go and by their place, which cannot change while they are locked.
 static UPDATE_BALANCES: Statement = Statement::new(
