@@ -13,6 +13,7 @@ mod dump;
 mod guards;
 mod idempotency;
 mod memory;
+mod paths;
 mod pooler;
 mod privileges;
 mod queue;
