@@ -98,25 +98,30 @@ fn create_customer(
     country_code: default!(Option<String>, "NULL"),
     tenant: default!(Option<pgrx::Uuid>, "NULL"),
 ) -> pgrx::Uuid {
-    let texts = Texts([
-        ("first_name", first_name.as_deref(), 100),
-        ("last_name", last_name.as_deref(), 100),
-        ("email", email.as_deref(), 255),
-        ("phone_primary", phone_primary.as_deref(), 30),
-        ("customer_type", customer_type.as_deref(), 20),
-        ("phone_secondary", phone_secondary.as_deref(), 30),
-        ("address_line1", address_line1.as_deref(), 255),
-        ("address_line2", address_line2.as_deref(), 255),
-        ("city", city.as_deref(), 100),
-        ("state_province", state_province.as_deref(), 100),
-        ("postal_code", postal_code.as_deref(), 20),
-        ("country_code", country_code.as_deref(), 2),
-    ]);
-    let result = texts.check().and_then(|()| {
-        let desk = Desk::open();
-        let tenant_no = store::tenant_no(&desk.session, tenant.map(id))?;
-        let born = date_of_birth.map(|date| date.to_pg_epoch_days());
-        insert_customer(&desk.session, tenant_no, &texts, born)
-    });
+    let result = {
+        let texts = Texts([
+            ("first_name", first_name.as_deref(), 100),
+            ("last_name", last_name.as_deref(), 100),
+            ("email", email.as_deref(), 255),
+            ("phone_primary", phone_primary.as_deref(), 30),
+            ("customer_type", customer_type.as_deref(), 20),
+            ("phone_secondary", phone_secondary.as_deref(), 30),
+            ("address_line1", address_line1.as_deref(), 255),
+            ("address_line2", address_line2.as_deref(), 255),
+            ("city", city.as_deref(), 100),
+            ("state_province", state_province.as_deref(), 100),
+            ("postal_code", postal_code.as_deref(), 20),
+            ("country_code", country_code.as_deref(), 2),
+        ]);
+        texts.check().and_then(|()| {
+            let desk = Desk::open();
+            let tenant_no = store::tenant_no(&desk.session, tenant.map(id))?;
+            let born = date_of_birth.map(|date| date.to_pg_epoch_days());
+            insert_customer(&desk.session, tenant_no, &texts, born)
+        })
+    };
+    // An error leaves this function without unwinding: what it owns must be gone before.
+    drop((first_name, last_name, email, phone_primary, customer_type, phone_secondary));
+    drop((address_line1, address_line2, city, state_province, postal_code, country_code));
     sql_uuid(finish(result))
 }
