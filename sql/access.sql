@@ -37,7 +37,7 @@ INSERT INTO neobank.access_rights (access_level, privileges, object_kind, object
     ('reader', 'EXECUTE', 'FUNCTION', 'txn_processing.daily_reconciliation'),
     ('teller', 'INSERT, UPDATE', 'TABLE', 'banking.customers'),
     ('teller', 'USAGE', 'SEQUENCE', 'banking.customer_number_seq'),
-    ('teller', 'INSERT', 'TABLE', 'txn_processing.transaction_queue'),
+    ('teller', 'INSERT (request_id, transaction_type, source_account_id, destination_account_id, amount, currency_code, priority, idempotency_key, request_data, max_retries, expires_at)', 'TABLE', 'txn_processing.transaction_queue'),
     ('teller', 'EXECUTE', 'FUNCTION', 'banking.create_customer'),
     ('teller', 'EXECUTE', 'FUNCTION', 'banking.open_account'),
     ('teller', 'EXECUTE', 'FUNCTION', 'txn_processing.transfer'),

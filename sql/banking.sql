@@ -147,42 +147,94 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     in_use boolean;
+    is_shipped boolean := false;
 BEGIN
-    -- banking.open_account holds FOR SHARE on these rows: it was waited for before this trigger ran.
     CASE TG_TABLE_NAME
-        WHEN 'customers' THEN
-            in_use := EXISTS (SELECT FROM banking.accounts a WHERE a.customer_id = OLD.customer_id);
+        WHEN 'currencies', 'account_types' THEN
+            is_shipped := TG_OP <> 'TRUNCATE' AND OLD.shipped;
         WHEN 'tenants' THEN
-            in_use := EXISTS (SELECT FROM banking.accounts a WHERE a.tenant_no = OLD.tenant_no);
-        WHEN 'currencies' THEN
-            in_use := EXISTS (SELECT FROM banking.accounts a WHERE a.currency_code = OLD.currency_code);
-        WHEN 'account_types' THEN
-            in_use := EXISTS (SELECT FROM banking.accounts a WHERE a.account_type = OLD.account_type);
+            is_shipped := TG_OP <> 'TRUNCATE' AND OLD.tenant_no = 0;
+        ELSE
     END CASE;
+    IF is_shipped THEN
+        RAISE EXCEPTION 'row belongs to the extension'
+            USING ERRCODE = 'NB023', DETAIL = format('%s of this row of banking.%s is refused.', TG_OP, TG_TABLE_NAME),
+                  HINT = 'A dump leaves it out, so a change would be lost. Add a row of your own.';
+    END IF;
+    IF TG_OP = 'UPDATE' THEN
+        CASE TG_TABLE_NAME
+            WHEN 'customers' THEN
+                IF (OLD.customer_id, OLD.tenant_no) = (NEW.customer_id, NEW.tenant_no) THEN RETURN NEW; END IF;
+            WHEN 'tenants' THEN
+                IF (OLD.tenant_no, OLD.tenant_id) = (NEW.tenant_no, NEW.tenant_id) THEN RETURN NEW; END IF;
+            WHEN 'currencies' THEN
+                IF (OLD.currency_code, OLD.exponent) = (NEW.currency_code, NEW.exponent) THEN RETURN NEW; END IF;
+            WHEN 'account_types' THEN
+                IF (OLD.account_type, OLD.normal_side, OLD.internal) = (NEW.account_type, NEW.normal_side, NEW.internal) THEN
+                    RETURN NEW;
+                END IF;
+        END CASE;
+    END IF;
+    IF current_setting('transaction_isolation') IN ('repeatable read', 'serializable') THEN
+        RAISE EXCEPTION 'whether the row is in use shows at READ COMMITTED only'
+            USING ERRCODE = 'NB023', DETAIL = 'An account opened since this transaction began would not be seen.',
+                  HINT = 'Repeat the statement in a READ COMMITTED transaction.';
+    END IF;
+    -- banking.open_account holds FOR SHARE on these rows: it was waited for before this trigger ran.
+    IF TG_OP = 'TRUNCATE' THEN
+        in_use := EXISTS (SELECT FROM banking.accounts);
+    ELSE
+        CASE TG_TABLE_NAME
+            WHEN 'customers' THEN
+                in_use := EXISTS (SELECT FROM banking.accounts a WHERE a.customer_id = OLD.customer_id);
+            WHEN 'tenants' THEN
+                in_use := EXISTS (SELECT FROM banking.accounts a WHERE a.tenant_no = OLD.tenant_no);
+            WHEN 'currencies' THEN
+                in_use := EXISTS (SELECT FROM banking.accounts a WHERE a.currency_code = OLD.currency_code);
+            WHEN 'account_types' THEN
+                in_use := EXISTS (SELECT FROM banking.accounts a WHERE a.account_type = OLD.account_type);
+        END CASE;
+    END IF;
     IF in_use THEN
         RAISE EXCEPTION 'row is in use by an account'
             USING ERRCODE = 'NB023', DETAIL = format('%s of this row of banking.%s is refused.', TG_OP, TG_TABLE_NAME),
                   HINT = 'Keys, exponents and sides are fixed once an account uses them.';
     END IF;
-    RETURN CASE TG_OP WHEN 'DELETE' THEN OLD ELSE NEW END;
+    RETURN CASE TG_OP WHEN 'DELETE' THEN OLD WHEN 'UPDATE' THEN NEW END;
 END
 $$;
 REVOKE ALL ON FUNCTION banking.keep_in_use() FROM PUBLIC;
 COMMENT ON FUNCTION banking.keep_in_use() IS
-    'Trigger: refuses with NB023 to delete or re-key a row that an account uses, as a foreign key would.';
+    'Trigger: refuses with NB023 to delete, truncate or re-key a row that an account uses, as a foreign key would, and to change a row that CREATE EXTENSION made.';
 
 CREATE TRIGGER keep_in_use BEFORE DELETE OR UPDATE OF customer_id, tenant_no ON banking.customers
     FOR EACH ROW EXECUTE FUNCTION banking.keep_in_use();
 COMMENT ON TRIGGER keep_in_use ON banking.customers IS 'Keeps rows that an account uses (NB023).';
-CREATE TRIGGER keep_in_use BEFORE DELETE OR UPDATE OF tenant_no, tenant_id ON banking.tenants
+CREATE TRIGGER keep_in_use BEFORE DELETE OR UPDATE ON banking.tenants
     FOR EACH ROW EXECUTE FUNCTION banking.keep_in_use();
 COMMENT ON TRIGGER keep_in_use ON banking.tenants IS 'Keeps rows that an account uses (NB023).';
-CREATE TRIGGER keep_in_use BEFORE DELETE OR UPDATE OF currency_code, exponent ON banking.currencies
+CREATE TRIGGER keep_in_use BEFORE DELETE OR UPDATE ON banking.currencies
     FOR EACH ROW EXECUTE FUNCTION banking.keep_in_use();
 COMMENT ON TRIGGER keep_in_use ON banking.currencies IS 'Keeps rows that an account uses (NB023).';
-CREATE TRIGGER keep_in_use BEFORE DELETE OR UPDATE OF account_type, normal_side, internal ON banking.account_types
+CREATE TRIGGER keep_in_use BEFORE DELETE OR UPDATE ON banking.account_types
     FOR EACH ROW EXECUTE FUNCTION banking.keep_in_use();
 COMMENT ON TRIGGER keep_in_use ON banking.account_types IS 'Keeps rows that an account uses (NB023).';
+
+CREATE TRIGGER keep_all_in_use BEFORE TRUNCATE ON banking.customers
+    FOR EACH STATEMENT EXECUTE FUNCTION banking.keep_in_use();
+COMMENT ON TRIGGER keep_all_in_use ON banking.customers IS 'Keeps rows that an account uses (NB023).';
+
+CREATE TRIGGER keep_all_in_use BEFORE TRUNCATE ON banking.tenants
+    FOR EACH STATEMENT EXECUTE FUNCTION banking.keep_in_use();
+COMMENT ON TRIGGER keep_all_in_use ON banking.tenants IS 'Keeps rows that an account uses (NB023).';
+
+CREATE TRIGGER keep_all_in_use BEFORE TRUNCATE ON banking.currencies
+    FOR EACH STATEMENT EXECUTE FUNCTION banking.keep_in_use();
+COMMENT ON TRIGGER keep_all_in_use ON banking.currencies IS 'Keeps rows that an account uses (NB023).';
+
+CREATE TRIGGER keep_all_in_use BEFORE TRUNCATE ON banking.account_types
+    FOR EACH STATEMENT EXECUTE FUNCTION banking.keep_in_use();
+COMMENT ON TRIGGER keep_all_in_use ON banking.account_types IS 'Keeps rows that an account uses (NB023).';
 
 -- Rows of users belong into a dump; rows that CREATE EXTENSION seeds would collide at its restore.
 SELECT pg_catalog.pg_extension_config_dump('banking.tenants', 'WHERE tenant_no <> 0');

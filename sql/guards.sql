@@ -9,6 +9,22 @@ CREATE TRIGGER guard_ledger
     FOR EACH STATEMENT EXECUTE FUNCTION neobank.guard_ledger();
 COMMENT ON TRIGGER guard_ledger ON txn_processing.backdated_entries IS 'Keeps the ledger append-only (NB009).';
 
+CREATE TRIGGER guard_loaded
+    AFTER INSERT ON txn_processing.backdated_entries
+    FOR EACH STATEMENT EXECUTE FUNCTION neobank.guard_ledger();
+COMMENT ON TRIGGER guard_loaded ON txn_processing.backdated_entries IS
+    'Lets a restore load what the postings bear out, and nothing else (NB009).';
+
+CREATE TRIGGER guard_ledger
+    BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON banking.account_status_changes
+    FOR EACH STATEMENT EXECUTE FUNCTION neobank.guard_ledger();
+COMMENT ON TRIGGER guard_ledger ON banking.account_status_changes IS 'Keeps the log of changes append-only (NB009).';
+
+CREATE TRIGGER guard_ledger
+    BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON neobank.guard_log
+    FOR EACH STATEMENT EXECUTE FUNCTION neobank.guard_ledger();
+COMMENT ON TRIGGER guard_ledger ON neobank.guard_log IS 'Keeps the log of the guard append-only (NB009).';
+
 CREATE TRIGGER guard_accounts
     BEFORE INSERT OR DELETE OR TRUNCATE OR UPDATE OF
         account_id, customer_id, version, created_at, updated_at, closed_at, tenant_no, normal_side, account_status,
@@ -20,4 +36,7 @@ COMMENT ON TRIGGER guard_accounts ON banking.accounts IS 'Keeps balances and sta
 -- A session that replicates is no way past the guards either.
 ALTER TABLE txn_processing.movements ENABLE ALWAYS TRIGGER guard_ledger;
 ALTER TABLE txn_processing.backdated_entries ENABLE ALWAYS TRIGGER guard_ledger;
+ALTER TABLE txn_processing.backdated_entries ENABLE ALWAYS TRIGGER guard_loaded;
+ALTER TABLE banking.account_status_changes ENABLE ALWAYS TRIGGER guard_ledger;
+ALTER TABLE neobank.guard_log ENABLE ALWAYS TRIGGER guard_ledger;
 ALTER TABLE banking.accounts ENABLE ALWAYS TRIGGER guard_accounts;

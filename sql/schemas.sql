@@ -1,5 +1,16 @@
 \echo Use "CREATE EXTENSION neobank" to load this file. \quit
 
+DO $$
+BEGIN
+    IF pg_catalog.current_setting('server_encoding') <> 'UTF8' THEN
+        RAISE EXCEPTION 'neobank needs a database in UTF8'
+            USING ERRCODE = 'feature_not_supported',
+                  DETAIL = pg_catalog.format('This one is in %s.', pg_catalog.current_setting('server_encoding')),
+                  HINT = 'Create the database with ENCODING ''UTF8''.';
+    END IF;
+END
+$$;
+
 -- No IF NOT EXISTS: a schema that somebody put there beforehand must stop the installation.
 CREATE SCHEMA neobank;
 CREATE SCHEMA banking;

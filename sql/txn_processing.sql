@@ -30,7 +30,7 @@ CREATE TABLE txn_processing.movements (
     reference varchar(50),
     description text,
     metadata jsonb,
-    PRIMARY KEY (transaction_id, leg, tenant_no)
+    PRIMARY KEY (transaction_id, leg)
 );
 CREATE UNIQUE INDEX movements_debit_key ON txn_processing.movements (debit_account, debit_sequence);
 CREATE UNIQUE INDEX movements_credit_key ON txn_processing.movements (credit_account, credit_sequence);
@@ -77,7 +77,8 @@ CREATE TABLE txn_processing.transaction_queue (
     created_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
     processed_at timestamptz,
     expires_at timestamptz DEFAULT pg_catalog.now() + '1 hour'::interval,
-    transaction_id uuid
+    transaction_id uuid,
+    requested_by text NOT NULL DEFAULT CURRENT_USER
 );
 CREATE INDEX transaction_queue_ready_idx ON txn_processing.transaction_queue (priority, created_at)
     WHERE status = 'queued';
@@ -86,6 +87,8 @@ COMMENT ON TABLE txn_processing.transaction_queue IS
     'Requests to post, carried out by txn_processing.process_transaction. Priority 1 is the highest, 10 the lowest.';
 COMMENT ON COLUMN txn_processing.transaction_queue.request_data IS
     'Metadata of the posting. Refund and reversal: original_transaction_id; adjustment and reversal: reason.';
+COMMENT ON COLUMN txn_processing.transaction_queue.requested_by IS
+    'The role that asked: it must be allowed to execute the function of the same kind, or the request fails.';
 COMMENT ON COLUMN txn_processing.transaction_queue.transaction_id IS 'What was posted; null until then.';
 
 SELECT pg_catalog.pg_extension_config_dump('txn_processing.movements', '');

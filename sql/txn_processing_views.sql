@@ -204,8 +204,8 @@ BEGIN ATOMIC
     ), sums AS (
         SELECT
             e.account_id,
-            coalesce(pg_catalog.sum(e.signed) FILTER (WHERE e.effective_at < (p_date + 1)::timestamptz), 0) AS until_then,
-            coalesce(pg_catalog.sum(e.signed) FILTER (WHERE e.effective_at >= (p_date + 1)::timestamptz), 0) AS since
+            coalesce(pg_catalog.sum(e.signed) FILTER (WHERE e.effective_at < (coalesce(p_date, CURRENT_DATE) + 1)::timestamptz), 0) AS until_then,
+            coalesce(pg_catalog.sum(e.signed) FILTER (WHERE e.effective_at >= (coalesce(p_date, CURRENT_DATE) + 1)::timestamptz), 0) AS since
         FROM entries e
         GROUP BY e.account_id
     ), balances AS (
@@ -224,4 +224,4 @@ BEGIN ATOMIC
 END;
 REVOKE ALL ON FUNCTION txn_processing.daily_reconciliation(date) FROM PUBLIC;
 COMMENT ON FUNCTION txn_processing.daily_reconciliation(date) IS
-    'p_date: the day at whose end (in the session''s time zone) every account''s balance is held against the sum of its postings, by effective time. Discrepancies first; an honest ledger has none.';
+    'p_date: the day, null for today, at whose end (in the session''s time zone) every account''s balance is held against the sum of its postings, by effective time. Discrepancies first; an honest ledger has none.';

@@ -93,6 +93,12 @@ pub enum Error {
     NullArgument {
         name: &'static str,
     },
+    NotPermitted {
+        role: String,
+        function: &'static str,
+    },
+    /// A user's trigger took away a row that a posting wrote.
+    Suppressed,
     /// The row was changed by another transaction since this one's snapshot (REPEATABLE READ and above).
     ConcurrentUpdate,
     /// What the server itself raised, passed on as it was.
@@ -134,6 +140,8 @@ impl Error {
             Error::ArgumentBounds { .. } => ("NB021", "argument_out_of_bounds"),
             Error::EffectiveAt { .. } => ("NB022", "effective_at_out_of_bounds"),
             Error::InternalAccount { .. } => ("NB024", "internal_account"),
+            Error::NotPermitted { .. } => ("42501", "permission_denied"),
+            Error::Suppressed => ("NB025", "posting_suppressed"),
             Error::NullArgument { .. } => ("22004", "null_argument"),
             Error::ConcurrentUpdate => ("40001", "serialization_failure"),
             Error::Server(_) => ("XX000", "server_error"),
@@ -217,6 +225,14 @@ impl Error {
                 (format!("argument {argument:?} is out of bounds"), Some(why.clone()))
             }
             Error::EffectiveAt { why } => ("effective time out of bounds".into(), Some(why.clone())),
+            Error::NotPermitted { role, function } => (
+                format!("permission denied for function {function}"),
+                Some(format!("Role {role:?} asked for it and may not execute it.")),
+            ),
+            Error::Suppressed => (
+                "a trigger suppressed the posting".into(),
+                Some("A row written to txn_processing.movements or banking.accounts did not arrive.".into()),
+            ),
             Error::NullArgument { name } => (format!("argument {name:?} must not be null"), None),
             Error::ConcurrentUpdate => ("could not serialize access due to concurrent update".into(), None),
             Error::Server(_) => ("error of the server".into(), None),
@@ -261,6 +277,8 @@ impl Error {
             Error::AccountNumber { .. } => "Give a free account number of 1 to 50 characters, or none.",
             Error::ArgumentBounds { .. } => "See the argument's bounds in docs/errors.md.",
             Error::EffectiveAt { .. } => "Give a time up to now; neobank.max_backdate_days bounds the past.",
+            Error::NotPermitted { .. } => "Ask an operator, or grant the level with neobank.grant_usage.",
+            Error::Suppressed => "Let triggers on the ledger return the row, or raise an error of their own.",
             Error::NullArgument { .. } => "Give a value.",
             Error::ConcurrentUpdate => "Repeat the transaction from its start.",
             Error::Server(_) => return None,
@@ -273,8 +291,8 @@ impl Error {
         Report { sqlstate, word, message, detail, hint: self.hint() }
     }
 
-    /// Whether it is a business refusal; otherwise the server's own error, which every function raises.
+    /// Whether it is a business refusal, decided before anything was written; every function raises the others.
     pub fn is_refusal(&self) -> bool {
-        !matches!(self, Error::Server(_) | Error::ConcurrentUpdate)
+        !matches!(self, Error::Server(_) | Error::ConcurrentUpdate | Error::Suppressed)
     }
 }

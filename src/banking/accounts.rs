@@ -14,6 +14,8 @@ use rust_decimal::Decimal;
 use uuid::Uuid;
 
 const MAX_ACCOUNT_NUMBER: usize = 50;
+/// What the numbers of internal accounts begin with (store.rs makes them).
+const INTERNAL_PREFIX: &str = "INTERNAL-";
 const MAX_LIMIT: i64 = 1_000_000_000_000_000_000;
 
 /// The checked arguments of `open_account`.
@@ -47,6 +49,8 @@ fn checked_number(number: &str) -> Result<(), Error> {
         "It is blank.".to_owned()
     } else if number.chars().count() > MAX_ACCOUNT_NUMBER {
         format!("It has more than {MAX_ACCOUNT_NUMBER} characters.")
+    } else if number.starts_with(INTERNAL_PREFIX) {
+        format!("Numbers that begin with {INTERNAL_PREFIX} are the bank's own.")
     } else {
         return Ok(());
     };
@@ -188,6 +192,9 @@ fn update_optimistic(account: Uuid, wanted: Decimal, expected: i32) -> Result<Op
             why: format!("The account is at version {version}, past what an integer holds."),
         })
     };
+    if locked.internal {
+        return Err(Error::InternalAccount { account });
+    }
     let found = version(locked.version)?;
     if found != expected {
         let message = format!("Version mismatch - expected {expected} but found {found}");
@@ -225,6 +232,9 @@ fn open_account(
             exact_amount(deposit)?;
         }
         let limit = figure_from_zero("overdraft_limit", overdraft_limit, exponent, currency)?;
+        if !limit.is_zero() {
+            store::may_set_limits(&desk.session, &desk.caller)?;
+        }
         let number = account_number.as_deref();
         let tenant = tenant.map(id);
         open(&desk, &Opening { customer, account_type, currency, deposit, limit, number, tenant })
@@ -286,6 +296,9 @@ fn update_account_optimistic(
 > {
     let result = required("p_account_id", p_account_id).and_then(|account| {
         let wanted = finite(required("p_new_balance", p_new_balance)?)?;
+        if wanted.abs() > Decimal::from(MAX_LIMIT) {
+            return Err(Error::InvalidAmount { why: format!("The balance {wanted} is past {MAX_LIMIT}.") });
+        }
         update_optimistic(id(account), wanted, required("p_expected_version", p_expected_version)?)
     });
     TableIterator::once(finish(result))

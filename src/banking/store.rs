@@ -30,12 +30,13 @@ static ACCOUNT_TYPE: Statement = Statement::new(
 );
 
 // Ids that begin with ffffffff sort after every customer's, so a posting locks the busy internal account last.
+// Their numbers begin as no customer's may, so the only conflict is a second session that makes the same accounts.
 static INSERT_INTERNALS: Statement = Statement::new(
     c"INSERT INTO banking.accounts
           (account_id, created_at, updated_at, tenant_no, normal_side, currency_code, current_balance,
            available_balance, account_type, account_number)
       SELECT overlay(gen_random_uuid()::text PLACING 'ffffffff' FROM 1)::uuid, clock_timestamp(), clock_timestamp(),
-             $1, t.normal_side, $2, $3, $3, t.account_type, upper(t.account_type) || '-' || $2
+             $1, t.normal_side, $2, $3, $3, t.account_type, 'INTERNAL-' || upper(t.account_type) || '-' || $2
       FROM banking.account_types t
       WHERE t.internal
         AND NOT EXISTS (SELECT FROM banking.accounts a
@@ -66,6 +67,12 @@ static LOCK_ACCOUNT: Statement = Statement::new(
              currency_code
       FROM banking.accounts WHERE account_id = $1 FOR NO KEY UPDATE",
     &[Type::Uuid],
+);
+
+static MAY_SET_LIMITS: Statement = Statement::new(
+    c"SELECT has_function_privilege(r.oid, 'banking.set_overdraft_limit(uuid, numeric, text, uuid)', 'EXECUTE')
+      FROM pg_catalog.pg_roles r WHERE r.rolname = $1",
+    &[Type::Text],
 );
 
 static LOCK_IN_ORDER: Statement = Statement::new(
@@ -211,6 +218,16 @@ pub fn lock_account(session: &Session, account: Uuid) -> Result<LockedAccount, E
         internal: row.bool(6).expect(present),
         currency: row.text(7).expect(present),
     })
+}
+
+/// Refuses a caller who may not set overdraft limits.
+pub fn may_set_limits(session: &Session, caller: &str) -> Result<(), Error> {
+    let row = session.run(&MAY_SET_LIMITS, &[Arg::Text(Some(caller))])?.first();
+    if row.and_then(|row| row.get::<bool>(1)) == Some(true) {
+        return Ok(());
+    }
+    let function = "banking.set_overdraft_limit";
+    Err(Error::NotPermitted { role: caller.to_owned(), function })
 }
 
 /// Locks two accounts in the one order that all postings keep to.

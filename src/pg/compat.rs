@@ -42,9 +42,9 @@ impl Drop for PinnedSearchPath {
             pg_sys::PopOverrideSearchPath()
         };
         #[cfg(any(feature = "pg17", feature = "pg18"))]
-        // SAFETY: the level was opened by `pin`.
+        // SAFETY: the level was opened by `pin`. As at a commit: what a user's trigger has set stays set.
         unsafe {
-            pg_sys::AtEOXact_GUC(false, self.nest_level)
+            pg_sys::AtEOXact_GUC(true, self.nest_level)
         };
     }
 }
@@ -65,6 +65,20 @@ pub unsafe fn index_begin(
         return pg_sys::index_beginscan(table, index, snapshot, keys, 0);
         #[cfg(feature = "pg18")]
         return pg_sys::index_beginscan(table, index, snapshot, std::ptr::null_mut(), keys, 0);
+    }
+}
+
+/// A column's description, counted from 0.
+///
+/// # Safety
+/// The descriptor has that column.
+pub unsafe fn attribute(shape: pg_sys::TupleDesc, column: usize) -> *const pg_sys::FormData_pg_attribute {
+    // SAFETY: the caller's promise.
+    unsafe {
+        #[cfg(not(feature = "pg18"))]
+        return (*shape).attrs.as_ptr().add(column);
+        #[cfg(feature = "pg18")]
+        return pg_sys::TupleDescAttr(shape, column as i32);
     }
 }
 
@@ -105,7 +119,17 @@ unsafe extern "C-unwind" {
     fn GetActiveSnapshot() -> pg_sys::Snapshot;
 }
 
-/// Replaces the row at `place`; answers whether the indexes want entries for the new one.
+/// Which indexes want entries for a new version of a row.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum WantEntries {
+    None,
+    All,
+    /// The new version is heap-only: block-range indexes want to know, the others must not point at it.
+    #[cfg(not(feature = "pg15"))]
+    Summarizing,
+}
+
+/// Replaces the row at `place`; answers which indexes want entries for the new one.
 ///
 /// # Safety
 /// The row is locked by this transaction, the slot holds a row of the table, a snapshot is active.
@@ -113,7 +137,7 @@ pub unsafe fn update_row(
     table: pg_sys::Relation,
     place: pg_sys::ItemPointer,
     slot: *mut pg_sys::TupleTableSlot,
-) -> bool {
+) -> WantEntries {
     // SAFETY: the caller's promise.
     unsafe {
         let snapshot = GetActiveSnapshot();
@@ -121,14 +145,17 @@ pub unsafe fn update_row(
         {
             let mut wanted = false;
             simple_table_tuple_update(table, place, slot, snapshot, &mut wanted);
-            wanted
+            if wanted { WantEntries::All } else { WantEntries::None }
         }
         #[cfg(not(feature = "pg15"))]
         {
             let mut wanted = pg_sys::TU_UpdateIndexes::TU_None;
             simple_table_tuple_update(table, place, slot, snapshot, &mut wanted);
-            // TU_Summarizing would do with fewer; entries for all indexes are right too, and rare.
-            wanted != pg_sys::TU_UpdateIndexes::TU_None
+            match wanted {
+                pg_sys::TU_UpdateIndexes::TU_None => WantEntries::None,
+                pg_sys::TU_UpdateIndexes::TU_Summarizing => WantEntries::Summarizing,
+                _ => WantEntries::All,
+            }
         }
     }
 }
@@ -142,7 +169,11 @@ pub unsafe fn insert_index_entries(
     slot: *mut pg_sys::TupleTableSlot,
     state: *mut pg_sys::EState,
     is_update: bool,
+    wanted: WantEntries,
 ) {
+    // PostgreSQL 15 has no heap-only update that block-range indexes want to know of.
+    #[cfg(feature = "pg15")]
+    debug_assert!(wanted == WantEntries::All);
     // SAFETY: the caller's promise.
     unsafe {
         ExecInsertIndexTuples(
@@ -154,7 +185,9 @@ pub unsafe fn insert_index_entries(
             std::ptr::null_mut(),
             std::ptr::null_mut(),
             #[cfg(not(feature = "pg15"))]
-            false,
+            {
+                wanted == WantEntries::Summarizing
+            },
         );
     }
 }

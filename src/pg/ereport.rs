@@ -50,9 +50,11 @@ pub unsafe fn catch<T: Copy>(call: impl FnOnce() -> T) -> Result<T, ServerError>
         if jumped == 0 {
             return Ok(result.assume_init());
         }
-        pg_sys::CurrentMemoryContext = context;
+        // It outlives the SPI session that may be open here, which ends before the error is raised again.
+        pg_sys::CurrentMemoryContext = pg_sys::TopTransactionContext;
         let error = pg_sys::CopyErrorData();
         pg_sys::FlushErrorState();
+        pg_sys::CurrentMemoryContext = context;
         Err(ServerError(error))
     }
 }

@@ -3,7 +3,7 @@
 //! Triggers, row security, CHECKs and foreign keys of the table are not looked at, so a caller asks
 //! [`Table::is_plain`] first and otherwise goes through SQL.
 
-use super::compat;
+use super::compat::{self, WantEntries};
 use super::ereport::catch;
 use crate::error::Error;
 use pgrx::{FromDatum, pg_sys};
@@ -11,6 +11,33 @@ use std::ffi::{CStr, c_char};
 use uuid::Uuid;
 
 const UUID_BYTES: usize = 16;
+
+/// A column as the installation made it; without a type where the type is the extension's own.
+pub struct Column {
+    oid: Option<pg_sys::Oid>,
+    not_null: bool,
+}
+
+impl Column {
+    pub const fn required(oid: pg_sys::Oid) -> Self {
+        Column { oid: Some(oid), not_null: true }
+    }
+
+    pub const fn optional(oid: pg_sys::Oid) -> Self {
+        Column { oid: Some(oid), not_null: false }
+    }
+
+    pub const fn of_own_type() -> Self {
+        Column { oid: None, not_null: true }
+    }
+}
+
+/// What direct access relies on.
+pub struct Shape {
+    pub columns: &'static [Column],
+    pub indexes: usize,
+    pub trigger: &'static CStr,
+}
 
 /// An open table. After an error the transaction's abort closes it.
 pub struct Table(pg_sys::Relation);
@@ -90,9 +117,9 @@ impl Table {
         }
     }
 
-    /// Whether nothing hangs on the table that only the executor honours. Statement triggers are the extension's
-    /// own guards as long as there is one; foreign keys that point here watch keys, which no posting changes.
-    pub fn is_plain(&self, columns: i32) -> bool {
+    /// Whether the table is as the installation made it, so that nothing hangs on it which only the executor honours.
+    /// Foreign keys that point here watch keys, which no posting changes.
+    pub fn is_plain(&self, wanted: &Shape) -> bool {
         // SAFETY: the relation is open; its descriptors are valid as long.
         unsafe {
             let relation = &*self.0;
@@ -106,13 +133,28 @@ impl Table {
                 && !form.relrowsecurity
                 && !form.relhasrules
                 && !form.relispartition
-                && shape.natts == columns
                 && unconstrained
-                && self.only_own_triggers()
+                && self.has_columns(wanted.columns)
+                && self.has_only_trigger(wanted.trigger)
+                && self.index_count() == wanted.indexes
         }
     }
 
-    fn only_own_triggers(&self) -> bool {
+    fn has_columns(&self, wanted: &[Column]) -> bool {
+        // SAFETY: the relation is open; no more columns are looked at than it has.
+        unsafe {
+            let shape = (*self.0).rd_att;
+            (*shape).natts as usize == wanted.len()
+                && wanted.iter().enumerate().all(|(at, column)| {
+                    let found = &*compat::attribute(shape, at);
+                    found.attnotnull == column.not_null
+                        && !found.attisdropped
+                        && column.oid.is_none_or(|oid| oid == found.atttypid)
+                })
+        }
+    }
+
+    fn has_only_trigger(&self, name: &CStr) -> bool {
         // SAFETY: as many triggers as the descriptor says.
         unsafe {
             let Some(descriptor) = (*self.0).trigdesc.as_ref() else { return false };
@@ -121,9 +163,21 @@ impl Table {
                 trigger.tgisinternal
                     && pg_sys::RI_FKey_trigger_type(trigger.tgfoid) == pg_sys::RI_TRIGGER_PK as i32
             };
-            triggers.iter().filter(|trigger| !watches_keys(trigger)).count() == 1
+            let mut others = triggers.iter().filter(|trigger| !watches_keys(trigger));
+            others.next().is_some_and(|own| CStr::from_ptr(own.tgname) == name)
+                && others.next().is_none()
                 && !descriptor.trig_insert_before_row
                 && !descriptor.trig_update_before_row
+        }
+    }
+
+    fn index_count(&self) -> usize {
+        // SAFETY: the list is ours to free.
+        unsafe {
+            let indexes = pg_sys::RelationGetIndexList(self.0);
+            let count = indexes.as_ref().map_or(0, |list| list.length as usize);
+            pg_sys::list_free(indexes);
+            count
         }
     }
 
@@ -157,7 +211,12 @@ impl Table {
             let found = catch(|| index_getnext_slot(scan, forward, slot)).map_err(Error::Server)?;
             pg_sys::index_endscan(scan);
             pg_sys::index_close(index, pg_sys::NoLock as i32);
-            Ok(if found && row.lock(snapshot)? { Some(row) } else { None })
+            if !found || !row.lock(snapshot)? {
+                return Ok(None);
+            }
+            let locked: Option<pgrx::Uuid> = row.get(1);
+            assert!(locked.is_some_and(|id| *id == *key.as_bytes()), "the index led to another row");
+            Ok(Some(row))
         }
     }
 
@@ -174,7 +233,7 @@ impl Table {
             pg_sys::ExecStoreVirtualTuple(slot);
             let table = self.0;
             catch(|| simple_table_tuple_insert(table, slot)).map_err(Error::Server)?;
-            self.insert_index_entries(slot, false)?;
+            self.insert_index_entries(slot, false, WantEntries::All)?;
             pg_sys::ExecDropSingleTupleTableSlot(slot);
             Ok(())
         }
@@ -186,6 +245,7 @@ impl Table {
         &self,
         slot: *mut pg_sys::TupleTableSlot,
         is_update: bool,
+        wanted: WantEntries,
     ) -> Result<(), Error> {
         // SAFETY: the executor state lives as long as the open indexes need it.
         unsafe {
@@ -194,7 +254,8 @@ impl Table {
             (*result).type_ = pg_sys::NodeTag::T_ResultRelInfo;
             pg_sys::InitResultRelInfo(result, self.0, 0, std::ptr::null_mut(), 0);
             pg_sys::ExecOpenIndices(result, false);
-            catch(|| compat::insert_index_entries(result, slot, state, is_update)).map_err(Error::Server)?;
+            catch(|| compat::insert_index_entries(result, slot, state, is_update, wanted))
+                .map_err(Error::Server)?;
             pg_sys::ExecCloseIndices(result);
             pg_sys::FreeExecutorState(state);
             pg_sys::pfree(result.cast());
@@ -284,8 +345,9 @@ impl LockedRow<'_> {
             pg_sys::ExecStoreVirtualTuple(new);
             let mut place = (*self.slot).tts_tid;
             let (table, place) = (self.table.0, &raw mut place);
-            if catch(|| compat::update_row(table, place, new)).map_err(Error::Server)? {
-                self.table.insert_index_entries(new, true)?;
+            let wanted = catch(|| compat::update_row(table, place, new)).map_err(Error::Server)?;
+            if wanted != WantEntries::None {
+                self.table.insert_index_entries(new, true, wanted)?;
             }
             pg_sys::ExecDropSingleTupleTableSlot(new);
             Ok(())

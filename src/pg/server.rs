@@ -53,3 +53,8 @@ pub fn has_privileges_of(member: pg_sys::Oid, role: pg_sys::Oid) -> bool {
     // SAFETY: a catalog look-up inside a transaction.
     unsafe { pg_sys::has_privs_of_role(member, role) }
 }
+
+pub fn is_superuser(role: pg_sys::Oid) -> bool {
+    // SAFETY: a catalog look-up inside a transaction.
+    unsafe { pg_sys::superuser_arg(role) }
+}

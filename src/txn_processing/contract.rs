@@ -2,6 +2,7 @@
 
 use super::answer::{Answer, Success, to_json};
 use super::core::{Kind, generated_reference};
+use super::engine::Desk;
 use super::strict::{Tail, id, post_internal, post_reversal, post_transfer, required};
 use crate::error::Error;
 use crate::pg::{BpChar, JsonDatum, Numeric, Varchar};
@@ -81,16 +82,16 @@ fn reversal(
     let reason = required("p_reason", reason)?;
     let metadata = reversed_by.map(|by| JsonDatum::object(&[("reversed_by", &by)]));
     let tail = Tail { description: Some(reason), metadata, ..Tail::default() };
-    post_reversal(original, &tail, None)
+    post_reversal(&Desk::open(), original, None, &tail, None)
         .map(|posted| Success::of_reversal(&posted).under_reversal_key().into())
 }
 
 /// The reference shown where the caller gave none: unique, as it holds the whole id.
-#[pg_extern(schema = "txn_processing", name = "generated_reference", immutable, parallel_safe)]
+#[pg_extern(schema = "txn_processing", name = "generated_reference", immutable, strict, parallel_safe)]
 fn generated_reference_sql(
     transaction_id: pgrx::Uuid,
     is_reversal: bool,
-    created_at: Option<crate::pg::Time>,
-) -> Option<Varchar> {
-    Some(Varchar(generated_reference(id(transaction_id), is_reversal, created_at?.0)))
+    created_at: crate::pg::Time,
+) -> Varchar {
+    Varchar(generated_reference(id(transaction_id), is_reversal, created_at.0))
 }

@@ -1,10 +1,11 @@
-//! The ledger's rows by direct access. Column numbers are those of `sql/`; [`DirectBooks::open`] checks their count.
+//! The ledger's rows by direct access. Columns are those of `sql/`; [`DirectBooks::open`] checks that they still are.
 
 use super::core::Account;
 use super::store::{Movement, side};
 use crate::error::Error;
-use crate::pg::heap::{FreshSnapshot, LockedRow, Table, enum_label, refuse_read_only};
+use crate::pg::heap::{Column, FreshSnapshot, LockedRow, Shape, Table, enum_label, refuse_read_only};
 use crate::pg::{Arg, Time};
+use pgrx::pg_sys;
 use rust_decimal::Decimal;
 use std::ffi::CString;
 use uuid::Uuid;
@@ -15,14 +16,60 @@ mod account {
     pub const UPDATED_AT: usize = 5;
     pub const CURRENT_BALANCE: usize = 11;
     pub const AVAILABLE_BALANCE: usize = 12;
-    pub const COUNT: i32 = 15;
 }
 
 /// Columns of `txn_processing.movements`.
 mod movement {
     pub const TRANSACTION_TYPE: usize = 8;
-    pub const COUNT: i32 = 19;
 }
+
+static ACCOUNTS: Shape = Shape {
+    columns: &[
+        Column::required(pg_sys::UUIDOID),
+        Column::optional(pg_sys::UUIDOID),
+        Column::required(pg_sys::INT8OID),
+        Column::required(pg_sys::TIMESTAMPTZOID),
+        Column::required(pg_sys::TIMESTAMPTZOID),
+        Column::optional(pg_sys::TIMESTAMPTZOID),
+        Column::required(pg_sys::INT4OID),
+        Column::required(pg_sys::CHAROID),
+        Column::of_own_type(),
+        Column::required(pg_sys::BPCHAROID),
+        Column::required(pg_sys::NUMERICOID),
+        Column::required(pg_sys::NUMERICOID),
+        Column::required(pg_sys::NUMERICOID),
+        Column::required(pg_sys::VARCHAROID),
+        Column::required(pg_sys::VARCHAROID),
+    ],
+    indexes: 4,
+    trigger: c"guard_accounts",
+};
+
+static MOVEMENTS: Shape = Shape {
+    columns: &[
+        Column::required(pg_sys::UUIDOID),
+        Column::required(pg_sys::UUIDOID),
+        Column::required(pg_sys::UUIDOID),
+        Column::required(pg_sys::INT8OID),
+        Column::required(pg_sys::INT8OID),
+        Column::required(pg_sys::TIMESTAMPTZOID),
+        Column::required(pg_sys::INT4OID),
+        Column::of_own_type(),
+        Column::required(pg_sys::INT2OID),
+        Column::required(pg_sys::NUMERICOID),
+        Column::required(pg_sys::NUMERICOID),
+        Column::required(pg_sys::NUMERICOID),
+        Column::required(pg_sys::BPCHAROID),
+        Column::required(pg_sys::TEXTOID),
+        Column::optional(pg_sys::TIMESTAMPTZOID),
+        Column::optional(pg_sys::UUIDOID),
+        Column::optional(pg_sys::VARCHAROID),
+        Column::optional(pg_sys::TEXTOID),
+        Column::optional(pg_sys::JSONBOID),
+    ],
+    indexes: 4,
+    trigger: c"guard_ledger",
+};
 
 /// An account and its row.
 pub type InRow<'b> = (Account, LockedRow<'b>);
@@ -38,7 +85,7 @@ impl DirectBooks {
     pub fn open() -> Result<Option<Self>, Error> {
         let accounts = Table::open(c"banking", c"accounts");
         let movements = Table::open(c"txn_processing", c"movements");
-        if !accounts.is_plain(account::COUNT) || !movements.is_plain(movement::COUNT) {
+        if !accounts.is_plain(&ACCOUNTS) || !movements.is_plain(&MOVEMENTS) {
             return Ok(None);
         }
         refuse_read_only(c"a posting")?;

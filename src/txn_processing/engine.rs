@@ -126,7 +126,7 @@ pub fn post(desk: &Desk, order: &Order) -> Result<Posted, Error> {
     match validate(order, server::clock_micros()).and_then(|()| attempt(desk, order)) {
         Ok(Some(posted)) => Ok(posted),
         // The id was taken before us, by a retry of the same or by something else.
-        Ok(None) => Ok(earlier(desk, order)?.expect("the row that took the id is committed and visible")),
+        Ok(None) => earlier(desk, order)?.ok_or(Error::Suppressed),
         Err(error) if !error.is_refusal() => Err(error),
         // A retry of what succeeded must hear of its success, though the account may be empty or closed by now
         // and a backdated time out of its window.

@@ -8,6 +8,9 @@ use crate::pg::Session;
 use rust_decimal::Decimal;
 use uuid::Uuid;
 
+/// What a customer paid or was paid; the bank's own corrections are reversed by those who may.
+const REFUNDABLE: [&str; 5] = ["deposit", "withdrawal", "transfer", "payment", "fee"];
+
 fn refuse(transaction: Uuid, why: impl Into<String>) -> Error {
     Error::NotReversible { transaction, why: why.into() }
 }
@@ -19,8 +22,8 @@ pub fn give_back(desk: &Desk, original: Uuid, order: Order) -> Result<Posted, Er
     if found.kind == Kind::Reversal.name() {
         return Err(refuse(original, "is itself a reversal"));
     }
-    if order.kind == Kind::Refund && found.kind == Kind::Refund.name() {
-        return Err(refuse(original, "is itself a refund"));
+    if order.kind == Kind::Refund && !REFUNDABLE.contains(&found.kind.as_str()) {
+        return Err(refuse(original, format!("is of type {}, which is reversed, not refunded", found.kind)));
     }
     let order = Order { debit: found.credit, credit: found.debit, reverses: Some(original), ..order };
     post(desk, &order)
@@ -34,10 +37,14 @@ pub fn still_to_give(session: &Session, order: &Order, original: Uuid) -> Result
         return Err(refuse(original, "is already reversed"));
     }
     if order.kind == Kind::Reversal {
-        return if refunded.is_zero() {
-            Ok(found.amount)
-        } else {
-            Err(refuse(original, format!("is already refunded by {refunded}; refund the rest")))
+        if !refunded.is_zero() {
+            return Err(refuse(original, format!("is already refunded by {refunded}; refund the rest")));
+        }
+        return match order.amount {
+            Some(other) if other != found.amount => {
+                Err(refuse(original, format!("is of {}; a reversal takes it back whole", found.amount)))
+            }
+            _ => Ok(found.amount),
         };
     }
     let left = found.amount - refunded;

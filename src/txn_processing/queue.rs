@@ -14,11 +14,19 @@ use uuid::Uuid;
 static CLAIM: Statement = Statement::new(
     c"SELECT status, transaction_type::text, source_account_id, destination_account_id, amount, currency_code,
              request_data, expires_at <= clock_timestamp(),
-             request_data ->> 'original_transaction_id', request_data ->> 'reason', request_data ->> 'description'
+             request_data ->> 'original_transaction_id', request_data ->> 'reason', request_data ->> 'description',
+             requested_by
       FROM txn_processing.transaction_queue
       WHERE request_id = $1
       FOR UPDATE SKIP LOCKED",
     &[Type::Uuid],
+);
+
+static MAY_EXECUTE: Statement = Statement::new(
+    c"SELECT has_function_privilege(r.oid, p.oid, 'EXECUTE')
+      FROM pg_catalog.pg_roles r, pg_catalog.pg_proc p
+      WHERE r.rolname = $1 AND p.pronamespace = 'txn_processing'::regnamespace AND p.proname = $2",
+    &[Type::Text, Type::Text],
 );
 
 static FINISH: Statement = Statement::new(
@@ -41,6 +49,7 @@ struct Request {
     original: Option<String>,
     reason: Option<String>,
     description: Option<String>,
+    requested_by: String,
 }
 
 impl Request {
@@ -56,6 +65,7 @@ impl Request {
             original: row.text(9),
             reason: row.text(10),
             description: row.text(11),
+            requested_by: row.text(12)?,
         })
     }
 
@@ -89,8 +99,36 @@ impl Request {
         exact_amount(finite(self.amount)?)
     }
 
+    /// The strict function that does the same when it is called at once.
+    fn function(&self) -> &'static str {
+        match self.kind.as_str() {
+            "transfer" => "transfer",
+            "deposit" => "deposit",
+            "interest" => "credit_interest",
+            "withdrawal" => "withdraw",
+            "payment" => "pay",
+            "fee" => "charge_fee",
+            "refund" => "refund",
+            "reversal" => "reverse",
+            _ => "adjust",
+        }
+    }
+
+    /// The queue is no way round the grants: who asked must be allowed to do it themselves.
+    fn check_rights(&self, session: &Session) -> Result<(), Error> {
+        let function = self.function();
+        let row = session
+            .run(&MAY_EXECUTE, &[Arg::Text(Some(&self.requested_by)), Arg::Text(Some(function))])?
+            .first();
+        if row.and_then(|row| row.get::<bool>(1)) == Some(true) {
+            return Ok(());
+        }
+        Err(Error::NotPermitted { role: self.requested_by.clone(), function })
+    }
+
     /// Posts the request; the bank's side of an adjustment follows from which account is named.
     fn post(&self, desk: &Desk, transaction_id: Uuid) -> Result<Success, Error> {
+        self.check_rights(&desk.session)?;
         let mut tail = self.tail(transaction_id);
         let against = |kind: Kind, account: Uuid, tail: &Tail| {
             post_against(desk, kind, account, self.positive()?, tail)
@@ -107,18 +145,26 @@ impl Request {
             "withdrawal" => against(Kind::Withdrawal, self.source()?, &tail),
             "payment" => against(Kind::Payment, self.source()?, &tail),
             "fee" => against(Kind::Fee, self.source()?, &tail),
-            "refund" => post_refund(self.original()?, Some(self.positive()?), &tail)
+            "refund" => post_refund(desk, self.original()?, Some(self.positive()?), &tail)
                 .map(|posted| Success::of_transfer(&posted, None)),
             "reversal" => {
                 tail.description = Some(required("reason", self.reason.clone())?);
-                post_reversal(self.original()?, &tail, None).map(|posted| Success::of_reversal(&posted))
+                post_reversal(desk, self.original()?, Some(self.positive()?), &tail, None)
+                    .map(|posted| Success::of_reversal(&posted))
             }
             _ => {
                 tail.description = Some(required("reason", self.reason.clone())?);
                 given_reason("reason", tail.description.as_deref().unwrap_or_default())?;
-                let (account, change) = match self.source {
-                    Some(source) => (source, -self.positive()?),
-                    None => (self.destination()?, amount_of(finite(self.amount)?)?),
+                let (account, change) = match (self.source, self.destination) {
+                    (Some(_), Some(_)) => {
+                        return Err(Error::ArgumentBounds {
+                            argument: "destination_account_id",
+                            why: "An adjustment names one account: source to lower, destination to raise."
+                                .into(),
+                        });
+                    }
+                    (Some(source), None) => (source, -self.positive()?),
+                    (None, _) => (self.destination()?, amount_of(finite(self.amount)?)?),
                 };
                 post_adjustment(desk, account, change, &tail)
                     .map(|posted| Success::of_transfer(&posted, None))

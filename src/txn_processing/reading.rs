@@ -11,6 +11,8 @@ use pgrx::prelude::*;
 use uuid::Uuid;
 
 const MAX_ROWS: i32 = 10_000;
+/// So many numbers at least are looked at in one go, once the first page had gaps.
+const MIN_NUMBERS: i32 = 1_000;
 
 /// All columns of a statement's row, from the ledger's view.
 macro_rules! page {
@@ -141,10 +143,14 @@ impl Request {
         }
         // Numbers have no gaps, so so many of them are a page; backdated ones may fall out, then it takes more.
         let mut end = end.min(in_time + 1);
+        let mut numbers = self.max_rows;
         while entries.len() < wanted && end > too_early + 1 {
-            let first = (end - i64::from(self.max_rows)).max(too_early + 1);
+            let first = (end - i64::from(numbers)).max(too_early + 1);
+            // A session of its own, so that its rows are freed before the next.
+            let session = Session::read();
             entries.extend(session.run(&PAGE, &bounds(first, end))?.iter().map(|row| entry(&row)));
             end = first;
+            numbers = self.max_rows.max(MIN_NUMBERS);
         }
         entries.truncate(wanted);
         Ok(entries)

@@ -61,12 +61,8 @@ macro_rules! insert_movement {
 /// For an id drawn here, which nobody else has.
 static INSERT: Statement = insert_movement!("");
 
-/// For an id that the caller gave: a second session that brings it waits here for the first to end. The key ends in
-/// the tenant, but ids are looked up without one, so an id that another tenant used is taken too.
-static INSERT_GIVEN_ID: Statement = insert_movement!(
-    " WHERE NOT EXISTS (SELECT FROM txn_processing.movements m WHERE m.transaction_id = $1) \
-     ON CONFLICT (transaction_id, leg, tenant_no) DO NOTHING"
-);
+/// For an id that the caller gave: a second session that brings it waits here for the first to end.
+static INSERT_GIVEN_ID: Statement = insert_movement!(" ON CONFLICT (transaction_id, leg) DO NOTHING");
 
 // Both rows in one go and by their place, which cannot change while they are locked.
 static UPDATE_BALANCES: Statement = Statement::new(
@@ -254,7 +250,10 @@ pub fn insert(session: &Session, movement: &Movement) -> Result<bool, Error> {
             Arg::Jsonb(order.metadata),
         ],
     )?;
-    Ok(rows.count() == 1)
+    match rows.count() {
+        0 if order.transaction_id.is_none() => Err(Error::Suppressed),
+        count => Ok(count == 1),
+    }
 }
 
 /// Writes the balances after a posting.
@@ -277,8 +276,7 @@ pub fn update_balances(
             Arg::Numeric(Some(credit.available_after(effect.credit_balance))),
         ],
     )?;
-    assert!(rows.count() == 2, "both accounts are locked, so they are where they were");
-    Ok(())
+    if rows.count() == 2 { Ok(()) } else { Err(Error::Suppressed) }
 }
 
 /// Keeps both sides of a backdated posting by their effective time.

@@ -131,16 +131,27 @@ pub fn post_adjustment(desk: &Desk, account: Uuid, change: Decimal, tail: &Tail)
 }
 
 /// A reversal; `reason` is kept as the description.
-pub fn post_reversal(original: Uuid, tail: &Tail, allow_overdraft: Option<bool>) -> Result<Posted, Error> {
+pub fn post_reversal(
+    desk: &Desk,
+    original: Uuid,
+    amount: Option<Decimal>,
+    tail: &Tail,
+    allow_overdraft: Option<bool>,
+) -> Result<Posted, Error> {
     given_reason("reason", tail.description.as_deref().unwrap_or_default())?;
-    let mut order = tail.order(Kind::Reversal, Uuid::nil(), Uuid::nil(), None);
+    let mut order = tail.order(Kind::Reversal, Uuid::nil(), Uuid::nil(), amount);
     order.may_overdraw = allow_overdraft.unwrap_or_else(guc::reversal_overdraft);
-    give_back(&Desk::open(), original, order)
+    give_back(desk, original, order)
 }
 
-pub fn post_refund(original: Uuid, amount: Option<Decimal>, tail: &Tail) -> Result<Posted, Error> {
+pub fn post_refund(
+    desk: &Desk,
+    original: Uuid,
+    amount: Option<Decimal>,
+    tail: &Tail,
+) -> Result<Posted, Error> {
     let order = tail.order(Kind::Refund, Uuid::nil(), Uuid::nil(), amount);
-    give_back(&Desk::open(), original, order)
+    give_back(desk, original, order)
 }
 
 #[pg_extern(schema = "txn_processing", volatile, parallel_unsafe)]
@@ -234,7 +245,7 @@ fn refund(
     let tail = Tail { currency: None, description, reference, metadata, transaction_id, effective_at };
     let posted = required("original_transaction", original_transaction).and_then(|original| {
         let amount = amount.map(|a| exact_amount(finite(a)?)).transpose()?;
-        post_refund(id(original), amount, &tail)
+        post_refund(&Desk::open(), id(original), amount, &tail)
     });
     drop(tail);
     answer(posted)
@@ -261,7 +272,7 @@ fn reverse(
     };
     let posted = required("transaction_id", transaction_id).and_then(|original| {
         required("reason", tail.description.as_deref())?;
-        post_reversal(id(original), &tail, allow_overdraft)
+        post_reversal(&Desk::open(), id(original), None, &tail, allow_overdraft)
     });
     drop(tail);
     answer(posted)

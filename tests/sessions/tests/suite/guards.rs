@@ -30,7 +30,7 @@ fn movement_writes() -> Vec<String> {
         format!("truncate {t} cascade"),
         copy_of_all.clone(),
         format!("{copy_of_all} on conflict do nothing"),
-        format!("{copy_of_all} on conflict (transaction_id, leg, tenant_no) do update set amount = 1"),
+        format!("{copy_of_all} on conflict (transaction_id, leg) do update set amount = 1"),
         format!("with gone as (delete from {t} returning *) select count(*) from gone"),
         format!("with more as ({copy_of_all} returning *) select count(*) from more"),
         format!(

@@ -19,6 +19,7 @@ mod privileges;
 mod queue;
 mod reading;
 mod refusals;
+mod review;
 mod rollback;
 mod seed_defects;
 mod status;

@@ -88,11 +88,8 @@ fn what_users_hang_on_the_ledger_is_honoured() {
     let (a, b) = (bank.account("1000"), bank.account("0"));
     bank.db.run("alter table txn_processing.movements add constraint small check (amount <= 100) not valid");
     let mut session = bank.session();
-    let refusal = refused_with_code_only(
-        &mut session,
-        &format!("select txn_processing.transfer('{a}', '{b}', 101)"),
-        "23514",
-    );
+    let refusal =
+        refused_with_code_only(&mut session, &format!("select txn_processing.transfer('{a}', '{b}', 101)"), "23514");
     assert!(refusal.message.contains("small"), "{refusal}");
     session.run(&format!("select txn_processing.transfer('{a}', '{b}', 100)"));
     // A foreign key of somebody's table does not forbid the direct path, and holds.
