@@ -9,6 +9,8 @@ pub mod rights;
 pub mod server;
 pub mod settings;
 pub mod spi;
+#[cfg(any(test, feature = "pg_test"))]
+mod tests;
 pub mod types;
 
 pub use ereport::finish;

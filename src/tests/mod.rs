@@ -1,5 +1,4 @@
 //! Tests that run inside the server: `cargo pgrx test`. What needs commits or several sessions is in `tests/sessions`.
 
-mod codec;
 mod paths;
 mod posting;

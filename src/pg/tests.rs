@@ -25,7 +25,6 @@ mod tests {
         read.expect("not null").to_string()
     }
 
-    #[allow(unsafe_code)]
     fn read<T: pgrx::FromDatum>(datum: pgrx::pg_sys::Datum) -> Option<T> {
         // SAFETY: every caller made the datum a numeric.
         unsafe { T::from_datum(datum, false) }
