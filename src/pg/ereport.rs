@@ -51,7 +51,7 @@ pub unsafe fn catch<T: Copy>(call: impl FnOnce() -> T) -> Result<T, ServerError>
             return Ok(result.assume_init());
         }
         // It outlives the SPI session that may be open here, which ends before the error is raised again.
-        pg_sys::CurrentMemoryContext = pg_sys::TopTransactionContext;
+        pg_sys::CurrentMemoryContext = pg_sys::CurTransactionContext;
         let error = pg_sys::CopyErrorData();
         pg_sys::FlushErrorState();
         pg_sys::CurrentMemoryContext = context;

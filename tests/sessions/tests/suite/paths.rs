@@ -36,6 +36,35 @@ fn waiting_for_a_lock_ends_as_the_settings_say_and_tells_it_plainly() {
 }
 
 #[test]
+fn errors_caught_in_a_block_leave_nothing_open() {
+    // An error was once kept in memory that ended before it was raised again.
+    for path in PATHS {
+        let mut bank = Bank::new();
+        let (a, b) = (bank.account("10"), bank.account("0"));
+        let mut holder = bank.session();
+        holder.run(&format!("begin; select txn_processing.deposit('{a}', 1)"));
+        let mut waiter = session_on(&bank, path);
+        waiter.run("set lock_timeout = '1ms'");
+        let catch = |times: usize| {
+            format!(
+                "do $$ begin for i in 1 .. {times} loop begin \
+                     perform txn_processing.transfer('{a}', '{b}', 1); raise 'not refused'; \
+                 exception when lock_not_available then null; end; end loop; end $$"
+            )
+        };
+        waiter.run(&catch(50));
+        let memory = "select sum(total_bytes) from pg_backend_memory_contexts";
+        let before = waiter.count(memory);
+        waiter.run(&catch(500));
+        let grown = waiter.count(memory) - before;
+        assert!(grown < 100_000, "{path}: {grown} bytes more after 500 errors");
+        holder.run("commit");
+        waiter.run(&format!("select txn_processing.transfer('{a}', '{b}', 11)"));
+        audit(&mut bank.db);
+    }
+}
+
+#[test]
 fn a_read_only_transaction_posts_nothing() {
     for path in PATHS {
         let mut bank = Bank::new();
