@@ -4,10 +4,11 @@ use super::core::{account_number, account_number_is_valid, status_may_change};
 use super::customers::sql_uuid;
 use super::store::{self, Change, LockedAccount, NewAccount};
 use crate::error::Error;
+use crate::neobank::access::check_execute;
 use crate::pg::{BpChar, Numeric, finish};
 use crate::txn_processing::engine::{Desk, Posted, given_reason, post};
 use crate::txn_processing::{
-    Kind, Tail, exact_amount, finite, id, in_currency, post_adjustment, post_against, required,
+    Kind, MAX_AMOUNT, Tail, finite, id, in_currency, post_adjustment, post_against, required,
 };
 use pgrx::prelude::*;
 use rust_decimal::Decimal;
@@ -16,7 +17,6 @@ use uuid::Uuid;
 const MAX_ACCOUNT_NUMBER: usize = 50;
 /// What the numbers of internal accounts begin with (store.rs makes them).
 const INTERNAL_PREFIX: &str = "INTERNAL-";
-const MAX_LIMIT: i64 = 1_000_000_000_000_000_000;
 
 /// The checked arguments of `open_account`.
 struct Opening<'a> {
@@ -36,9 +36,9 @@ fn figure_from_zero(
     currency: &str,
 ) -> Result<Decimal, Error> {
     let figure = finite(required(name, value)?)?;
-    if figure.is_sign_negative() && !figure.is_zero() || figure > Decimal::from(MAX_LIMIT) {
+    if figure.is_sign_negative() && !figure.is_zero() || figure > MAX_AMOUNT {
         return Err(Error::InvalidAmount {
-            why: format!("The {name} is {figure}; it must lie between 0 and {MAX_LIMIT}."),
+            why: format!("The {name} is {figure}; it must lie between 0 and {MAX_AMOUNT}."),
         });
     }
     in_currency(figure, exponent, currency)
@@ -228,12 +228,9 @@ fn open_account(
         let desk = Desk::open();
         let exponent = store::exponent(&desk.session, currency)?;
         let deposit = figure_from_zero("opening_deposit", opening_deposit, exponent, currency)?;
-        if !deposit.is_zero() {
-            exact_amount(deposit)?;
-        }
         let limit = figure_from_zero("overdraft_limit", overdraft_limit, exponent, currency)?;
         if !limit.is_zero() {
-            store::may_set_limits(&desk.session, &desk.caller)?;
+            check_execute(&desk.session, &desk.caller, "banking.set_overdraft_limit")?;
         }
         let number = account_number.as_deref();
         let tenant = tenant.map(id);
@@ -296,8 +293,8 @@ fn update_account_optimistic(
 > {
     let result = required("p_account_id", p_account_id).and_then(|account| {
         let wanted = finite(required("p_new_balance", p_new_balance)?)?;
-        if wanted.abs() > Decimal::from(MAX_LIMIT) {
-            return Err(Error::InvalidAmount { why: format!("The balance {wanted} is past {MAX_LIMIT}.") });
+        if wanted.abs() > MAX_AMOUNT {
+            return Err(Error::InvalidAmount { why: format!("The balance {wanted} is past {MAX_AMOUNT}.") });
         }
         update_optimistic(id(account), wanted, required("p_expected_version", p_expected_version)?)
     });

@@ -69,12 +69,6 @@ static LOCK_ACCOUNT: Statement = Statement::new(
     &[Type::Uuid],
 );
 
-static MAY_SET_LIMITS: Statement = Statement::new(
-    c"SELECT has_function_privilege(r.oid, 'banking.set_overdraft_limit(uuid, numeric, text, uuid)', 'EXECUTE')
-      FROM pg_catalog.pg_roles r WHERE r.rolname = $1",
-    &[Type::Text],
-);
-
 static LOCK_IN_ORDER: Statement = Statement::new(
     c"SELECT FROM banking.accounts WHERE account_id = ANY (ARRAY[$1, $2]) ORDER BY account_id FOR NO KEY UPDATE",
     &[Type::Uuid, Type::Uuid],
@@ -218,16 +212,6 @@ pub fn lock_account(session: &Session, account: Uuid) -> Result<LockedAccount, E
         internal: row.bool(6).expect(present),
         currency: row.text(7).expect(present),
     })
-}
-
-/// Refuses a caller who may not set overdraft limits.
-pub fn may_set_limits(session: &Session, caller: &str) -> Result<(), Error> {
-    let row = session.run(&MAY_SET_LIMITS, &[Arg::Text(Some(caller))])?.first();
-    if row.and_then(|row| row.get::<bool>(1)) == Some(true) {
-        return Ok(());
-    }
-    let function = "banking.set_overdraft_limit";
-    Err(Error::NotPermitted { role: caller.to_owned(), function })
 }
 
 /// Locks two accounts in the one order that all postings keep to.

@@ -1,5 +1,7 @@
 //! Schema `neobank`: what belongs to the extension as a whole.
 
+pub mod access;
+
 use pgrx::prelude::*;
 
 /// A time-ordered unique id (UUID version 7, RFC 9562). Ids drawn by one session ascend.

@@ -10,8 +10,6 @@ use pgrx::{FromDatum, pg_sys};
 use std::ffi::{CStr, c_char};
 use uuid::Uuid;
 
-const UUID_BYTES: usize = 16;
-
 /// A column as the installation made it; without a type where the type is the extension's own.
 pub struct Column {
     oid: Option<pg_sys::Oid>,
@@ -190,7 +188,7 @@ impl Table {
     /// Finds a row by its uuid primary key and locks it as FOR NO KEY UPDATE does, waiting for its holder.
     /// Needs a [`FreshSnapshot`].
     pub fn lock_row(&self, key: Uuid) -> Result<Option<LockedRow<'_>>, Error> {
-        let mut key_bytes: [u8; UUID_BYTES] = *key.as_bytes();
+        let mut key_bytes = *key.as_bytes();
         // SAFETY: the relation is open, the key's bytes outlive the scan, a snapshot is active.
         unsafe {
             let slot = pg_sys::table_slot_create(self.0, std::ptr::null_mut());

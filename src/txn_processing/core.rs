@@ -6,7 +6,7 @@ use rust_decimal::Decimal;
 use uuid::Uuid;
 
 /// The largest amount of one posting: 10^18.
-const MAX_AMOUNT: Decimal = Decimal::from_parts(2_808_348_672, 232_830_643, 0, false, 0);
+pub const MAX_AMOUNT: Decimal = Decimal::from_parts(2_808_348_672, 232_830_643, 0, false, 0);
 /// The largest balance: 10^24, which leaves four decimals in 28 digits.
 const MAX_BALANCE: Decimal = Decimal::from_parts(2_701_131_776, 466_537_709, 54_210, false, 0);
 

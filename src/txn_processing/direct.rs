@@ -12,10 +12,16 @@ use uuid::Uuid;
 
 /// Columns of `banking.accounts`.
 mod account {
+    pub const CUSTOMER_ID: usize = 2;
     pub const VERSION: usize = 3;
     pub const UPDATED_AT: usize = 5;
+    pub const TENANT_NO: usize = 7;
+    pub const NORMAL_SIDE: usize = 8;
+    pub const ACCOUNT_STATUS: usize = 9;
+    pub const CURRENCY_CODE: usize = 10;
     pub const CURRENT_BALANCE: usize = 11;
     pub const AVAILABLE_BALANCE: usize = 12;
+    pub const OVERDRAFT_LIMIT: usize = 13;
 }
 
 /// Columns of `txn_processing.movements`.
@@ -129,7 +135,7 @@ impl DirectBooks {
             Arg::Text(Some(&debit.currency)).datum(),
             Arg::Text(Some(movement.created_by)).datum(),
             Arg::Timestamp(order.effective_at).datum(),
-            Arg::Uuid(order.reverses).datum(),
+            Arg::Uuid(order.reverses.map(|original| original.id)).datum(),
             Arg::Text(order.reference).datum(),
             Arg::Text(order.description).datum(),
             Arg::Jsonb(order.metadata).datum(),
@@ -145,16 +151,16 @@ fn read(id: Uuid, row: &LockedRow) -> Account {
     };
     Account {
         id,
-        tenant_no: row.get(7).expect(present),
-        currency: row.get(10).expect(present),
-        status: row.get(9).expect(present),
-        normal_side: side(row.get::<i8>(8).map(|letter| letter as u8)),
+        tenant_no: row.get(account::TENANT_NO).expect(present),
+        currency: row.get(account::CURRENCY_CODE).expect(present),
+        status: row.get(account::ACCOUNT_STATUS).expect(present),
+        normal_side: side(row.get::<i8>(account::NORMAL_SIDE).map(|letter| letter as u8)),
         balance: figure(account::CURRENT_BALANCE),
         available: figure(account::AVAILABLE_BALANCE),
-        overdraft_limit: figure(13),
+        overdraft_limit: figure(account::OVERDRAFT_LIMIT),
         version: row.get(account::VERSION).expect(present),
         updated_at: row.get::<Time>(account::UPDATED_AT).expect(present).0,
-        internal: row.get::<pgrx::Uuid>(2).is_none(),
+        internal: row.get::<pgrx::Uuid>(account::CUSTOMER_ID).is_none(),
     }
 }
 

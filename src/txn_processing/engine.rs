@@ -9,7 +9,7 @@ use super::give_back;
 use super::store::{self, Movement};
 use crate::error::Error;
 use crate::guc;
-use crate::pg::{JsonDatum, OwnerRights, Session, Time, server};
+use crate::pg::{JsonDatum, OwnerRights, Session, server};
 use rust_decimal::Decimal;
 use uuid::Uuid;
 
@@ -18,6 +18,13 @@ const MAX_TEXT: usize = 1_000;
 const MAX_JSON_BYTES: usize = 16 * 1024;
 const MAX_JSON_DEPTH: usize = 16;
 const MICROS_PER_DAY: i64 = 86_400_000_000;
+
+/// A transaction that is given back, and how much it moved.
+#[derive(Clone, Copy)]
+pub struct GivenBack {
+    pub id: Uuid,
+    pub amount: Decimal,
+}
 
 /// One posting as it is asked for.
 pub struct Order<'a> {
@@ -33,7 +40,7 @@ pub struct Order<'a> {
     pub metadata: Option<JsonDatum>,
     pub effective_at: Option<i64>,
     /// The transaction that a reversal or refund gives back.
-    pub reverses: Option<Uuid>,
+    pub reverses: Option<GivenBack>,
     pub may_overdraw: bool,
 }
 
@@ -182,9 +189,4 @@ fn earlier(desk: &Desk, order: &Order) -> Result<Option<Posted>, Error> {
             created_at: recorded.created_at,
         })),
     }
-}
-
-/// An effective time as an argument has it.
-pub fn micros(time: Option<Time>) -> Option<i64> {
-    time.map(|t| t.0)
 }

@@ -1,7 +1,7 @@
 //! Reversals and refunds: new postings that point at the one they give back.
 
 use super::core::Kind;
-use super::engine::{Desk, Order, Posted, post};
+use super::engine::{Desk, GivenBack, Order, Posted, post};
 use super::store;
 use crate::error::Error;
 use crate::pg::Session;
@@ -25,13 +25,14 @@ pub fn give_back(desk: &Desk, original: Uuid, order: Order) -> Result<Posted, Er
     if order.kind == Kind::Refund && !REFUNDABLE.contains(&found.kind.as_str()) {
         return Err(refuse(original, format!("is of type {}, which is reversed, not refunded", found.kind)));
     }
-    let order = Order { debit: found.credit, credit: found.debit, reverses: Some(original), ..order };
+    let reverses = Some(GivenBack { id: original, amount: found.amount });
+    let order = Order { debit: found.credit, credit: found.debit, reverses, ..order };
     post(desk, &order)
 }
 
-/// How much to give back: asked again under the locks, where nobody else can be giving back at the same time.
-pub fn still_to_give(session: &Session, order: &Order, original: Uuid) -> Result<Decimal, Error> {
-    let found = store::original(session, original)?.ok_or_else(|| refuse(original, "does not exist"))?;
+/// How much to give back: asked under the locks, where nobody else can be giving back at the same time.
+pub fn still_to_give(session: &Session, order: &Order, found: GivenBack) -> Result<Decimal, Error> {
+    let original = found.id;
     let (reversed, refunded) = store::given_back(session, original)?;
     if reversed {
         return Err(refuse(original, "is already reversed"));

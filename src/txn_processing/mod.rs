@@ -13,5 +13,5 @@ mod reading;
 mod store;
 mod strict;
 
-pub use self::core::{Kind, exact_amount, in_currency};
+pub use self::core::{Kind, MAX_AMOUNT, in_currency};
 pub use strict::{Tail, finite, id, post_adjustment, post_against, required};

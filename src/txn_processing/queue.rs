@@ -5,6 +5,7 @@ use super::core::{Kind, amount_of, exact_amount};
 use super::engine::{Desk, given_reason, post};
 use super::strict::{Tail, finite, id, post_adjustment, post_against, post_refund, post_reversal, required};
 use crate::error::Error;
+use crate::neobank::access::check_execute;
 use crate::pg::{Arg, BpChar, JsonDatum, Numeric, Row, Session, Statement, Type};
 use pgrx::JsonB;
 use pgrx::prelude::*;
@@ -20,13 +21,6 @@ static CLAIM: Statement = Statement::new(
       WHERE request_id = $1
       FOR UPDATE SKIP LOCKED",
     &[Type::Uuid],
-);
-
-static MAY_EXECUTE: Statement = Statement::new(
-    c"SELECT has_function_privilege(r.oid, p.oid, 'EXECUTE')
-      FROM pg_catalog.pg_roles r, pg_catalog.pg_proc p
-      WHERE r.rolname = $1 AND p.pronamespace = 'txn_processing'::regnamespace AND p.proname = $2",
-    &[Type::Text, Type::Text],
 );
 
 static FINISH: Statement = Statement::new(
@@ -102,33 +96,22 @@ impl Request {
     /// The strict function that does the same when it is called at once.
     fn function(&self) -> &'static str {
         match self.kind.as_str() {
-            "transfer" => "transfer",
-            "deposit" => "deposit",
-            "interest" => "credit_interest",
-            "withdrawal" => "withdraw",
-            "payment" => "pay",
-            "fee" => "charge_fee",
-            "refund" => "refund",
-            "reversal" => "reverse",
-            _ => "adjust",
+            "transfer" => "txn_processing.transfer",
+            "deposit" => "txn_processing.deposit",
+            "interest" => "txn_processing.credit_interest",
+            "withdrawal" => "txn_processing.withdraw",
+            "payment" => "txn_processing.pay",
+            "fee" => "txn_processing.charge_fee",
+            "refund" => "txn_processing.refund",
+            "reversal" => "txn_processing.reverse",
+            _ => "txn_processing.adjust",
         }
-    }
-
-    /// The queue is no way round the grants: who asked must be allowed to do it themselves.
-    fn check_rights(&self, session: &Session) -> Result<(), Error> {
-        let function = self.function();
-        let row = session
-            .run(&MAY_EXECUTE, &[Arg::Text(Some(&self.requested_by)), Arg::Text(Some(function))])?
-            .first();
-        if row.and_then(|row| row.get::<bool>(1)) == Some(true) {
-            return Ok(());
-        }
-        Err(Error::NotPermitted { role: self.requested_by.clone(), function })
     }
 
     /// Posts the request; the bank's side of an adjustment follows from which account is named.
     fn post(&self, desk: &Desk, transaction_id: Uuid) -> Result<Success, Error> {
-        self.check_rights(&desk.session)?;
+        // The queue is no way round the grants: who asked must be allowed to do it themselves.
+        check_execute(&desk.session, &self.requested_by, self.function())?;
         let mut tail = self.tail(transaction_id);
         let against = |kind: Kind, account: Uuid, tail: &Tail| {
             post_against(desk, kind, account, self.positive()?, tail)

@@ -29,7 +29,7 @@ static INTERNAL: Statement = Statement::new(
     &[Type::Uuid, Type::Text],
 );
 
-static NORMAL_SIDE: Statement = Statement::new(
+static GLANCE: Statement = Statement::new(
     c"SELECT normal_side, current_balance, version FROM banking.accounts WHERE account_id = $1",
     &[Type::Uuid],
 );
@@ -217,7 +217,7 @@ pub fn internal_account(session: &Session, account: Uuid, of_type: &str) -> Resu
 
 /// Normal side, balance and version of an account, without a lock.
 pub fn glance(session: &Session, id: Uuid) -> Result<(Side, Decimal, i64), Error> {
-    let row = session.run(&NORMAL_SIDE, &[Arg::Uuid(Some(id))])?.first();
+    let row = session.run(&GLANCE, &[Arg::Uuid(Some(id))])?.first();
     let row = row.ok_or(Error::AccountNotFound { account: id })?;
     let figures = row.numeric(2).zip(row.bigint(3)).expect("not null by their declaration");
     Ok((side(row.letter(1)), figures.0, figures.1))
@@ -244,7 +244,7 @@ pub fn insert(session: &Session, movement: &Movement) -> Result<bool, Error> {
             Arg::Text(Some(&debit.currency)),
             Arg::Text(Some(movement.created_by)),
             Arg::Timestamp(order.effective_at),
-            Arg::Uuid(order.reverses),
+            Arg::Uuid(order.reverses.map(|original| original.id)),
             Arg::Text(order.reference),
             Arg::Text(order.description),
             Arg::Jsonb(order.metadata),
@@ -312,7 +312,7 @@ pub fn find(session: &Session, id: Uuid, order: &Order) -> Result<Option<Recorde
             Arg::Text(order.description),
             Arg::Jsonb(order.metadata),
             Arg::Timestamp(order.effective_at),
-            Arg::Uuid(order.reverses),
+            Arg::Uuid(order.reverses.map(|original| original.id)),
         ],
     )?;
     Ok(rows.first().and_then(|row| {

@@ -4,7 +4,7 @@
 //! `transaction_id` (the caller's, for retries) and `effective_at` (for backdating).
 
 use super::core::{Kind, amount_of, exact_amount};
-use super::engine::{Desk, Order, Posted, given_reason, micros, post};
+use super::engine::{Desk, Order, Posted, given_reason, post};
 use super::give_back::give_back;
 use super::store;
 use crate::error::Error;
@@ -65,7 +65,7 @@ impl Tail {
             reference: self.reference.as_deref(),
             description: self.description.as_deref(),
             metadata: self.metadata,
-            effective_at: micros(self.effective_at),
+            effective_at: self.effective_at.map(|time| time.0),
             reverses: None,
             may_overdraw: false,
         }

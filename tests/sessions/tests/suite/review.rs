@@ -231,11 +231,17 @@ fn a_function_cannot_carry_the_guards_switch_into_another_session() {
     let mut fresh = bank.session();
     fresh.run(
         "create function public.carry() returns void language sql security definer \
-         set neobank.ledger_guard = off as 'update banking.accounts set current_balance = 1000000'",
+         set neobank.ledger_guard = off as 'update banking.accounts set current_balance = 1000000'; \
+         create function public.forge() returns void language sql security definer \
+         set neobank.ledger_guard = off as 'insert into txn_processing.backdated_entries \
+         select account_id, now(), 9999, 1000000 from banking.accounts where customer_id is not null'",
     );
     let mut stranger = bank.session_as(&role);
     let refusal = stranger.fails("select public.carry()");
     assert_eq!(refusal.code, "NB010", "{refusal}");
+    // The check of what was loaded once took the setting alone for the switch.
+    let refusal = stranger.fails("select public.forge()");
+    assert_eq!(refusal.code, "NB009", "{refusal}");
     assert_eq!(bank.db.balance(account), dec("10"));
 }
 
