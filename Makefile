@@ -28,8 +28,8 @@ install: ## builds and installs the extension into the server of PG_CONFIG
 	@scripts/setup
 	@scripts/install
 
-bench: ## measures against the same ledger in PL/pgSQL and prints ratios
-	@scripts/setup
+bench: ## measures against the same ledger in PL/pgSQL and prints ratios (half an hour; bench/run says how to shorten it)
+	@scripts/setup --bench
 	@scripts/install
 	@bench/run
 

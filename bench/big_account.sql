@@ -1,25 +1,34 @@
--- One account with :postings postings, and its reads.
-set synchronous_commit = off;
-select banking.open_account(customer_id) as big from banking.accounts where customer_id is not null limit 1 \gset
+-- One account with :postings postings, and the median milliseconds of its reads, one line "read|ms" each.
+-- Everybody pays it in batches of 1,000, so that it has as many instants as batches.
+select bench.account(1) as big \gset
+create procedure pg_temp.fill(p_account uuid, p_batches int)
+language plpgsql as $$
+declare
+    payers  uuid[] := (select array_agg(bench.account(no) order by no) from generate_series(2, 1001) no);
+    payees  uuid[] := array_fill(p_account, '{1000}');
+    amounts numeric[] := array_fill(1::numeric, '{1000}');
+begin
+    for n in 1 .. p_batches loop
+        perform 1 / (count(*) filter (where code = 'ok') = 1000)::int
+           from txn_processing.post_transfers(payers, payees, amounts);
+        commit;
+    end loop;
+end
+$$;
 select clock_timestamp() as t0 \gset
-select format('call bench.fill(%L, %s)', :'big', :postings / 20) from generate_series(1, 20) \gexec
+call pg_temp.fill(:'big', :postings / 1000);
 select clock_timestamp() as t1 \gset
-reset synchronous_commit;
 vacuum analyze txn_processing.movements;
 checkpoint;
 
-insert into bench.results (measure, value)
-select 'read: balance_as_of, random instant',
+select 'balance_as_of, random instant',
        bench.median_ms(format('select txn_processing.balance_as_of(%L, %L::timestamptz + $1 * (%L::timestamptz - %L::timestamptz))',
                               :'big', :'t0', :'t1', :'t0'), 200);
-insert into bench.results (measure, value)
-select 'read: statement, newest 100 rows',
+select 'statement, newest 100 rows',
        bench.median_ms(format('select count(*) from txn_processing.statement(%L) where $1 >= 0', :'big'), 200);
-insert into bench.results (measure, value)
-select 'read: statement, 100 rows at a random place',
+select 'statement, 100 rows at a random place',
        bench.median_ms(format('select count(*) from txn_processing.statement(%L, before_sequence => 101 + ($1 * (%s - 101))::bigint)',
                               :'big', :postings), 200);
-insert into bench.results (measure, value)
-select 'read: statement, 100 rows before a random instant',
+select 'statement, 100 rows before a random instant',
        bench.median_ms(format('select count(*) from txn_processing.statement(%L, to_time => %L::timestamptz + (0.1 + 0.9 * $1) * (%L::timestamptz - %L::timestamptz))',
                               :'big', :'t0', :'t1', :'t0'), 200);

@@ -48,8 +48,13 @@ INSERT INTO banking.account_types (account_type, account_class, normal_side, int
     ('payments_clearing', 'liability', 'C', true, 'Payments on their way to other banks', true),
     ('fee_income', 'income', 'C', true, 'Fees charged', true),
     ('interest_expense', 'expense', 'D', true, 'Interest credited to customers', true),
+    ('interest_income', 'income', 'C', true, 'Interest charged to customers', true),
     ('suspense', 'liability', 'C', true, 'The other side of adjustments until they are explained', true),
-    ('fx_position', 'asset', 'D', true, 'Position in the currency', true);
+    ('fx_position', 'asset', 'D', true, 'Position in the currency', true),
+    ('nostro', 'asset', 'D', true, 'Account at the settlement bank: payments between banks are settled over it', true),
+    ('fx_rounding', 'income', 'C', true, 'Gains and losses by rounding exchanges', true),
+    ('disputes', 'asset', 'D', true, 'Credits of disputes until they are resolved', true),
+    ('dispute_losses', 'expense', 'D', true, 'Disputes that were won and nobody else pays for', true);
 
 CREATE SEQUENCE banking.customer_number_seq;
 CREATE SEQUENCE banking.account_number_seq;
@@ -90,25 +95,29 @@ CREATE DOMAIN banking.account_status AS varchar(20)
 COMMENT ON DOMAIN banking.account_status IS
     'active; dormant (receives, does not send); frozen and closed (neither). Closed is final.';
 
+-- Fixed-width columns first, and the one that mostly is null last, so that what a posting reads is quickly reached;
+-- what it changes close together, because the log has the stretch from the first changed byte to the last.
 -- No CHECK and no foreign key here: PostgreSQL parses every CHECK anew for each statement and repeats foreign-key
 -- checks for rows changed twice in a transaction, together a third of the cost of a posting. banking.open_account
 -- looks the keys up, and banking.keep_in_use keeps what they point at.
 CREATE TABLE banking.accounts (
     account_id uuid PRIMARY KEY,
     customer_id uuid,
-    version bigint NOT NULL DEFAULT 1,
     created_at timestamptz NOT NULL,
+    version bigint NOT NULL DEFAULT 1,
     updated_at timestamptz NOT NULL,
-    closed_at timestamptz,
     tenant_no integer NOT NULL,
+    slots smallint NOT NULL DEFAULT 0,
     normal_side "char" NOT NULL,
+    limited boolean NOT NULL DEFAULT false,
+    current_balance numeric,
+    available_balance numeric,
     account_status banking.account_status NOT NULL DEFAULT 'active',
     currency_code char(3) NOT NULL,
-    current_balance numeric NOT NULL,
-    available_balance numeric NOT NULL,
     overdraft_limit numeric NOT NULL DEFAULT 0,
     account_type varchar(30) NOT NULL,
     account_number varchar(50) NOT NULL,
+    closed_at timestamptz,
     UNIQUE (tenant_no, account_number)
 ) WITH (fillfactor = 50);
 -- Half of each page stays free, so the update that every posting makes finds room beside the old row (a HOT update).
@@ -119,13 +128,47 @@ REVOKE ALL ON banking.accounts FROM PUBLIC;
 COMMENT ON TABLE banking.accounts IS
     'Accounts of customers, and the bank''s internal accounts (customer_id null). Written by the ledger only (NB010).';
 COMMENT ON COLUMN banking.accounts.current_balance IS
-    'Signed by normal_side, with exactly as many decimals as the currency has.';
-COMMENT ON COLUMN banking.accounts.available_balance IS 'current_balance less what is reserved.';
+    'Signed by normal_side, with exactly as many decimals as the currency has. Null while the balance is spread over slots: banking.account_balances shows that of every account.';
+COMMENT ON COLUMN banking.accounts.available_balance IS 'current_balance less what is reserved. Null as current_balance.';
+COMMENT ON COLUMN banking.accounts.slots IS
+    '0: the balance is in this row, and one posting at a time changes it. Else the number of rows of banking.account_slots that it is spread over.';
 COMMENT ON COLUMN banking.accounts.overdraft_limit IS
     'How far debits may take the account past zero. Fees, adjustments and reversals are not bounded by it.';
 COMMENT ON COLUMN banking.accounts.version IS
-    '1 when opened, one more with each posting: the sequence number that the next posting on this account gets.';
+    '1 when opened, one more with each posting: the sequence number that the next posting on this account gets. Stands still while the balance is spread over slots.';
 COMMENT ON COLUMN banking.accounts.updated_at IS 'When the row last changed; a posting is never recorded before it.';
+
+-- Fixed-width columns first. Half of each page stays free for HOT updates, as in banking.accounts.
+CREATE TABLE banking.account_slots (
+    account_id uuid NOT NULL,
+    sequence bigint NOT NULL,
+    updated_at timestamptz NOT NULL,
+    slot_no smallint NOT NULL,
+    balance numeric NOT NULL,
+    PRIMARY KEY (account_id, slot_no)
+) WITH (fillfactor = 50);
+REVOKE ALL ON banking.account_slots FROM PUBLIC;
+COMMENT ON TABLE banking.account_slots IS
+    'The balances of busy accounts, each spread over rows so that postings do not wait for each other. Written by the ledger only (NB010). Read it through banking.account_balances.';
+COMMENT ON COLUMN banking.account_slots.slot_no IS 'From 1 to banking.accounts.slots; those above hold nothing.';
+COMMENT ON COLUMN banking.account_slots.balance IS
+    'This row''s share, of either sign; the shares of an account add up to its balance.';
+COMMENT ON COLUMN banking.account_slots.sequence IS
+    'The number that the next posting on this slot gets: slot_no * 2^48 and a count from 1, gap-free.';
+
+CREATE TABLE banking.balance_mode_changes (
+    account_id uuid NOT NULL,
+    changed_at timestamptz NOT NULL,
+    balance_mode text NOT NULL CHECK (balance_mode IN ('exclusive', 'slotted')),
+    balance numeric NOT NULL,
+    changed_by text NOT NULL,
+    PRIMARY KEY (account_id, changed_at)
+);
+REVOKE ALL ON banking.balance_mode_changes FROM PUBLIC;
+COMMENT ON TABLE banking.balance_mode_changes IS
+    'When an account was switched between one balance and slots, and what it held then; postings of the time before carry an earlier time. Append-only (NB009).';
+COMMENT ON COLUMN banking.balance_mode_changes.balance IS
+    'What the account held: from then on in its row (exclusive), or in slot 1 (slotted).';
 
 CREATE TABLE banking.account_status_changes (
     account_id uuid NOT NULL,
@@ -245,4 +288,6 @@ SELECT pg_catalog.pg_extension_config_dump('banking.customer_number_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('banking.account_number_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('banking.customers', '');
 SELECT pg_catalog.pg_extension_config_dump('banking.accounts', '');
+SELECT pg_catalog.pg_extension_config_dump('banking.account_slots', '');
+SELECT pg_catalog.pg_extension_config_dump('banking.balance_mode_changes', '');
 SELECT pg_catalog.pg_extension_config_dump('banking.account_status_changes', '');

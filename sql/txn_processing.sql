@@ -39,8 +39,9 @@ REVOKE ALL ON txn_processing.movements FROM PUBLIC;
 COMMENT ON TABLE txn_processing.movements IS
     'The ledger, append-only (NB009): one row per leg, one debit and one credit of the same amount, so it cannot be uneven. Read it through txn_processing.ledger.';
 COMMENT ON COLUMN txn_processing.movements.debit_sequence IS
-    'Gap-free number of this posting on the debited account, counting both its debits and its credits.';
-COMMENT ON COLUMN txn_processing.movements.debit_balance IS 'Balance of the debited account after this posting.';
+    'Gap-free number of this posting on the debited account, counting both its debits and its credits. From 2^48 up: slot number * 2^48 and a gap-free number on that slot.';
+COMMENT ON COLUMN txn_processing.movements.debit_balance IS
+    'Balance of the debited account after this posting; where debit_sequence names a slot, that slot''s share.';
 COMMENT ON COLUMN txn_processing.movements.effective_at IS 'When a backdated posting counts from; null: created_at.';
 COMMENT ON COLUMN txn_processing.movements.reverses IS 'The transaction that this reversal or refund gives back.';
 COMMENT ON COLUMN txn_processing.movements.created_at IS
@@ -51,46 +52,15 @@ CREATE TABLE txn_processing.backdated_entries (
     account_id uuid NOT NULL,
     effective_at timestamptz NOT NULL,
     sequence bigint NOT NULL,
+    recorded_at timestamptz NOT NULL,
     balance_change numeric NOT NULL,
     PRIMARY KEY (account_id, effective_at, sequence)
 );
 REVOKE ALL ON txn_processing.backdated_entries FROM PUBLIC;
 COMMENT ON TABLE txn_processing.backdated_entries IS
     'Each account''s side of every backdated posting, by effective time: what txn_processing.balance_as_of and statement add to the recorded order. Append-only (NB009).';
+COMMENT ON COLUMN txn_processing.backdated_entries.recorded_at IS 'created_at of the posting.';
 COMMENT ON COLUMN txn_processing.backdated_entries.balance_change IS 'What the posting added to the account''s balance, signed.';
-
-CREATE TABLE txn_processing.transaction_queue (
-    request_id uuid PRIMARY KEY DEFAULT neobank.uuid_v7(),
-    transaction_type txn_processing.txn_type NOT NULL,
-    source_account_id uuid,
-    destination_account_id uuid,
-    amount numeric NOT NULL,
-    currency_code char(3) DEFAULT 'USD',
-    priority integer NOT NULL DEFAULT 5 CHECK (priority BETWEEN 1 AND 10),
-    idempotency_key varchar(100) UNIQUE,
-    request_data jsonb NOT NULL DEFAULT '{}',
-    status varchar(20) NOT NULL DEFAULT 'queued'
-        CHECK (status IN ('queued', 'processing', 'completed', 'failed', 'expired')),
-    retry_count integer NOT NULL DEFAULT 0,
-    max_retries integer NOT NULL DEFAULT 3,
-    error_message text,
-    created_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
-    processed_at timestamptz,
-    expires_at timestamptz DEFAULT pg_catalog.now() + '1 hour'::interval,
-    transaction_id uuid,
-    requested_by text NOT NULL DEFAULT CURRENT_USER
-);
-CREATE INDEX transaction_queue_ready_idx ON txn_processing.transaction_queue (priority, created_at)
-    WHERE status = 'queued';
-REVOKE ALL ON txn_processing.transaction_queue FROM PUBLIC;
-COMMENT ON TABLE txn_processing.transaction_queue IS
-    'Requests to post, carried out by txn_processing.process_transaction. Priority 1 is the highest, 10 the lowest.';
-COMMENT ON COLUMN txn_processing.transaction_queue.request_data IS
-    'Metadata of the posting. Refund and reversal: original_transaction_id; adjustment and reversal: reason.';
-COMMENT ON COLUMN txn_processing.transaction_queue.requested_by IS
-    'The role that asked: it must be allowed to execute the function of the same kind, or the request fails.';
-COMMENT ON COLUMN txn_processing.transaction_queue.transaction_id IS 'What was posted; null until then.';
 
 SELECT pg_catalog.pg_extension_config_dump('txn_processing.movements', '');
 SELECT pg_catalog.pg_extension_config_dump('txn_processing.backdated_entries', '');
-SELECT pg_catalog.pg_extension_config_dump('txn_processing.transaction_queue', '');

@@ -7,9 +7,14 @@ SELECT
     'debit'::varchar(10) AS entry_type,
     m.amount,
     m.currency_code,
-    m.debit_balance AS running_balance,
+    CASE WHEN m.debit_sequence < 1::bigint << 48 THEN m.debit_balance END AS running_balance,
     m.transaction_type,
-    (CASE WHEN r.transaction_id IS NULL THEN 'completed' ELSE 'reversed' END)::txn_processing.txn_status AS status,
+    (CASE
+        WHEN r.transaction_id IS NOT NULL THEN 'reversed'
+        WHEN EXISTS (SELECT FROM txn_processing.disputes d WHERE d.transaction_id = m.transaction_id AND d.state = 'open')
+            THEN 'disputed'
+        ELSE 'completed'
+    END)::txn_processing.txn_status AS status,
     coalesce(m.reference, txn_processing.generated_reference(m.transaction_id, m.transaction_type = 'reversal', m.created_at)) AS reference_number,
     CASE
         WHEN m.transaction_type = 'reversal' THEN 'Reversal: ' || m.description
@@ -44,9 +49,14 @@ SELECT
     'credit'::varchar(10),
     m.amount,
     m.currency_code,
-    m.credit_balance,
+    CASE WHEN m.credit_sequence < 1::bigint << 48 THEN m.credit_balance END,
     m.transaction_type,
-    (CASE WHEN r.transaction_id IS NULL THEN 'completed' ELSE 'reversed' END)::txn_processing.txn_status,
+    (CASE
+        WHEN r.transaction_id IS NOT NULL THEN 'reversed'
+        WHEN EXISTS (SELECT FROM txn_processing.disputes d WHERE d.transaction_id = m.transaction_id AND d.state = 'open')
+            THEN 'disputed'
+        ELSE 'completed'
+    END)::txn_processing.txn_status,
     coalesce(m.reference, txn_processing.generated_reference(m.transaction_id, m.transaction_type = 'reversal', m.created_at)),
     CASE
         WHEN m.transaction_type = 'reversal' THEN 'Reversal: ' || m.description
@@ -75,7 +85,7 @@ LEFT JOIN txn_processing.movements r
 LEFT JOIN banking.accounts other ON other.account_id = m.debit_account;
 REVOKE ALL ON txn_processing.ledger FROM PUBLIC;
 COMMENT ON VIEW txn_processing.ledger IS
-    'The ledger as two entries per leg, a debit and a credit, each with its account''s running balance. Status is derived: reversed once a reversal points back.';
+    'The ledger as two entries per leg, a debit and a credit, each with its account''s running balance (null where the account''s balance was spread over slots). Status is derived: reversed once a reversal points back, else disputed while a dispute is open.';
 
 CREATE VIEW banking.transactions AS
 SELECT
@@ -121,10 +131,16 @@ LANGUAGE sql STABLE PARALLEL SAFE ROWS 1
 BEGIN ATOMIC
     SELECT
         m.leg, m.transaction_type, m.debit_account, m.credit_account, m.amount, m.currency_code,
-        m.debit_balance, m.credit_balance,
+        CASE WHEN m.debit_sequence < 1::bigint << 48 THEN m.debit_balance END,
+        CASE WHEN m.credit_sequence < 1::bigint << 48 THEN m.credit_balance END,
         coalesce(m.reference, txn_processing.generated_reference(m.transaction_id, m.transaction_type = 'reversal', m.created_at)),
         m.description, m.metadata,
-        (CASE WHEN r.transaction_id IS NULL THEN 'completed' ELSE 'reversed' END)::txn_processing.txn_status,
+        (CASE
+        WHEN r.transaction_id IS NOT NULL THEN 'reversed'
+        WHEN EXISTS (SELECT FROM txn_processing.disputes d WHERE d.transaction_id = m.transaction_id AND d.state = 'open')
+            THEN 'disputed'
+        ELSE 'completed'
+    END)::txn_processing.txn_status,
         m.reverses, coalesce(m.effective_at, m.created_at), m.created_at, m.created_by
     FROM txn_processing.movements m
     LEFT JOIN txn_processing.movements r
@@ -134,7 +150,7 @@ BEGIN ATOMIC
 END;
 REVOKE ALL ON FUNCTION txn_processing.transaction(uuid) FROM PUBLIC;
 COMMENT ON FUNCTION txn_processing.transaction(uuid) IS
-    'transaction_id: the posting to show. All its legs in order, with accounts, balances after, texts and status; no row for an unknown id.';
+    'transaction_id: the posting to show. All its legs in order, with accounts, balances after (null for a slotted account), texts and status; no row for an unknown id.';
 
 CREATE FUNCTION txn_processing.trial_balance(at timestamptz DEFAULT NULL)
 RETURNS TABLE (
@@ -148,17 +164,19 @@ RETURNS TABLE (
 )
 LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
-    WITH history AS (
-        SELECT e.account_id, pg_catalog.sum(e.signed) AS net_debit
-        FROM (
-            SELECT m.debit_account AS account_id, m.amount AS signed
-            FROM txn_processing.movements m WHERE coalesce(m.effective_at, m.created_at) <= $1
-            UNION ALL
-            SELECT m.credit_account, -m.amount
-            FROM txn_processing.movements m WHERE coalesce(m.effective_at, m.created_at) <= $1
-        ) e
-        WHERE $1 IS NOT NULL
-        GROUP BY e.account_id
+    -- Each side is added up where it is read, so that parallel workers share both the reading and the adding.
+    WITH sides AS (
+        SELECT m.debit_account AS account_id, pg_catalog.sum(m.amount) AS net_debit
+        FROM txn_processing.movements m
+        WHERE $1 IS NOT NULL AND coalesce(m.effective_at, m.created_at) <= $1
+        GROUP BY m.debit_account
+        UNION ALL
+        SELECT m.credit_account, -pg_catalog.sum(m.amount)
+        FROM txn_processing.movements m
+        WHERE $1 IS NOT NULL AND coalesce(m.effective_at, m.created_at) <= $1
+        GROUP BY m.credit_account
+    ), history AS (
+        SELECT s.account_id, pg_catalog.sum(s.net_debit) AS net_debit FROM sides s GROUP BY s.account_id
     ), position AS (
         SELECT
             a.tenant_no, a.currency_code, a.account_type,
@@ -167,7 +185,7 @@ BEGIN ATOMIC
                 WHEN a.normal_side = 'D' THEN a.current_balance
                 ELSE -a.current_balance
             END AS net_debit
-        FROM banking.accounts a
+        FROM banking.account_balances a
         LEFT JOIN history h ON h.account_id = a.account_id
     )
     SELECT
@@ -194,27 +212,44 @@ RETURNS TABLE (
 LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
     -- Both sides at the same instant: what the ledger adds up to until then, and what the account carries now less
-    -- what the ledger added since.
-    WITH entries AS (
-        SELECT m.credit_account AS account_id, m.amount AS signed, coalesce(m.effective_at, m.created_at) AS effective_at
+    -- what the ledger added since. Debits and credits are added up where they are read, so that parallel workers share
+    -- both the reading and the adding; the day's end is worked out once, not per posting.
+    WITH day AS (
+        SELECT (coalesce(p_date, CURRENT_DATE) + 1)::timestamptz AS ends
+    ), sides AS (
+        SELECT
+            m.credit_account AS account_id,
+            pg_catalog.sum(m.amount) AS total,
+            pg_catalog.sum(m.amount) FILTER (WHERE coalesce(m.effective_at, m.created_at) >= (SELECT d.ends FROM day d)) AS since
         FROM txn_processing.movements m
+        GROUP BY m.credit_account
         UNION ALL
-        SELECT m.debit_account, -m.amount, coalesce(m.effective_at, m.created_at)
+        SELECT
+            m.debit_account,
+            -pg_catalog.sum(m.amount),
+            -pg_catalog.sum(m.amount) FILTER (WHERE coalesce(m.effective_at, m.created_at) >= (SELECT d.ends FROM day d))
         FROM txn_processing.movements m
+        GROUP BY m.debit_account
     ), sums AS (
+        SELECT s.account_id, pg_catalog.sum(s.total) AS total, coalesce(pg_catalog.sum(s.since), 0) AS since
+        FROM sides s
+        GROUP BY s.account_id
+    ), slots AS (
+        SELECT t.account_id, pg_catalog.sum(t.balance) AS balance FROM banking.account_slots t GROUP BY t.account_id
+    ), carried AS (
         SELECT
-            e.account_id,
-            coalesce(pg_catalog.sum(e.signed) FILTER (WHERE e.effective_at < (coalesce(p_date, CURRENT_DATE) + 1)::timestamptz), 0) AS until_then,
-            coalesce(pg_catalog.sum(e.signed) FILTER (WHERE e.effective_at >= (coalesce(p_date, CURRENT_DATE) + 1)::timestamptz), 0) AS since
-        FROM entries e
-        GROUP BY e.account_id
-    ), balances AS (
-        SELECT
-            a.account_id, a.account_number,
-            CASE a.normal_side WHEN 'C' THEN coalesce(s.until_then, 0) ELSE -coalesce(s.until_then, 0) END AS ledger_balance,
-            a.current_balance - CASE a.normal_side WHEN 'C' THEN coalesce(s.since, 0) ELSE -coalesce(s.since, 0) END AS account_balance
+            a.account_id, a.account_number, a.normal_side,
+            CASE WHEN a.slots > 0 THEN t.balance ELSE a.current_balance END AS balance
         FROM banking.accounts a
-        LEFT JOIN sums s ON s.account_id = a.account_id
+        LEFT JOIN slots t ON t.account_id = a.account_id
+    ), balances AS (
+        -- FULL: postings on an account that is not there are a discrepancy too.
+        SELECT
+            coalesce(a.account_id, s.account_id) AS account_id, a.account_number,
+            CASE a.normal_side WHEN 'D' THEN -1 ELSE 1 END * (coalesce(s.total, 0) - coalesce(s.since, 0)) AS ledger_balance,
+            coalesce(a.balance, 0) - CASE a.normal_side WHEN 'D' THEN -1 ELSE 1 END * coalesce(s.since, 0) AS account_balance
+        FROM carried a
+        FULL JOIN sums s ON s.account_id = a.account_id
     )
     SELECT
         b.account_id, b.account_number, b.ledger_balance, b.account_balance, b.ledger_balance - b.account_balance,
@@ -224,4 +259,4 @@ BEGIN ATOMIC
 END;
 REVOKE ALL ON FUNCTION txn_processing.daily_reconciliation(date) FROM PUBLIC;
 COMMENT ON FUNCTION txn_processing.daily_reconciliation(date) IS
-    'p_date: the day, null for today, at whose end (in the session''s time zone) every account''s balance is held against the sum of its postings, by effective time. Discrepancies first; an honest ledger has none.';
+    'p_date: the day, null for today, at whose end (in the session''s time zone) every account''s balance is held against the sum of its postings, by effective time. Discrepancies first, those of postings on an account that is not there with account_number null; an honest ledger has none. Reads all postings.';

@@ -21,6 +21,26 @@ static GUARD_LOG_EMPTY: Statement = Statement::new(c"SELECT NOT EXISTS (SELECT F
 
 static ACCOUNTS_EMPTY: Statement = Statement::new(c"SELECT NOT EXISTS (SELECT FROM banking.accounts)", &[]);
 
+static SLOTS_EMPTY: Statement = Statement::new(c"SELECT NOT EXISTS (SELECT FROM banking.account_slots)", &[]);
+
+static MODES_EMPTY: Statement =
+    Statement::new(c"SELECT NOT EXISTS (SELECT FROM banking.balance_mode_changes)", &[]);
+
+static STATEMENTS_EMPTY: Statement =
+    Statement::new(c"SELECT NOT EXISTS (SELECT FROM txn_processing.external_statements)", &[]);
+
+static LINES_EMPTY: Statement =
+    Statement::new(c"SELECT NOT EXISTS (SELECT FROM txn_processing.external_lines)", &[]);
+
+static MATCHES_EMPTY: Statement =
+    Statement::new(c"SELECT NOT EXISTS (SELECT FROM txn_processing.reconciliation_matches)", &[]);
+
+static MATCH_LINES_EMPTY: Statement =
+    Statement::new(c"SELECT NOT EXISTS (SELECT FROM txn_processing.reconciliation_match_lines)", &[]);
+
+static MATCH_POSTINGS_EMPTY: Statement =
+    Statement::new(c"SELECT NOT EXISTS (SELECT FROM txn_processing.reconciliation_match_postings)", &[]);
+
 // A bank that never backdated has no entries, so emptiness alone would let forged ones in.
 static BACKDATED_MATCH: Statement = Statement::new(
     c"SELECT NOT EXISTS (SELECT FROM txn_processing.movements)
@@ -28,10 +48,29 @@ static BACKDATED_MATCH: Statement = Statement::new(
               SELECT FROM txn_processing.backdated_entries b
               WHERE NOT EXISTS (SELECT FROM txn_processing.movements m
                                 WHERE m.debit_account = b.account_id AND m.debit_sequence = b.sequence
-                                  AND m.effective_at = b.effective_at AND m.amount = abs(b.balance_change))
+                                  AND m.effective_at = b.effective_at AND m.created_at = b.recorded_at AND m.amount = abs(b.balance_change))
                 AND NOT EXISTS (SELECT FROM txn_processing.movements m
                                 WHERE m.credit_account = b.account_id AND m.credit_sequence = b.sequence
-                                  AND m.effective_at = b.effective_at AND m.amount = abs(b.balance_change)))",
+                                  AND m.effective_at = b.effective_at AND m.created_at = b.recorded_at AND m.amount = abs(b.balance_change)))",
+    &[],
+);
+
+// The same of switches of the balance mode, as far as the account is there (a restore may load it later): each must say
+// what the postings recorded before it add up to, and the last of an account the mode that it is in.
+static MODES_MATCH: Statement = Statement::new(
+    c"SELECT NOT EXISTS (SELECT FROM txn_processing.movements)
+          OR NOT EXISTS (
+              SELECT FROM banking.balance_mode_changes c
+              JOIN banking.accounts a ON a.account_id = c.account_id
+              WHERE c.balance <> coalesce((
+                        SELECT sum(CASE (m.debit_account = a.account_id) = (a.normal_side = 'D')
+                                   WHEN true THEN m.amount ELSE -m.amount END)
+                        FROM txn_processing.movements m
+                        WHERE (m.debit_account = a.account_id OR m.credit_account = a.account_id)
+                          AND m.created_at < c.changed_at), 0)
+                 OR (c.balance_mode = 'slotted') <> (a.slots > 0)
+                    AND NOT EXISTS (SELECT FROM banking.balance_mode_changes l
+                                    WHERE l.account_id = c.account_id AND l.changed_at > c.changed_at))",
     &[],
 );
 
@@ -82,9 +121,9 @@ fn answers_yes(question: &Statement) -> Result<bool, Error> {
     Ok(answer == Some(true))
 }
 
-/// What was loaded into the backdated entries must be there in the postings, where these are there.
-fn check_loaded(refusal: Error) -> Result<(), Error> {
-    if is_switched_off() || answers_yes(&BACKDATED_MATCH)? { Ok(()) } else { Err(refusal) }
+/// What was loaded must be borne out by the postings, where these are there.
+fn check_loaded(rule: &Statement, refusal: Error) -> Result<(), Error> {
+    if is_switched_off() || answers_yes(rule)? { Ok(()) } else { Err(refusal) }
 }
 
 const INSERT: &str = "INSERT";
@@ -119,11 +158,20 @@ mod neobank {
             "movements" => &MOVEMENTS_EMPTY,
             "backdated_entries" => &BACKDATED_EMPTY,
             "account_status_changes" => &CHANGES_EMPTY,
+            "balance_mode_changes" => &MODES_EMPTY,
+            "external_statements" => &STATEMENTS_EMPTY,
+            "external_lines" => &LINES_EMPTY,
+            "reconciliation_matches" => &MATCHES_EMPTY,
+            "reconciliation_match_lines" => &MATCH_LINES_EMPTY,
+            "reconciliation_match_postings" => &MATCH_POSTINGS_EMPTY,
             _ => &GUARD_LOG_EMPTY,
         };
         let refusal = Error::AppendOnly { action, relation: relation.clone() };
         let result = match trigger.when() {
-            Ok(PgTriggerWhen::After) => check_loaded(refusal),
+            Ok(PgTriggerWhen::After) if table == "balance_mode_changes" => {
+                check_loaded(&MODES_MATCH, refusal)
+            }
+            Ok(PgTriggerWhen::After) => check_loaded(&BACKDATED_MATCH, refusal),
             _ => check(action, &relation, empty, refusal),
         };
         drop((table, schema, relation));
@@ -131,7 +179,7 @@ mod neobank {
         Ok(None::<PgHeapTuple<'a, AllocatedByPostgres>>)
     }
 
-    /// Refuses direct writes to `banking.accounts` with NB010.
+    /// Refuses direct writes to `banking.accounts` and its slots with NB010.
     #[pg_trigger]
     fn guard_accounts<'a>(
         trigger: &'a PgTrigger<'a>,
@@ -140,8 +188,12 @@ mod neobank {
             return Ok(None::<PgHeapTuple<'a, AllocatedByPostgres>>);
         }
         let action = action_of(trigger);
-        let refusal = Error::BalanceGuard { action };
-        ereport::finish(check(action, "banking.accounts", &ACCOUNTS_EMPTY, refusal));
+        let (relation, empty) = match trigger.table_name().as_deref() {
+            Ok("account_slots") => ("banking.account_slots", &SLOTS_EMPTY),
+            _ => ("banking.accounts", &ACCOUNTS_EMPTY),
+        };
+        let refusal = Error::BalanceGuard { action, relation };
+        ereport::finish(check(action, relation, empty, refusal));
         Ok(None::<PgHeapTuple<'a, AllocatedByPostgres>>)
     }
 }

@@ -25,23 +25,50 @@ extension_sql_file!(
 );
 extension_sql_file!("../sql/currencies.sql", name = "currencies", requires = ["banking_tables"]);
 extension_sql_file!("../sql/txn_processing.sql", name = "txn_processing_tables", requires = ["currencies"]);
+extension_sql_file!("../sql/limits.sql", name = "limits", requires = ["txn_processing_tables"]);
+extension_sql_file!("../sql/holds.sql", name = "holds", requires = ["txn_processing_tables"]);
+extension_sql_file!("../sql/disputes.sql", name = "disputes", requires = ["txn_processing_tables"]);
+extension_sql_file!("../sql/queue.sql", name = "queue", requires = ["txn_processing_tables"]);
 extension_sql_file!(
     "../sql/txn_processing_views.sql",
     name = "txn_processing_views",
-    requires = ["txn_processing_tables", txn_processing::contract::generated_reference_sql]
+    requires = ["holds", "limits", "disputes", txn_processing::contract::generated_reference_sql]
 );
 extension_sql_file!(
     "../sql/guards.sql",
     name = "guards",
     requires = ["txn_processing_views", guard::neobank::guard_ledger, guard::neobank::guard_accounts]
 );
-extension_sql_file!("../sql/access.sql", name = "access", requires = ["guards"]);
+extension_sql_file!(
+    "../sql/posting_path.sql",
+    name = "posting_path",
+    requires = ["guards", txn_processing::path::neobank::posting_path_in_force]
+);
+extension_sql_file!("../sql/settlement.sql", name = "settlement", requires = ["posting_path"]);
+extension_sql_file!("../sql/payment_batches.sql", name = "payment_batches", requires = ["settlement"]);
+extension_sql_file!(
+    "../sql/fx.sql",
+    name = "fx",
+    requires = ["posting_path", txn_processing::fx::api::fx_rate_at, txn_processing::balances::balance_as_of]
+);
+extension_sql_file!("../sql/reconciliation.sql", name = "reconciliation", requires = ["guards"]);
+extension_sql_file!("../sql/interest.sql", name = "interest", requires = ["posting_path"]);
+extension_sql_file!("../sql/fees.sql", name = "fees", requires = ["interest"]);
+extension_sql_file!(
+    "../sql/access.sql",
+    name = "access",
+    requires = ["queue", "payment_batches", "fx", "reconciliation", "fees"]
+);
 extension_sql_file!("../sql/finish.sql", name = "finish", finalize);
 
-/// Runs when a backend loads the library; the ledger needs no preloading.
+/// Runs when a backend loads the library; the ledger needs no preloading, the queue's background workers do.
 #[pg_guard]
 pub extern "C-unwind" fn _PG_init() {
     guc::init();
+    if pg::server::is_preloading() {
+        guc::init_preloaded();
+        pg::worker::register_queue_workers(guc::queue_workers());
+    }
 }
 
 #[cfg(any(test, feature = "pg_test"))]

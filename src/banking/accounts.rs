@@ -1,14 +1,14 @@
 //! Accounts: opening, status, limits, closing, and the optimistic update of the contract.
 
 use super::core::{account_number, account_number_is_valid, status_may_change};
-use super::customers::sql_uuid;
 use super::store::{self, Change, LockedAccount, NewAccount};
 use crate::error::Error;
 use crate::neobank::access::check_execute;
 use crate::pg::{BpChar, Numeric, finish};
 use crate::txn_processing::engine::{Desk, Posted, given_reason, post};
 use crate::txn_processing::{
-    Kind, MAX_AMOUNT, Tail, finite, id, in_currency, post_adjustment, post_against, required,
+    Kind, MAX_AMOUNT, Tail, finite, id, in_currency, open_reserve, post_adjustment, post_against, required,
+    sql_id,
 };
 use pgrx::prelude::*;
 use rust_decimal::Decimal;
@@ -58,7 +58,7 @@ fn checked_number(number: &str) -> Result<(), Error> {
 }
 
 fn open(desk: &Desk, opening: &Opening) -> Result<Uuid, Error> {
-    let session = &desk.session;
+    let session = desk.session();
     let tenant_no = store::customer_tenant(session, opening.customer)?;
     if store::tenant_no(session, opening.tenant)? != tenant_no {
         return Err(Error::TenantMismatch {
@@ -101,9 +101,9 @@ fn open(desk: &Desk, opening: &Opening) -> Result<Uuid, Error> {
 
 /// Sets a status and keeps the reason.
 fn change_status(desk: &Desk, account: &LockedAccount, status: &str, reason: &str) -> Result<(), Error> {
-    store::set_status(&desk.session, account.id, status)?;
+    store::set_status(desk.session(), account.id, status)?;
     let change = Change { what: "status", old: &account.status, new: status, reason, by: &desk.caller };
-    store::record_change(&desk.session, account.id, &change)
+    store::record_change(desk.session(), account.id, &change)
 }
 
 fn close(
@@ -114,11 +114,15 @@ fn close(
     reason: &str,
 ) -> Result<Option<Uuid>, Error> {
     if let Some(target) = sweep_to {
-        store::lock_in_order(&desk.session, account, target)?;
+        store::lock_in_order(desk.session(), account, target)?;
     }
-    let locked = store::lock_customer_account(&desk.session, account, tenant)?;
+    let locked = store::lock_customer_account(desk.session(), account, tenant)?;
     if !matches!(locked.status.as_str(), "active" | "dormant") {
         return Err(Error::StatusChange { account, from: locked.status, to: "closed".into() });
+    }
+    let reserved = open_reserve(desk.session(), account)?;
+    if !reserved.is_zero() {
+        return Err(Error::HoldsOpen { account, reserved });
     }
     let mut swept = None;
     if !locked.balance.is_zero() {
@@ -136,7 +140,7 @@ fn close(
 /// Moves the whole balance; a dormant account is woken for it, since it is closed in the same transaction.
 fn sweep(desk: &Desk, account: &LockedAccount, target: Uuid) -> Result<Posted, Error> {
     if account.status == "dormant" {
-        store::set_status(&desk.session, account.id, "active")?;
+        store::set_status(desk.session(), account.id, "active")?;
     }
     let tail = Tail { description: Some("Closing balance".into()), ..Tail::default() };
     post(desk, &tail.order(Kind::Transfer, account.id, target, Some(account.balance)))
@@ -148,7 +152,7 @@ fn set_status(account: Uuid, status: &str, reason: &str, tenant: Option<Uuid>) -
     if status == "closed" {
         return close(&desk, account, None, tenant, reason).map(drop);
     }
-    let locked = store::lock_customer_account(&desk.session, account, tenant)?;
+    let locked = store::lock_customer_account(desk.session(), account, tenant)?;
     if !status_may_change(&locked.status, status) {
         return Err(Error::StatusChange { account, from: locked.status, to: status.to_owned() });
     }
@@ -161,10 +165,10 @@ fn set_status(account: Uuid, status: &str, reason: &str, tenant: Option<Uuid>) -
 fn set_limit(account: Uuid, limit: Option<Numeric>, reason: &str, tenant: Option<Uuid>) -> Result<(), Error> {
     given_reason("reason", reason)?;
     let desk = Desk::open();
-    let locked = store::lock_customer_account(&desk.session, account, tenant)?;
+    let locked = store::lock_customer_account(desk.session(), account, tenant)?;
     let exponent = locked.balance.scale();
     let limit = figure_from_zero("overdraft_limit", limit, exponent, &locked.currency)?;
-    store::set_limit(&desk.session, account, limit)?;
+    store::set_limit(desk.session(), account, limit)?;
     let change = Change {
         what: "overdraft_limit",
         old: &locked.overdraft_limit.to_string(),
@@ -172,7 +176,7 @@ fn set_limit(account: Uuid, limit: Option<Numeric>, reason: &str, tenant: Option
         reason,
         by: &desk.caller,
     };
-    store::record_change(&desk.session, account, &change)
+    store::record_change(desk.session(), account, &change)
 }
 
 type OptimisticRow = (Option<bool>, Option<i32>, Option<String>);
@@ -180,7 +184,7 @@ type OptimisticRow = (Option<bool>, Option<i32>, Option<String>);
 /// Brings the balance to `wanted` by an adjustment, if the account is still at the version that the caller saw.
 fn update_optimistic(account: Uuid, wanted: Decimal, expected: i32) -> Result<OptimisticRow, Error> {
     let desk = Desk::open();
-    let locked = match store::lock_account(&desk.session, account) {
+    let locked = match store::lock_account(desk.session(), account) {
         Err(Error::AccountNotFound { .. }) => {
             return Ok((Some(false), None, Some("Account not found".into())));
         }
@@ -194,6 +198,12 @@ fn update_optimistic(account: Uuid, wanted: Decimal, expected: i32) -> Result<Op
     };
     if locked.internal {
         return Err(Error::InternalAccount { account });
+    }
+    if locked.slots > 0 {
+        return Err(Error::BalanceMode {
+            account,
+            why: "is slotted: its postings go on side by side, and no version orders them".into(),
+        });
     }
     let found = version(locked.version)?;
     if found != expected {
@@ -226,18 +236,18 @@ fn open_account(
         let currency = required("currency", currency.as_ref())?.0.as_str();
         account_number.as_deref().map_or(Ok(()), checked_number)?;
         let desk = Desk::open();
-        let exponent = store::exponent(&desk.session, currency)?;
+        let exponent = store::exponent(desk.session(), currency)?;
         let deposit = figure_from_zero("opening_deposit", opening_deposit, exponent, currency)?;
         let limit = figure_from_zero("overdraft_limit", overdraft_limit, exponent, currency)?;
         if !limit.is_zero() {
-            check_execute(&desk.session, &desk.caller, "banking.set_overdraft_limit")?;
+            check_execute(desk.session(), &desk.caller, "banking.set_overdraft_limit")?;
         }
         let number = account_number.as_deref();
         let tenant = tenant.map(id);
         open(&desk, &Opening { customer, account_type, currency, deposit, limit, number, tenant })
     })();
     drop((account_type, currency, account_number));
-    sql_uuid(finish(result))
+    sql_id(finish(result))
 }
 
 #[pg_extern(schema = "banking", volatile, parallel_unsafe)]
@@ -279,7 +289,7 @@ fn close_account(
     let result = required("account_id", account_id).and_then(|account| {
         close(&Desk::open(), id(account), sweep_to.map(id), tenant.map(id), "account closed")
     });
-    finish(result).map(sql_uuid)
+    finish(result).map(sql_id)
 }
 
 #[pg_extern(schema = "banking", volatile, parallel_unsafe)]

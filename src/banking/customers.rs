@@ -3,8 +3,8 @@
 use super::store;
 use crate::error::Error;
 use crate::pg::{Arg, Session, Statement, Type, finish};
-use crate::txn_processing::engine::{Desk, bounded_text};
-use crate::txn_processing::{id, required};
+use crate::txn_processing::engine::{Desk, bounded_text, given_text};
+use crate::txn_processing::{id, required, sql_id};
 use pgrx::datum::Date;
 use pgrx::prelude::*;
 use uuid::Uuid;
@@ -24,12 +24,7 @@ static INSERT_CUSTOMER: Statement = Statement::new(
 );
 
 fn some_text<'a>(name: &'static str, text: Option<&'a str>, most: usize) -> Result<&'a str, Error> {
-    let text = required(name, text)?;
-    if text.trim().is_empty() {
-        return Err(Error::ArgumentBounds { argument: name, why: "It is blank.".into() });
-    }
-    bounded_text(name, Some(text), most)?;
-    Ok(text)
+    given_text(name, required(name, text)?, most)
 }
 
 /// A customer's texts with the lengths that their columns have.
@@ -63,21 +58,17 @@ fn insert_customer(
 fn new_tenant(name: Option<&str>) -> Result<Uuid, Error> {
     let name = some_text("name", name, MAX_NAME)?;
     let desk = Desk::open();
-    store::insert_tenant(&desk.session, name)?.ok_or_else(|| Error::ArgumentBounds {
+    store::insert_tenant(desk.session(), name)?.ok_or_else(|| Error::ArgumentBounds {
         argument: "name",
         why: format!("There is a tenant {name:?} already."),
     })
-}
-
-pub fn sql_uuid(id: Uuid) -> pgrx::Uuid {
-    pgrx::Uuid::from_bytes(*id.as_bytes())
 }
 
 #[pg_extern(schema = "banking", volatile, parallel_unsafe)]
 fn create_tenant(name: Option<String>) -> pgrx::Uuid {
     let result = new_tenant(name.as_deref());
     drop(name);
-    sql_uuid(finish(result))
+    sql_id(finish(result))
 }
 
 #[pg_extern(schema = "banking", volatile, parallel_unsafe)]
@@ -115,13 +106,13 @@ fn create_customer(
         ]);
         texts.check().and_then(|()| {
             let desk = Desk::open();
-            let tenant_no = store::tenant_no(&desk.session, tenant.map(id))?;
+            let tenant_no = store::tenant_no(desk.session(), tenant.map(id))?;
             let born = date_of_birth.map(|date| date.to_pg_epoch_days());
-            insert_customer(&desk.session, tenant_no, &texts, born)
+            insert_customer(desk.session(), tenant_no, &texts, born)
         })
     };
     // An error leaves this function without unwinding: what it owns must be gone before.
     drop((first_name, last_name, email, phone_primary, customer_type, phone_secondary));
     drop((address_line1, address_line2, city, state_province, postal_code, country_code));
-    sql_uuid(finish(result))
+    sql_id(finish(result))
 }

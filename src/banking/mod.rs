@@ -1,6 +1,7 @@
 //! Schema `banking`: tenants, customers and accounts.
 
 mod accounts;
+mod balance_mode;
 mod core;
 mod customers;
-mod store;
+pub mod store;

@@ -31,19 +31,25 @@ static ACCOUNT_TYPE: Statement = Statement::new(
 
 // Ids that begin with ffffffff sort after every customer's, so a posting locks the busy internal account last.
 // Their numbers begin as no customer's may, so the only conflict is a second session that makes the same accounts.
+// Everybody's deposits meet on them, so they are slotted from the start.
 static INSERT_INTERNALS: Statement = Statement::new(
-    c"INSERT INTO banking.accounts
-          (account_id, created_at, updated_at, tenant_no, normal_side, currency_code, current_balance,
-           available_balance, account_type, account_number)
-      SELECT overlay(gen_random_uuid()::text PLACING 'ffffffff' FROM 1)::uuid, clock_timestamp(), clock_timestamp(),
-             $1, t.normal_side, $2, $3, $3, t.account_type, 'INTERNAL-' || upper(t.account_type) || '-' || $2
-      FROM banking.account_types t
-      WHERE t.internal
-        AND NOT EXISTS (SELECT FROM banking.accounts a
-                        WHERE a.tenant_no = $1 AND a.currency_code = $2 AND a.account_type = t.account_type
-                          AND a.customer_id IS NULL)
-      ORDER BY t.account_type
-      ON CONFLICT DO NOTHING",
+    c"WITH made AS (
+          INSERT INTO banking.accounts
+              (account_id, created_at, updated_at, tenant_no, slots, normal_side, currency_code, account_type,
+               account_number)
+          SELECT overlay(gen_random_uuid()::text PLACING 'ffffffff' FROM 1)::uuid, clock_timestamp(),
+                 clock_timestamp(), $1, 1, t.normal_side, $2, t.account_type,
+                 'INTERNAL-' || upper(t.account_type) || '-' || $2
+          FROM banking.account_types t
+          WHERE t.internal
+            AND NOT EXISTS (SELECT FROM banking.accounts a
+                            WHERE a.tenant_no = $1 AND a.currency_code = $2 AND a.account_type = t.account_type
+                              AND a.customer_id IS NULL)
+          ORDER BY t.account_type
+          ON CONFLICT DO NOTHING
+          RETURNING account_id, updated_at)
+      INSERT INTO banking.account_slots (account_id, sequence, updated_at, slot_no, balance)
+      SELECT m.account_id, (1::bigint << 48) + 1, m.updated_at, 1, $3 FROM made m",
     &[Type::Int, Type::Text, Type::Numeric],
 );
 
@@ -64,14 +70,21 @@ static INSERT_ACCOUNT: Statement = Statement::new(
 
 static LOCK_ACCOUNT: Statement = Statement::new(
     c"SELECT account_status, current_balance, overdraft_limit, version, tenant_no, customer_id IS NULL,
-             currency_code
+             currency_code, slots, updated_at
       FROM banking.accounts WHERE account_id = $1 FOR NO KEY UPDATE",
     &[Type::Uuid],
 );
 
-static LOCK_IN_ORDER: Statement = Statement::new(
-    c"SELECT FROM banking.accounts WHERE account_id = ANY (ARRAY[$1, $2]) ORDER BY account_id FOR NO KEY UPDATE",
-    &[Type::Uuid, Type::Uuid],
+static LOCK_SLOTS: Statement = Statement::new(
+    c"SELECT balance, updated_at FROM banking.account_slots
+      WHERE account_id = $1 ORDER BY slot_no FOR NO KEY UPDATE",
+    &[Type::Uuid],
+);
+
+// A posting that holds one of the slots takes what it reads of the account for final: so all of them change with it.
+static TOUCH_SLOTS: Statement = Statement::new(
+    c"UPDATE banking.account_slots SET updated_at = greatest(updated_at, clock_timestamp()) WHERE account_id = $1",
+    &[Type::Uuid],
 );
 
 static SET_STATUS: Statement = Statement::new(
@@ -106,6 +119,10 @@ pub struct LockedAccount {
     pub tenant_no: i32,
     pub internal: bool,
     pub currency: String,
+    /// 0: the balance is in the account's own row.
+    pub slots: i16,
+    /// The latest of the account's and its slots'.
+    pub updated_at: i64,
 }
 
 /// A change of an account that keeps its reason.
@@ -197,31 +214,48 @@ pub fn insert_account(session: &Session, new: &NewAccount) -> Result<bool, Error
     Ok(rows.count() == 1)
 }
 
-/// Locks an account.
+/// Locks an account with all its slots.
 pub fn lock_account(session: &Session, account: Uuid) -> Result<LockedAccount, Error> {
     let row = session.run(&LOCK_ACCOUNT, &[Arg::Uuid(Some(account))])?.first();
     let row = row.ok_or(Error::AccountNotFound { account })?;
     let present = "not null by its declaration";
+    let slots: i16 = row.get(8).expect(present);
+    let mut balance = row.numeric(2).unwrap_or_default();
+    let mut updated_at = row.time(9).expect(present).0;
+    if slots > 0 {
+        let rows = session.run(&LOCK_SLOTS, &[Arg::Uuid(Some(account))])?;
+        for slot in rows.iter() {
+            balance += slot.numeric(1).expect(present);
+            updated_at = updated_at.max(slot.time(2).expect(present).0);
+        }
+    }
     Ok(LockedAccount {
         id: account,
         status: row.text(1).expect(present),
-        balance: row.numeric(2).expect(present),
+        balance,
         overdraft_limit: row.numeric(3).expect(present),
         version: row.bigint(4).expect(present),
         tenant_no: row.int(5).expect(present),
         internal: row.bool(6).expect(present),
         currency: row.text(7).expect(present),
+        slots,
+        updated_at,
     })
 }
 
-/// Locks two accounts in the one order that all postings keep to.
+/// Locks two accounts in the one order that all postings keep to. One that does not exist has nothing to lock.
 pub fn lock_in_order(session: &Session, one: Uuid, other: Uuid) -> Result<(), Error> {
-    session.run(&LOCK_IN_ORDER, &[Arg::Uuid(Some(one)), Arg::Uuid(Some(other))])?;
+    for account in [one.min(other), one.max(other)] {
+        match lock_account(session, account) {
+            Ok(_) | Err(Error::AccountNotFound { .. }) => {}
+            Err(error) => return Err(error),
+        }
+    }
     Ok(())
 }
 
-/// Locks a customer's account of the tenant; the bank itself where none is given.
-pub fn lock_customer_account(
+/// Locks an account of the tenant; the bank itself where none is given.
+pub fn lock_tenants_account(
     session: &Session,
     account: Uuid,
     tenant: Option<Uuid>,
@@ -233,20 +267,36 @@ pub fn lock_customer_account(
             why: format!("Account {account} belongs to another tenant than the one named."),
         });
     }
+    Ok(locked)
+}
+
+/// The same for a customer's account.
+pub fn lock_customer_account(
+    session: &Session,
+    account: Uuid,
+    tenant: Option<Uuid>,
+) -> Result<LockedAccount, Error> {
+    let locked = lock_tenants_account(session, account, tenant)?;
     if locked.internal {
         return Err(Error::InternalAccount { account });
     }
     Ok(locked)
 }
 
+/// Lets postings that read the account before they locked a slot know that it has changed.
+fn touch_slots(session: &Session, account: Uuid) -> Result<(), Error> {
+    session.run(&TOUCH_SLOTS, &[Arg::Uuid(Some(account))])?;
+    Ok(())
+}
+
 pub fn set_status(session: &Session, account: Uuid, status: &str) -> Result<(), Error> {
     session.run(&SET_STATUS, &[Arg::Uuid(Some(account)), Arg::Text(Some(status))])?;
-    Ok(())
+    touch_slots(session, account)
 }
 
 pub fn set_limit(session: &Session, account: Uuid, limit: Decimal) -> Result<(), Error> {
     session.run(&SET_LIMIT, &[Arg::Uuid(Some(account)), Arg::Numeric(Some(limit))])?;
-    Ok(())
+    touch_slots(session, account)
 }
 
 pub fn record_change(session: &Session, account: Uuid, change: &Change) -> Result<(), Error> {

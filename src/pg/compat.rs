@@ -36,6 +36,9 @@ impl PinnedSearchPath {
 
 impl Drop for PinnedSearchPath {
     fn drop(&mut self) {
+        if super::ereport::is_failing() {
+            return;
+        }
         #[cfg(any(feature = "pg15", feature = "pg16"))]
         // SAFETY: pushed by `pin` in the same subtransaction.
         unsafe {
@@ -52,7 +55,7 @@ impl Drop for PinnedSearchPath {
 /// Begins an index scan on `keys` equality keys.
 ///
 /// # Safety
-/// Both relations are open and locked; the snapshot is active.
+/// Called inside `catch`. Both relations are open and locked; the snapshot is active.
 pub unsafe fn index_begin(
     table: pg_sys::Relation,
     index: pg_sys::Relation,
@@ -61,11 +64,25 @@ pub unsafe fn index_begin(
 ) -> pg_sys::IndexScanDesc {
     // SAFETY: the caller's promise.
     unsafe {
-        #[cfg(not(feature = "pg18"))]
-        return pg_sys::index_beginscan(table, index, snapshot, keys, 0);
-        #[cfg(feature = "pg18")]
-        return pg_sys::index_beginscan(table, index, snapshot, std::ptr::null_mut(), keys, 0);
+        index_beginscan(
+            table,
+            index,
+            snapshot,
+            #[cfg(feature = "pg18")]
+            std::ptr::null_mut(),
+            keys,
+            0,
+        )
     }
+}
+
+/// A copy of the tuple that a slot holds.
+///
+/// # Safety
+/// Called inside `catch`. The slot holds a tuple.
+pub unsafe fn copy_heap_tuple(slot: *mut pg_sys::TupleTableSlot) -> pg_sys::HeapTuple {
+    // SAFETY: the caller's promise.
+    unsafe { ((*(*slot).tts_ops).copy_heap_tuple.expect("every slot's tuple can be copied"))(slot) }
 }
 
 /// A column's description, counted from 0.
@@ -82,30 +99,16 @@ pub unsafe fn attribute(shape: pg_sys::TupleDesc, column: usize) -> *const pg_sy
     }
 }
 
-/// The oid of a table's primary key index.
-///
-/// # Safety
-/// The relation is open.
-pub unsafe fn primary_key(table: pg_sys::Relation) -> pg_sys::Oid {
-    // SAFETY: the caller's promise.
-    unsafe {
-        #[cfg(not(feature = "pg18"))]
-        return pg_sys::RelationGetPrimaryKeyIndex(table);
-        #[cfg(feature = "pg18")]
-        return pg_sys::RelationGetPrimaryKeyIndex(table, false);
-    }
-}
-
-// Past the bindings' wrappers, as in heap.rs: the callers catch their errors.
+// Past the bindings' wrappers, as in `raw`.
 unsafe extern "C-unwind" {
-    fn simple_table_tuple_update(
+    fn index_beginscan(
         table: pg_sys::Relation,
-        place: pg_sys::ItemPointer,
-        slot: *mut pg_sys::TupleTableSlot,
+        index: pg_sys::Relation,
         snapshot: pg_sys::Snapshot,
-        #[cfg(feature = "pg15")] wanted: *mut bool,
-        #[cfg(not(feature = "pg15"))] wanted: *mut pg_sys::TU_UpdateIndexes::Type,
-    );
+        #[cfg(feature = "pg18")] instrument: *mut pg_sys::IndexScanInstrumentation,
+        keys: i32,
+        orders: i32,
+    ) -> pg_sys::IndexScanDesc;
     fn ExecInsertIndexTuples(
         result: *mut pg_sys::ResultRelInfo,
         slot: *mut pg_sys::TupleTableSlot,
@@ -116,78 +119,125 @@ unsafe extern "C-unwind" {
         arbiters: *mut pg_sys::List,
         #[cfg(not(feature = "pg15"))] only_summarizing: bool,
     ) -> *mut pg_sys::List;
-    fn GetActiveSnapshot() -> pg_sys::Snapshot;
+    fn ExecCheckIndexConstraints(
+        result: *mut pg_sys::ResultRelInfo,
+        slot: *mut pg_sys::TupleTableSlot,
+        state: *mut pg_sys::EState,
+        conflict: pg_sys::ItemPointer,
+        #[cfg(feature = "pg18")] own: pg_sys::ItemPointer,
+        arbiters: *mut pg_sys::List,
+    ) -> bool;
+    fn GetCurrentTransactionId() -> pg_sys::TransactionId;
+    fn GetCurrentCommandId(used: bool) -> pg_sys::CommandId;
+    fn SpeculativeInsertionLockAcquire(transaction: pg_sys::TransactionId) -> u32;
+    fn SpeculativeInsertionLockRelease(transaction: pg_sys::TransactionId);
+    fn die(signal: std::ffi::c_int);
 }
 
-/// Which indexes want entries for a new version of a row.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum WantEntries {
-    None,
-    All,
-    /// The new version is heap-only: block-range indexes want to know, the others must not point at it.
-    #[cfg(not(feature = "pg15"))]
-    Summarizing,
-}
-
-/// Replaces the row at `place`; answers which indexes want entries for the new one.
+/// Replaces the row at `place` if it is still the newest version; answers whether the indexes want entries for the new
+/// one. Summarizing indexes, which may want some for a heap-only row, are none of ours.
 ///
 /// # Safety
-/// The row is locked by this transaction, the slot holds a row of the table, a snapshot is active.
+/// The slot holds a row of the table.
 pub unsafe fn update_row(
     table: pg_sys::Relation,
     place: pg_sys::ItemPointer,
     slot: *mut pg_sys::TupleTableSlot,
-) -> WantEntries {
+    wait: bool,
+) -> (pg_sys::TM_Result::Type, bool) {
+    // SAFETY: the caller's promise; heap looks at no snapshot here without a crosscheck.
+    unsafe {
+        let replace = (*(*table).rd_tableam).tuple_update.expect("heap replaces tuples");
+        let mut failure = pg_sys::TM_FailureData::default();
+        let mut mode = pg_sys::LockTupleMode::LockTupleNoKeyExclusive;
+        let none = std::ptr::null_mut();
+        let command = GetCurrentCommandId(true);
+        #[cfg(feature = "pg15")]
+        let mut wanted = false;
+        #[cfg(not(feature = "pg15"))]
+        let mut wanted = pg_sys::TU_UpdateIndexes::TU_None;
+        let outcome =
+            replace(table, place, slot, command, none, none, wait, &mut failure, &mut mode, &mut wanted);
+        #[cfg(not(feature = "pg15"))]
+        let wanted = wanted == pg_sys::TU_UpdateIndexes::TU_All;
+        (outcome, wanted)
+    }
+}
+
+/// Stores a row unless one with its key in the `arbiters` is there, as INSERT ... ON CONFLICT DO NOTHING does: look,
+/// store on trial, make the entries, and start again where somebody was quicker in between.
+///
+/// # Safety
+/// `result` has its indexes open for speculative entries, the slot holds a row of the table.
+pub unsafe fn insert_unless_taken(
+    result: *mut pg_sys::ResultRelInfo,
+    slot: *mut pg_sys::TupleTableSlot,
+    state: *mut pg_sys::EState,
+    arbiters: *mut pg_sys::List,
+) -> bool {
     // SAFETY: the caller's promise.
     unsafe {
-        let snapshot = GetActiveSnapshot();
-        #[cfg(feature = "pg15")]
-        {
-            let mut wanted = false;
-            simple_table_tuple_update(table, place, slot, snapshot, &mut wanted);
-            if wanted { WantEntries::All } else { WantEntries::None }
-        }
-        #[cfg(not(feature = "pg15"))]
-        {
-            let mut wanted = pg_sys::TU_UpdateIndexes::TU_None;
-            simple_table_tuple_update(table, place, slot, snapshot, &mut wanted);
-            match wanted {
-                pg_sys::TU_UpdateIndexes::TU_None => WantEntries::None,
-                pg_sys::TU_UpdateIndexes::TU_Summarizing => WantEntries::Summarizing,
-                _ => WantEntries::All,
+        let table = (*result).ri_RelationDesc;
+        let methods = &*(*table).rd_tableam;
+        let store = methods.tuple_insert_speculative.expect("heap stores on trial");
+        let complete = methods.tuple_complete_speculative.expect("heap ends a trial");
+        let transaction = GetCurrentTransactionId();
+        let command = GetCurrentCommandId(true);
+        loop {
+            let mut conflict = pg_sys::ItemPointerData::default();
+            let free = ExecCheckIndexConstraints(
+                result,
+                slot,
+                state,
+                &mut conflict,
+                #[cfg(feature = "pg18")]
+                &mut pg_sys::ItemPointerData::default(),
+                arbiters,
+            );
+            if !free {
+                return false;
+            }
+            let token = SpeculativeInsertionLockAcquire(transaction);
+            store(table, slot, command, 0, std::ptr::null_mut(), token);
+            let mut overtaken = false;
+            ExecInsertIndexTuples(
+                result,
+                slot,
+                state,
+                false,
+                true,
+                &mut overtaken,
+                arbiters,
+                #[cfg(not(feature = "pg15"))]
+                false,
+            );
+            complete(table, slot, token, !overtaken);
+            SpeculativeInsertionLockRelease(transaction);
+            if !overtaken {
+                return true;
             }
         }
     }
 }
 
-/// Makes the entries of all open indexes for a row.
-///
-/// # Safety
-/// `result` has its indexes open, the slot holds a row as stored.
-pub unsafe fn insert_index_entries(
-    result: *mut pg_sys::ResultRelInfo,
-    slot: *mut pg_sys::TupleTableSlot,
-    state: *mut pg_sys::EState,
-    is_update: bool,
-    wanted: WantEntries,
-) {
-    // PostgreSQL 15 has no heap-only update that block-range indexes want to know of.
-    #[cfg(feature = "pg15")]
-    debug_assert!(wanted == WantEntries::All);
-    // SAFETY: the caller's promise.
+/// A number that tells this backend from the others that run now, small ones first.
+pub fn backend_number() -> i32 {
+    // SAFETY: reads a backend-local variable.
     unsafe {
-        ExecInsertIndexTuples(
-            result,
-            slot,
-            state,
-            is_update,
-            false,
-            std::ptr::null_mut(),
-            std::ptr::null_mut(),
-            #[cfg(not(feature = "pg15"))]
-            {
-                wanted == WantEntries::Summarizing
-            },
-        );
+        #[cfg(any(feature = "pg15", feature = "pg16"))]
+        return pg_sys::MyBackendId;
+        #[cfg(any(feature = "pg17", feature = "pg18"))]
+        return pg_sys::MyProcNumber;
+    }
+}
+
+/// Lets SIGTERM end this background worker at the next moment at which it may be interrupted, as it ends a backend.
+pub fn end_on_sigterm() {
+    // SAFETY: `die` is the server's own handler, made for this; it returns to whatever was interrupted.
+    unsafe {
+        #[cfg(not(feature = "pg18"))]
+        pg_sys::pqsignal(pg_sys::SIGTERM as i32, Some(die));
+        #[cfg(feature = "pg18")]
+        pg_sys::pqsignal_be(pg_sys::SIGTERM as i32, Some(die));
     }
 }

@@ -2,11 +2,30 @@
 
 use crate::error::Error;
 use pgrx::pg_sys;
-use std::ffi::{CString, c_int};
+use std::cell::Cell;
+use std::ffi::{CStr, CString, c_int};
+
+thread_local! {
+    static FAILED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether an error is on its way out. The server may have been stopped half-way through anything then, so what it
+/// holds for us is left to the transaction's abort and not handed back.
+pub fn is_failing() -> bool {
+    FAILED.get() || std::thread::panicking()
+}
 
 /// An error the server raised while we called it: code, texts, constraint name and context as they were.
 #[derive(Debug)]
 pub struct ServerError(*mut pg_sys::ErrorData);
+
+impl ServerError {
+    /// Whether it has that SQLSTATE.
+    pub fn is(&self, sqlstate: &str) -> bool {
+        // SAFETY: copied by `catch`, it lives as long as the transaction.
+        unsafe { (*self.0).sqlerrcode == pack_sqlstate(sqlstate) }
+    }
+}
 
 // The bindings wrap every server function so that its errors become Rust panics, which keep neither unknown
 // SQLSTATEs nor constraint names. These are the few we call directly, inside `catch` or as the last thing we do.
@@ -18,6 +37,17 @@ unsafe extern "C-unwind" {
         read_only: bool,
         count: i64,
     ) -> c_int;
+    pub(super) fn SPI_execute_snapshot(
+        plan: pg_sys::SPIPlanPtr,
+        values: *mut pg_sys::Datum,
+        nulls: *const std::ffi::c_char,
+        snapshot: pg_sys::Snapshot,
+        crosscheck: pg_sys::Snapshot,
+        read_only: bool,
+        fire_triggers: bool,
+        count: i64,
+    ) -> c_int;
+    pub(super) fn GetLatestSnapshot() -> pg_sys::Snapshot;
     pub(super) fn SPI_prepare_cursor(
         sql: *const std::ffi::c_char,
         arguments: c_int,
@@ -28,20 +58,79 @@ unsafe extern "C-unwind" {
     fn ReThrowError(error: *mut pg_sys::ErrorData) -> !;
 }
 
+/// What a program and a person want to know of an error that does not end the transaction.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    pub sqlstate: String,
+    pub message: String,
+    pub detail: Option<String>,
+}
+
+impl Failure {
+    /// Of an error whose subtransaction has been rolled back, so that nothing is left half done.
+    pub fn of(error: Error) -> Self {
+        if let Error::Server(error) = error {
+            let failure = Failure {
+                sqlstate: error.sqlstate(),
+                message: error.text(|data| data.message).unwrap_or_default(),
+                detail: error.text(|data| data.detail),
+            };
+            forget(error);
+            return failure;
+        }
+        recovered();
+        let report = error.report();
+        Failure { sqlstate: report.sqlstate.to_owned(), message: report.message, detail: report.detail }
+    }
+}
+
+impl ServerError {
+    fn sqlstate(&self) -> String {
+        // SAFETY: as in `is`.
+        let packed = unsafe { (*self.0).sqlerrcode };
+        let character = |place: i32| char::from(b'0' + ((packed >> (6 * place)) & 0x3F) as u8);
+        (0..5).map(character).collect()
+    }
+
+    fn text(&self, of: impl Fn(&pg_sys::ErrorData) -> *mut std::ffi::c_char) -> Option<String> {
+        // SAFETY: as in `is`; its texts are null or C strings that live as long.
+        unsafe {
+            let text = of(&*self.0);
+            (!text.is_null()).then(|| CStr::from_ptr(text).to_string_lossy().into_owned())
+        }
+    }
+}
+
 /// Runs `call`, which may do nothing but call one of the functions above, and hands its error back as a value.
 ///
 /// # Safety
 /// `call` must own nothing that needs dropping: an error jumps out of its middle. After an error the caller must
-/// give it on to [`raise`] and may not go on using the transaction.
+/// give it on to [`raise`], or to [`forget`] with a rollback, and may not go on using the (sub)transaction.
 pub unsafe fn catch<T: Copy>(call: impl FnOnce() -> T) -> Result<T, ServerError> {
+    // It outlives whatever this transaction level has open, and goes with it.
+    // SAFETY: the caller's promise.
+    unsafe { catch_into(pg_sys::CurTransactionContext, call) }
+}
+
+/// The same with the error kept in `keep`.
+///
+/// # Safety
+/// As [`catch`].
+unsafe fn catch_into<T: Copy>(
+    keep: pg_sys::MemoryContext,
+    call: impl FnOnce() -> T,
+) -> Result<T, ServerError> {
     // SAFETY: the exception stack is put back on both ways out; `call` is plain per the caller's promise.
     unsafe {
+        FAILED.set(false);
         let context = pg_sys::CurrentMemoryContext;
         let exceptions = pg_sys::PG_exception_stack;
         let callbacks = pg_sys::error_context_stack;
         let mut result = std::mem::MaybeUninit::<T>::uninit();
         let jumped = cee_scape::call_with_sigsetjmp(false, |buffer| {
             pg_sys::PG_exception_stack = std::ptr::from_ref(buffer).cast_mut().cast();
+            #[cfg(any(test, feature = "pg_test"))]
+            super::faults::strike();
             result.write(call());
             0
         });
@@ -50,13 +139,32 @@ pub unsafe fn catch<T: Copy>(call: impl FnOnce() -> T) -> Result<T, ServerError>
         if jumped == 0 {
             return Ok(result.assume_init());
         }
-        // It outlives the SPI session that may be open here, which ends before the error is raised again.
-        pg_sys::CurrentMemoryContext = pg_sys::CurTransactionContext;
+        pg_sys::CurrentMemoryContext = keep;
         let error = pg_sys::CopyErrorData();
         pg_sys::FlushErrorState();
+        FAILED.set(true);
         pg_sys::CurrentMemoryContext = context;
         Err(ServerError(error))
     }
+}
+
+/// Moves an error out of the subtransaction that it came from, before that is rolled back.
+///
+/// # Safety
+/// `keep` outlives the error.
+pub unsafe fn keep_in(keep: pg_sys::MemoryContext, error: ServerError) -> ServerError {
+    // SAFETY: the error is whole; thrown again, it is copied as any other.
+    unsafe { catch_into(keep, || -> () { ReThrowError(error.0) }).expect_err("what is thrown is caught") }
+}
+
+/// Drops an error whose subtransaction is about to be rolled back, which takes down what it left half done.
+pub fn forget(_error: ServerError) {
+    recovered();
+}
+
+/// What an error has left half done has been taken down.
+pub fn recovered() {
+    FAILED.set(false);
 }
 
 /// The value, or the error raised: the last call of every SQL function.
@@ -94,6 +202,7 @@ fn error_data(error: &Error, level: pgrx::PgLogLevel) -> *mut pg_sys::ErrorData 
 
 /// Raises `error` in the server. Nothing below the SQL function's own frame may still own anything.
 pub fn raise(error: Error) -> ! {
+    FAILED.set(false);
     if let Error::Server(ServerError(data)) = error {
         // SAFETY: `data` came from CopyErrorData in this transaction.
         unsafe { ReThrowError(data) }

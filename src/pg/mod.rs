@@ -1,20 +1,31 @@
 //! The only place with hand-written `unsafe`: everything that touches the server's C interface.
 #![allow(unsafe_code)]
 
+pub mod append;
+mod args;
 pub mod compat;
 pub mod ereport;
-pub mod heap;
+#[cfg(any(test, feature = "pg_test"))]
+pub mod faults;
 pub mod numeric;
+mod plain;
+mod raw;
 pub mod rights;
+pub mod rows;
 pub mod server;
 pub mod settings;
 pub mod spi;
+pub mod subtransaction;
+pub mod table;
 #[cfg(any(test, feature = "pg_test"))]
 mod tests;
 pub mod types;
+pub mod watch;
+pub mod worker;
 
+pub use args::{Arg, Type, array};
 pub use ereport::finish;
 pub use numeric::Numeric;
 pub use rights::OwnerRights;
-pub use spi::{Arg, Row, Session, Statement, Type};
-pub use types::{BpChar, JsonDatum, Tid, Time, Varchar};
+pub use spi::{PRESENT, Row, Session, Statement};
+pub use types::{BpChar, Day, JsonDatum, Tid, Time, Varchar};

@@ -191,6 +191,19 @@ impl IntoDatum for Numeric {
 
 super::types::sql_type!(Numeric, "numeric");
 
+// SAFETY: an element of an array of numerics, which the function's declaration makes it.
+unsafe impl pgrx::datum::UnboxDatum for Numeric {
+    type As<'src> = Numeric;
+
+    unsafe fn unbox<'src>(datum: pgrx::datum::Datum<'src>) -> Numeric
+    where
+        Self: 'src,
+    {
+        // SAFETY: not null by the trait's contract.
+        Numeric(unsafe { from_datum(datum.sans_lifetime()) })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -45,11 +45,6 @@ impl OwnerRights {
         Self { caller, caller_context, writers, _path: PinnedSearchPath::pin() }
     }
 
-    /// The role that called, for `created_by`.
-    pub fn caller(&self) -> String {
-        server::role_name(self.caller)
-    }
-
     /// Whether an engine operation is running in this backend.
     pub fn engine_is_writing() -> bool {
         WRITERS.with(|n| n.get() > 0)

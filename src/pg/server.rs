@@ -58,3 +58,90 @@ pub fn is_superuser(role: pg_sys::Oid) -> bool {
     // SAFETY: a catalog look-up inside a transaction.
     unsafe { pg_sys::superuser_arg(role) }
 }
+
+/// A number that tells this backend from the others that run now.
+pub fn backend_number() -> i32 {
+    super::compat::backend_number()
+}
+
+/// The datum of an enum's label.
+pub fn enum_label(enum_type: pg_sys::Oid, label: &CStr) -> pg_sys::Datum {
+    // SAFETY: a catalog look-up; the tuple is released before return.
+    unsafe {
+        let tuple = pg_sys::SearchSysCache2(
+            pg_sys::SysCacheIdentifier::ENUMTYPOIDNAME as i32,
+            pg_sys::Datum::from(enum_type),
+            pg_sys::Datum::from(label.as_ptr()),
+        );
+        assert!(!tuple.is_null(), "{label:?} is a label of the enum");
+        let form: *const pg_sys::FormData_pg_enum = pg_sys::GETSTRUCT(tuple).cast();
+        let oid = (*form).oid;
+        pg_sys::ReleaseSysCache(tuple);
+        pg_sys::Datum::from(oid)
+    }
+}
+
+/// Whether each statement of this transaction sees what others have committed by its start.
+pub fn is_read_committed() -> bool {
+    // SAFETY: reads a backend-local variable. Both lower levels behave as READ COMMITTED.
+    unsafe { pg_sys::XactIsoLevel <= pg_sys::XACT_READ_COMMITTED as i32 }
+}
+
+/// The operating system's number of this backend, as pg_stat_activity shows it.
+pub fn process_id() -> i32 {
+    // SAFETY: reads a backend-local variable.
+    unsafe { pg_sys::MyProcPid }
+}
+
+/// Thirty-two bits that nobody can foresee.
+pub fn random_bits() -> u32 {
+    let mut bytes = [0u8; 4];
+    // SAFETY: as many bytes as the array has.
+    let drawn = unsafe { pg_sys::pg_strong_random(bytes.as_mut_ptr().cast(), bytes.len()) };
+    assert!(drawn, "the server's source of random numbers fails");
+    u32::from_ne_bytes(bytes)
+}
+
+/// How long the deadlock detector lets a session wait before it looks.
+pub fn deadlock_timeout_ms() -> i32 {
+    // SAFETY: reads a setting.
+    unsafe { pg_sys::DeadlockTimeout }
+}
+
+/// While it lives, the backend waits at most so long for each lock; no longer than the session allows anyway.
+pub struct LockPatience {
+    found_ms: i32,
+}
+
+impl LockPatience {
+    /// 0: as long as the session allows.
+    pub fn at_most(ms: i32) -> Self {
+        // SAFETY: a backend-local setting, read each time that a lock is waited for; `drop` puts it back, on errors too.
+        unsafe {
+            let found_ms = pg_sys::LockTimeout;
+            if ms > 0 && (found_ms == 0 || ms < found_ms) {
+                pg_sys::LockTimeout = ms;
+            }
+            LockPatience { found_ms }
+        }
+    }
+}
+
+impl Drop for LockPatience {
+    fn drop(&mut self) {
+        // SAFETY: as above.
+        unsafe { pg_sys::LockTimeout = self.found_ms };
+    }
+}
+
+/// Whether the extension is installed in this database.
+pub fn has_extension() -> bool {
+    // SAFETY: a catalog look-up inside a transaction.
+    unsafe { pg_sys::get_extension_oid(c"neobank".as_ptr(), true) != pg_sys::InvalidOid }
+}
+
+/// Whether the library is being loaded by the postmaster, from shared_preload_libraries.
+pub fn is_preloading() -> bool {
+    // SAFETY: reads a variable of this process.
+    unsafe { pg_sys::process_shared_preload_libraries_in_progress }
+}

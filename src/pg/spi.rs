@@ -3,11 +3,13 @@
 //! A [`Statement`] is planned once per backend and re-planned by the server when a table changes. A [`Session`] is
 //! one connection to the server's SPI; results live until it is dropped, so values are copied out as they are read.
 
+use super::args::{Arg, Type};
 use super::ereport::{self, ServerError};
 use super::numeric;
-use super::types::{JsonDatum, Tid, Time};
+use super::subtransaction::undoable;
+use super::types::{JsonDatum, Time};
 use crate::error::Error;
-use pgrx::{FromDatum, IntoDatum, pg_sys};
+use pgrx::{FromDatum, pg_sys};
 use rust_decimal::Decimal;
 use std::cell::Cell;
 use std::ffi::{CStr, c_char, c_int};
@@ -17,77 +19,8 @@ use uuid::Uuid;
 /// Parameters of the widest statement.
 const MAX_ARGS: usize = 20;
 
-#[derive(Clone, Copy)]
-pub enum Type {
-    Uuid,
-    Numeric,
-    Text,
-    BigInt,
-    Int,
-    Timestamp,
-    Jsonb,
-    Date,
-    Tid,
-}
-
-impl Type {
-    fn oid(self) -> pg_sys::Oid {
-        match self {
-            Type::Uuid => pg_sys::UUIDOID,
-            Type::Numeric => pg_sys::NUMERICOID,
-            Type::Text => pg_sys::TEXTOID,
-            Type::BigInt => pg_sys::INT8OID,
-            Type::Int => pg_sys::INT4OID,
-            Type::Timestamp => pg_sys::TIMESTAMPTZOID,
-            Type::Jsonb => pg_sys::JSONBOID,
-            Type::Date => pg_sys::DATEOID,
-            Type::Tid => pg_sys::TIDOID,
-        }
-    }
-}
-
-/// One parameter's value; `None` is NULL.
-#[derive(Clone, Copy)]
-pub enum Arg<'a> {
-    Uuid(Option<Uuid>),
-    Numeric(Option<Decimal>),
-    Text(Option<&'a str>),
-    BigInt(Option<i64>),
-    Int(Option<i32>),
-    Timestamp(Option<i64>),
-    Jsonb(Option<JsonDatum>),
-    Date(Option<i32>),
-    Tid(Tid),
-}
-
-impl Arg<'_> {
-    pub fn datum(self) -> Option<pg_sys::Datum> {
-        match self {
-            Arg::Uuid(value) => value.and_then(|u| pgrx::Uuid::from_bytes(*u.as_bytes()).into_datum()),
-            Arg::Numeric(value) => value.map(numeric::to_datum),
-            Arg::Text(value) => value.and_then(IntoDatum::into_datum),
-            Arg::BigInt(value) | Arg::Timestamp(value) => value.map(pg_sys::Datum::from),
-            Arg::Int(value) | Arg::Date(value) => value.map(pg_sys::Datum::from),
-            Arg::Tid(tid) => tid.into_datum(),
-            Arg::Jsonb(value) => value.map(JsonDatum::datum),
-        }
-    }
-
-    fn fits(self, declared: Type) -> bool {
-        matches!(
-            (self, declared),
-            (Arg::Uuid(_), Type::Uuid)
-                | (Arg::Numeric(_), Type::Numeric)
-                | (Arg::Text(_), Type::Text)
-                | (Arg::BigInt(_), Type::BigInt)
-                | (Arg::Int(_), Type::Int)
-                | (Arg::Timestamp(_), Type::Timestamp)
-                | (Arg::Jsonb(_), Type::Jsonb)
-                | (Arg::Date(_), Type::Date)
-                | (Arg::Tid(_), Type::Tid)
-        )
-    }
-}
+/// Why a column's value is there.
+pub const PRESENT: &str = "not null by its declaration";
 
 /// SQL text, its parameter types, and its plan in this backend.
 pub struct Statement {
@@ -177,10 +110,38 @@ impl Drop for IndexPlans {
     }
 }
 
+/// While it lives, a statement that wants the first rows of an order takes them from an index that has that order, and
+/// does not read and sort all: for a queue, which may be short when its plan is made and long when it is used.
+pub struct OrderedPlans {
+    sort: bool,
+    bitmapscan: bool,
+}
+
+impl OrderedPlans {
+    pub fn prefer() -> Self {
+        // SAFETY: planner settings are backend-local; `drop` puts them back, on errors too.
+        unsafe {
+            let found = OrderedPlans { sort: pg_sys::enable_sort, bitmapscan: pg_sys::enable_bitmapscan };
+            pg_sys::enable_sort = false;
+            pg_sys::enable_bitmapscan = false;
+            found
+        }
+    }
+}
+
+impl Drop for OrderedPlans {
+    fn drop(&mut self) {
+        // SAFETY: as above.
+        unsafe {
+            pg_sys::enable_sort = self.sort;
+            pg_sys::enable_bitmapscan = self.bitmapscan;
+        }
+    }
+}
+
 /// An open connection to SPI.
 pub struct Session {
     read_only: bool,
-    failed: Cell<bool>,
     _plans: IndexPlans,
 }
 
@@ -199,10 +160,19 @@ impl Session {
         // SAFETY: paired with SPI_finish in `drop`, or cleaned up by the transaction's abort.
         let code = unsafe { pg_sys::SPI_connect() };
         assert!(code == pg_sys::SPI_OK_CONNECT as i32, "SPI_connect has no other answer");
-        Self { read_only, failed: Cell::new(false), _plans: IndexPlans::prefer() }
+        Self { read_only, _plans: IndexPlans::prefer() }
     }
 
     pub fn run<'s>(&'s self, statement: &Statement, args: &[Arg]) -> Result<Rows<'s>, Error> {
+        self.execute(statement, args, false)
+    }
+
+    /// Sees what is committed by now, whatever the transaction's own snapshot shows, as the server's foreign keys do.
+    pub fn run_latest<'s>(&'s self, statement: &Statement, args: &[Arg]) -> Result<Rows<'s>, Error> {
+        self.execute(statement, args, true)
+    }
+
+    fn execute<'s>(&'s self, statement: &Statement, args: &[Arg], latest: bool) -> Result<Rows<'s>, Error> {
         assert!(
             args.len() == statement.types.len()
                 && args.iter().zip(statement.types).all(|(arg, declared)| arg.fits(*declared)),
@@ -221,14 +191,17 @@ impl Session {
             // SAFETY: as many values as the plan has parameters, of the declared types; the closure only calls SPI.
             unsafe {
                 ereport::catch(|| {
-                    ereport::SPI_execute_plan(plan, values.as_mut_ptr(), nulls.as_ptr(), self.read_only, 0)
+                    let (values, nulls) = (values.as_mut_ptr(), nulls.as_ptr());
+                    if latest {
+                        let (now, none) = (ereport::GetLatestSnapshot(), std::ptr::null_mut());
+                        ereport::SPI_execute_snapshot(plan, values, nulls, now, none, self.read_only, true, 0)
+                    } else {
+                        ereport::SPI_execute_plan(plan, values, nulls, self.read_only, 0)
+                    }
                 })
             }
         });
-        let code = outcome.map_err(|error| {
-            self.failed.set(true);
-            Error::Server(error)
-        })?;
+        let code = outcome.map_err(Error::Server)?;
         assert!(code >= 0, "SPI_execute_plan answered {code} for {:?}", statement.sql);
         // SAFETY: SPI sets both with each execution.
         let (table, processed) = unsafe { (pg_sys::SPI_tuptable, pg_sys::SPI_processed) };
@@ -236,10 +209,42 @@ impl Session {
     }
 }
 
+impl Session {
+    /// The first row, read by `read`, and freed at once: for statements that run thousands of times in a session.
+    pub fn one<T>(
+        &self,
+        statement: &Statement,
+        args: &[Arg],
+        read: impl FnOnce(&Row) -> T,
+    ) -> Result<Option<T>, Error> {
+        let rows = self.run(statement, args)?;
+        let value = rows.first().map(|row| read(&row));
+        // SAFETY: the row was copied out of by `read`, and `rows` ends here.
+        unsafe { pg_sys::SPI_freetuptable(rows.table) };
+        Ok(value)
+    }
+
+    /// The same where a serialization failure (40001) counts as no row: the statement runs in a subtransaction.
+    pub fn one_if_unchanged<T>(
+        &self,
+        statement: &Statement,
+        args: &[Arg],
+        read: impl FnOnce(&Row) -> T,
+    ) -> Result<Option<T>, Error> {
+        undoable(|| match self.one(statement, args, read) {
+            Err(Error::Server(error)) if error.is("40001") => {
+                ereport::forget(error);
+                Ok(None)
+            }
+            other => other,
+        })
+    }
+}
+
 impl Drop for Session {
     fn drop(&mut self) {
         // After an error the executor's state is half built: the transaction's abort takes it down.
-        if !self.failed.get() && !std::thread::panicking() {
+        if !ereport::is_failing() {
             // SAFETY: connected in `connect`.
             unsafe { pg_sys::SPI_finish() };
         }

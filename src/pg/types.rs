@@ -95,6 +95,27 @@ impl IntoDatum for Time {
 }
 sql_type!(Time, "timestamptz");
 
+/// A date in days since 2000-01-01; the infinities are the ends of the range.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Day(pub i32);
+
+impl FromDatum for Day {
+    unsafe fn from_polymorphic_datum(datum: pg_sys::Datum, is_null: bool, _: pg_sys::Oid) -> Option<Self> {
+        (!is_null).then(|| Day(datum.value() as i32))
+    }
+}
+
+impl IntoDatum for Day {
+    fn into_datum(self) -> Option<pg_sys::Datum> {
+        Some(pg_sys::Datum::from(self.0))
+    }
+
+    fn type_oid() -> pg_sys::Oid {
+        pg_sys::DATEOID
+    }
+}
+sql_type!(Day, "date");
+
 /// A jsonb that is handed on as it came, detoasted and not parsed.
 #[derive(Clone, Copy, Debug)]
 pub struct JsonDatum(pg_sys::Datum);
@@ -113,11 +134,30 @@ impl JsonDatum {
         unsafe { pgrx::varlena::varsize_any(self.0.cast_mut_ptr()) }
     }
 
+    /// As a tree.
+    pub fn parsed(self) -> pgrx::JsonB {
+        // SAFETY: a jsonb, detoasted when it was read.
+        unsafe { pgrx::JsonB::from_datum(self.0, false) }.expect("it is not null")
+    }
+
     /// An object of texts.
     pub fn object(entries: &[(&str, &str)]) -> Self {
         let object = entries.iter().map(|(key, text)| ((*key).to_owned(), (*text).into())).collect();
         let json = pgrx::JsonB(serde_json::Value::Object(object));
         JsonDatum(json.into_datum().expect("an object is not null"))
+    }
+
+    /// As `jsonb_out` writes it.
+    pub fn to_text(self) -> String {
+        // SAFETY: jsonb_out takes one jsonb and answers a C string, which is copied and freed.
+        unsafe {
+            let text: Option<&std::ffi::CStr> =
+                pgrx::direct_function_call(pg_sys::jsonb_out, &[Some(self.0)]);
+            let text = text.expect("jsonb_out never answers null");
+            let copy = text.to_str().expect("the database is in UTF8").to_owned();
+            pg_sys::pfree(text.as_ptr().cast_mut().cast());
+            copy
+        }
     }
 
     fn container_header(self) -> u32 {

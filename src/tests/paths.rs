@@ -62,19 +62,19 @@ mod tests {
     // A trigger that a user hangs on the ledger was passed by when rows were written by direct access.
     #[pg_test]
     fn a_users_trigger_is_not_passed_by() {
+        // The account first: tests that open the first of a currency wait for each other's, and one that holds the
+        // lock of a table then would not let the other end.
         Spi::run(
-            "CREATE TABLE pg_temp.seen (n int);
+            "CREATE TABLE pg_temp.payee AS SELECT banking.open_account(banking.create_customer('A', 'B')) AS id;
+             CREATE TABLE pg_temp.seen (n int);
              CREATE FUNCTION pg_temp.see() RETURNS trigger LANGUAGE plpgsql AS
                  $$BEGIN INSERT INTO pg_temp.seen VALUES (1); RETURN NEW; END$$;
              CREATE TRIGGER see AFTER INSERT ON txn_processing.movements
                  FOR EACH ROW EXECUTE FUNCTION pg_temp.see()",
         )
         .expect("the trigger is made");
-        Spi::run(
-            "SELECT txn_processing.deposit(
-                 banking.open_account(banking.create_customer('A', 'B'), opening_deposit => 5), 1)",
-        )
-        .expect("it posts");
+        Spi::run("SELECT txn_processing.deposit(id, 5), txn_processing.deposit(id, 1) FROM pg_temp.payee")
+            .expect("it posts");
         let seen: Option<i64> = Spi::get_one("SELECT count(*) FROM pg_temp.seen").expect("it runs");
         assert_eq!(seen, Some(2));
     }

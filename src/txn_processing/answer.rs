@@ -45,11 +45,11 @@ pub struct Success {
 pub struct Refusal {
     success: bool,
     pub error: String,
-    code: &'static str,
+    pub code: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    sqlstate: Option<&'static str>,
+    pub sqlstate: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    detail: Option<String>,
+    pub detail: Option<String>,
     #[serde(with = "exact", skip_serializing_if = "Option::is_none")]
     available: Option<Decimal>,
     #[serde(with = "exact", skip_serializing_if = "Option::is_none")]
@@ -76,10 +76,10 @@ impl Success {
     pub fn with_the_bank(posted: &Posted, kind: Kind, reference: Option<&str>) -> Self {
         let success = Success::of(posted, reference, false);
         if matches!(kind, Kind::Deposit | Kind::Interest) {
-            let balance = Some(posted.credit_balance);
+            let balance = posted.credit_balance;
             Success { to_balance: balance, balance, ..success }
         } else {
-            let balance = Some(posted.debit_balance);
+            let balance = posted.debit_balance;
             Success { from_balance: balance, balance, ..success }
         }
     }
@@ -87,17 +87,17 @@ impl Success {
     /// Between two accounts: both are shown.
     pub fn of_transfer(posted: &Posted, reference: Option<&str>) -> Self {
         Success {
-            from_balance: Some(posted.debit_balance),
-            to_balance: Some(posted.credit_balance),
+            from_balance: posted.debit_balance,
+            to_balance: posted.credit_balance,
             ..Success::of(posted, reference, false)
         }
     }
 
     pub fn of_reversal(posted: &Posted) -> Self {
         Success {
-            from_balance: Some(posted.debit_balance),
-            to_balance: Some(posted.credit_balance),
-            overdrawn: Some(posted.debit_balance.is_sign_negative()),
+            from_balance: posted.debit_balance,
+            to_balance: posted.credit_balance,
+            overdrawn: Some(posted.overdrawn),
             ..Success::of(posted, None, true)
         }
     }

@@ -1,77 +1,70 @@
-//! Balances of the past.
-//!
-//! An account's postings are numbered without gaps and their times ascend with the numbers, so the last posting
-//! recorded by a given instant is found by bisection over the sequence: no index on time, about twenty probes for a
-//! million postings. Backdated postings are few and have a table of their own.
+//! Balances of the past: what a chain's last posting by then left, and the few backdated postings that count by then
+//! but were recorded later, which have a table of their own.
 
-use super::store;
+use super::chains::{Chain, Chains};
 use super::strict::{id, required};
 use crate::error::Error;
-use crate::pg::{Arg, Numeric, OwnerRights, Session, Statement, Time, Type, finish};
+use crate::pg::{Arg, Numeric, OwnerRights, PRESENT, Session, Statement, Time, Type, finish};
 use pgrx::prelude::*;
 use rust_decimal::Decimal;
 use uuid::Uuid;
 
-static PROBE: Statement = Statement::new(
-    c"SELECT m.created_at, m.debit_balance
-      FROM txn_processing.movements m WHERE m.debit_account = $1 AND m.debit_sequence = $2
-      UNION ALL
-      SELECT m.created_at, m.credit_balance
-      FROM txn_processing.movements m WHERE m.credit_account = $1 AND m.credit_sequence = $2",
-    &[Type::Uuid, Type::BigInt],
-);
-
 static BACKDATED: Statement = Statement::new(
     c"SELECT coalesce(sum(b.balance_change), 0) FROM txn_processing.backdated_entries b
-      WHERE b.account_id = $1 AND b.effective_at <= $2 AND b.sequence > $3",
-    &[Type::Uuid, Type::Timestamp, Type::BigInt],
+      WHERE b.account_id = $1 AND b.effective_at <= $2 AND b.recorded_at > $2",
+    &[Type::Uuid, Type::Timestamp],
 );
 
-/// Number and balance of the last posting recorded at a time that `until` accepts; `until` must accept a prefix.
-/// Number 0 and nothing where there is none.
-pub fn last_recorded(
-    session: &Session,
-    account: Uuid,
-    version: i64,
-    until: impl Fn(i64) -> bool,
-) -> Result<(i64, Option<Decimal>), Error> {
-    let probe = |sequence: i64| -> Result<(i64, Decimal), Error> {
-        let row = session
-            .run(&PROBE, &[Arg::Uuid(Some(account)), Arg::BigInt(Some(sequence))])?
-            .first()
-            .expect("sequences of an account have no gap");
-        Ok((
-            row.time(1).expect("not null by its declaration").0,
-            row.numeric(2).expect("not null by its declaration"),
-        ))
-    };
-    // `accepted` is known to be early enough (0 stands for before the first), `refused` to be too late.
-    let (mut accepted, mut balance, mut refused) = (0, None, version);
-    let mut next = version - 1;
-    while accepted + 1 < refused {
-        let (recorded_at, balance_then) = probe(next)?;
-        if until(recorded_at) {
-            (accepted, balance) = (next, Some(balance_then));
-        } else {
-            refused = next;
-        }
-        next = accepted + (refused - accepted) / 2;
-    }
-    Ok((accepted, balance))
+static MODE_THEN: Statement = Statement::new(
+    c"SELECT c.changed_at, c.balance_mode = 'slotted', c.balance FROM banking.balance_mode_changes c
+      WHERE c.account_id = $1 AND c.changed_at <= $2 ORDER BY c.changed_at DESC LIMIT 1",
+    &[Type::Uuid, Type::Timestamp],
+);
+
+/// The time for which an account was in one mode, and what it held when that began.
+struct Era {
+    began: i64,
+    /// Not known before the first change: then only one kind of chain has postings.
+    slotted: Option<bool>,
+    balance: Decimal,
 }
 
-fn balance_at(account: Uuid, at: i64) -> Result<Decimal, Error> {
+impl Era {
+    fn at(session: &Session, account: Uuid, at: i64) -> Result<Self, Error> {
+        let args = [Arg::Uuid(Some(account)), Arg::Timestamp(Some(at))];
+        let era = session.one(&MODE_THEN, &args, |row| Era {
+            began: row.time(1).expect(PRESENT).0,
+            slotted: row.bool(2),
+            balance: row.numeric(3).expect(PRESENT),
+        })?;
+        Ok(era.unwrap_or(Era { began: i64::MIN, slotted: None, balance: Decimal::ZERO }))
+    }
+
+    fn has(&self, chain: &Chain) -> bool {
+        self.slotted.is_none_or(|slotted| slotted == (chain.slot > 0))
+    }
+
+    /// What a chain without a posting in this time holds: the first one what there was.
+    fn opening(&self, chain: &Chain) -> Decimal {
+        if chain.slot <= 1 { self.balance } else { Decimal::ZERO }
+    }
+}
+
+pub fn balance_at(account: Uuid, at: i64) -> Result<Decimal, Error> {
     let _rights = OwnerRights::to_read();
     let session = Session::read();
-    let (_, current, version) = store::glance(&session, account)?;
-    let (sequence, recorded) = last_recorded(&session, account, version, |time| time <= at)?;
-    let row = session
-        .run(&BACKDATED, &[Arg::Uuid(Some(account)), Arg::Timestamp(Some(at)), Arg::BigInt(Some(sequence))])?
-        .first()
-        .expect("an aggregate without GROUP BY gives one row");
-    let recorded_later = row.numeric(1).expect("coalesce gives no null");
-    let mut balance = recorded.unwrap_or_default() + recorded_later;
-    balance.rescale(current.scale());
+    let chains = Chains::of(&session, account)?;
+    let era = Era::at(&session, account, at)?;
+    let mut balance = Decimal::ZERO;
+    for chain in chains.chains.iter().filter(|chain| era.has(chain)) {
+        let last = chain.last(&session, account, |link| link.recorded_at <= at)?;
+        let last = last.filter(|link| link.recorded_at >= era.began);
+        balance += last.map_or(era.opening(chain), |link| link.balance);
+    }
+    let args = [Arg::Uuid(Some(account)), Arg::Timestamp(Some(at))];
+    let later = session.one(&BACKDATED, &args, |row| row.numeric(1).expect("coalesce gives no null"))?;
+    balance += later.expect("an aggregate without GROUP BY gives one row");
+    balance.rescale(chains.balance.scale());
     Ok(balance)
 }
 

@@ -1,17 +1,17 @@
 //! The ledger's decisions and arithmetic: no server, no clock, no randomness.
 #![forbid(unsafe_code)]
 
+use super::account::{Account, Side, Status};
+use super::calendar::{civil, day_of};
 use crate::error::{Error, Role};
 use rust_decimal::Decimal;
 use uuid::Uuid;
 
 /// The largest amount of one posting: 10^18.
 pub const MAX_AMOUNT: Decimal = Decimal::from_parts(2_808_348_672, 232_830_643, 0, false, 0);
-/// The largest balance: 10^24, which leaves four decimals in 28 digits.
-const MAX_BALANCE: Decimal = Decimal::from_parts(2_701_131_776, 466_537_709, 54_210, false, 0);
 
 /// What a posting is for; `txn_processing.txn_type`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kind {
     Deposit,
     Withdrawal,
@@ -39,6 +39,49 @@ impl Kind {
         }
     }
 
+    pub fn of(name: &str) -> Option<Self> {
+        const ALL: [Kind; 9] = [
+            Kind::Deposit,
+            Kind::Withdrawal,
+            Kind::Transfer,
+            Kind::Payment,
+            Kind::Fee,
+            Kind::Interest,
+            Kind::Refund,
+            Kind::Reversal,
+            Kind::Adjustment,
+        ];
+        ALL.into_iter().find(|kind| kind.name() == name)
+    }
+
+    /// The bank's own account on the other side of the customer's, and whether the customer is debited. Nothing for
+    /// what is between two accounts that the caller names.
+    pub fn other_side(self) -> Option<(&'static str, bool)> {
+        match self {
+            Kind::Deposit => Some(("cash", false)),
+            Kind::Withdrawal => Some(("cash", true)),
+            Kind::Payment => Some(("payments_clearing", true)),
+            Kind::Fee => Some(("fee_income", true)),
+            Kind::Interest => Some(("interest_expense", false)),
+            Kind::Adjustment | Kind::Transfer | Kind::Refund | Kind::Reversal => None,
+        }
+    }
+
+    /// The strict function that posts it.
+    pub fn function(self) -> &'static str {
+        match self {
+            Kind::Deposit => "txn_processing.deposit",
+            Kind::Withdrawal => "txn_processing.withdraw",
+            Kind::Transfer => "txn_processing.transfer",
+            Kind::Payment => "txn_processing.pay",
+            Kind::Fee => "txn_processing.charge_fee",
+            Kind::Interest => "txn_processing.credit_interest",
+            Kind::Refund => "txn_processing.refund",
+            Kind::Reversal => "txn_processing.reverse",
+            Kind::Adjustment => "txn_processing.adjust",
+        }
+    }
+
     /// Whether the debited and the credited account must be a customer's: what the caller names, lest anybody who
     /// may transfer could take from or give to the bank's own accounts.
     fn customer_sides(self) -> (bool, bool) {
@@ -56,54 +99,6 @@ impl Kind {
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Side {
-    Debit,
-    Credit,
-}
-
-/// An account as its row stood under the lock.
-#[derive(Clone, Debug)]
-pub struct Account {
-    pub id: Uuid,
-    pub tenant_no: i32,
-    pub currency: String,
-    pub status: String,
-    pub normal_side: Side,
-    /// Signed by the normal side; its scale is the currency's exponent.
-    pub balance: Decimal,
-    pub available: Decimal,
-    pub overdraft_limit: Decimal,
-    pub version: i64,
-    pub updated_at: i64,
-    /// The bank's own: bounded by nothing.
-    pub internal: bool,
-}
-
-impl Account {
-    fn balance_after(&self, side: Side, amount: Decimal) -> Result<Decimal, Error> {
-        let after = if side == self.normal_side {
-            self.balance.checked_add(amount)
-        } else {
-            self.balance.checked_sub(amount)
-        };
-        after.filter(|balance| balance.abs() <= MAX_BALANCE).ok_or(Error::LimitExceeded { account: self.id })
-    }
-
-    /// What is available once the balance is `after`: what is reserved stays so.
-    pub fn available_after(&self, after: Decimal) -> Decimal {
-        self.available + (after - self.balance)
-    }
-
-    /// What a debit may take: for a deposit account its available balance, for a loan what may still be drawn.
-    fn debitable(&self) -> Decimal {
-        match self.normal_side {
-            Side::Credit => self.available + self.overdraft_limit,
-            Side::Debit => self.overdraft_limit - self.available,
-        }
-    }
-}
-
 /// What the caller asks for, apart from the accounts.
 #[derive(Clone, Copy, Debug)]
 pub struct Terms<'a> {
@@ -111,12 +106,15 @@ pub struct Terms<'a> {
     pub amount: Decimal,
     pub currency: Option<&'a str>,
     pub may_overdraw: bool,
+    /// Both accounts may be the bank's own.
+    pub by_the_bank: bool,
 }
 
 /// What a posting that was not refused will write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Effect {
     pub amount: Decimal,
+    /// Of the rows that are changed.
     pub debit_balance: Decimal,
     pub credit_balance: Decimal,
 }
@@ -164,27 +162,29 @@ pub fn decide(terms: &Terms, debit: &Account, credit: &Account) -> Result<Effect
     }
     let (debits_customer, credits_customer) = terms.kind.customer_sides();
     for (account, must_be_customers) in [(debit, debits_customer), (credit, credits_customer)] {
-        if must_be_customers && account.internal {
+        if must_be_customers && account.internal && !terms.by_the_bank {
             return Err(Error::InternalAccount { account: account.id });
         }
     }
-    let wanted = terms.currency.unwrap_or(&debit.currency);
+    let wanted = terms.currency.unwrap_or(debit.currency.as_str());
     for account in [debit, credit] {
-        if account.currency != wanted {
+        if account.currency.as_str() != wanted {
             return Err(Error::CurrencyMismatch {
                 wanted: wanted.to_owned(),
-                found: account.currency.clone(),
+                found: account.currency.as_str().to_owned(),
             });
         }
     }
-    let amount = in_currency(terms.amount, debit.balance.scale(), &debit.currency)?;
-    if debit.status != "active" {
+    let amount = in_currency(terms.amount, debit.balance.scale(), debit.currency.as_str())?;
+    if debit.status != Status::Active {
         return Err(inactive(debit, Role::Sender));
     }
-    if !matches!(credit.status.as_str(), "active" | "dormant") {
+    if !matches!(credit.status, Status::Active | Status::Dormant) {
         return Err(inactive(credit, Role::Receiver));
     }
-    if !debit.internal && !terms.may_overdraw && amount > debit.debitable() {
+    let bounded = !debit.internal && !terms.may_overdraw;
+    assert!(!bounded || !debit.slotted || debit.elsewhere.is_some(), "a bound is held against all slots");
+    if bounded && amount > debit.debitable() {
         return Err(Error::InsufficientFunds {
             account: debit.id,
             available: debit.debitable(),
@@ -199,59 +199,54 @@ pub fn decide(terms: &Terms, debit: &Account, credit: &Account) -> Result<Effect
 }
 
 fn inactive(account: &Account, role: Role) -> Error {
-    Error::AccountNotActive { account: account.id, status: account.status.clone(), role }
+    Error::AccountNotActive { account: account.id, status: account.status.name(), role }
 }
 
 /// The reference shown where the caller gave none: prefix, UTC day of recording, and the whole id, so it is as
 /// unique as the id and needs no column.
-///
-/// `created_at` counts microseconds from 2000-01-01 UTC. Day to date: H. Hinnant, "chrono-Compatible Low-Level
-/// Date Algorithms", civil_from_days.
 pub fn generated_reference(transaction: Uuid, is_reversal: bool, created_at: i64) -> String {
-    const MICROS_PER_DAY: i64 = 86_400_000_000;
-    const DAYS_FROM_0000_03_01_TO_2000_01_01: i64 = 730_425;
-    let day = created_at.div_euclid(MICROS_PER_DAY) + DAYS_FROM_0000_03_01_TO_2000_01_01;
-    let era = day.div_euclid(146_097);
-    let day_of_era = day.rem_euclid(146_097);
-    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted_month = (5 * day_of_year + 2) / 153;
-    let day_of_month = day_of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
-    let year = year_of_era + era * 400 + i64::from(month <= 2);
+    let (year, month, day) = civil(day_of(created_at));
     let prefix = if is_reversal { "REV" } else { "TXN" };
-    format!("{prefix}-{year:04}{month:02}{day_of_month:02}-{:X}", transaction.simple())
+    format!("{prefix}-{year:04}{month:02}{day:02}-{:X}", transaction.simple())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::txn_processing::account::{Currency, MAX_BALANCE, MAX_SLOT_BALANCE, MAX_SLOTS};
     use proptest::prelude::*;
 
     fn account(id: u128, balance: Decimal) -> Account {
         Account {
             id: Uuid::from_u128(id),
             tenant_no: 0,
-            currency: "USD".into(),
-            status: "active".into(),
+            currency: Currency::of(b"USD").expect("a code"),
+            status: Status::Active,
             normal_side: Side::Credit,
             balance,
             available: balance,
+            elsewhere: None,
             overdraft_limit: Decimal::ZERO,
-            version: 1,
+            sequence: 1,
             updated_at: 0,
             internal: false,
+            slotted: false,
+            limited: false,
+            spent: Decimal::ZERO,
+            spent_times: 0,
         }
     }
 
     fn transfer(amount: Decimal) -> Terms<'static> {
-        Terms { kind: Kind::Transfer, amount, currency: None, may_overdraw: false }
+        Terms { kind: Kind::Transfer, amount, currency: None, may_overdraw: false, by_the_bank: false }
     }
 
     #[test]
     fn bounds_are_the_powers_of_ten_they_say() {
         assert_eq!(MAX_AMOUNT.to_string(), format!("1{}", "0".repeat(18)));
         assert_eq!(MAX_BALANCE.to_string(), format!("1{}", "0".repeat(24)));
+        assert_eq!(MAX_SLOT_BALANCE.to_string(), format!("1{}", "0".repeat(22)));
+        assert!(MAX_SLOT_BALANCE * Decimal::from(MAX_SLOTS) < MAX_BALANCE);
     }
 
     #[test]

@@ -1,17 +1,43 @@
 //! Schema `txn_processing`: the double-entry ledger.
 
+mod account;
 mod answer;
 mod balances;
+mod batch;
+mod batches;
 mod books;
+mod calendar;
+mod chains;
 mod contract;
 mod core;
 mod direct;
+mod disputes;
 pub mod engine;
+mod exact;
+mod fees;
+mod fx;
 mod give_back;
+mod holding;
+mod holds;
+mod interest;
+mod limits;
+pub mod path;
+mod payment_batches;
 mod queue;
 mod reading;
+pub mod reconcile;
+mod runs;
+mod settlement;
+mod shapes;
+mod slots;
+mod sql_rows;
 mod store;
 mod strict;
+mod validate;
 
 pub use self::core::{Kind, MAX_AMOUNT, in_currency};
-pub use strict::{Tail, finite, id, post_adjustment, post_against, required};
+pub use account::{MAX_SLOT_BALANCE, chain_start};
+pub use holds::open_reserve;
+pub use limits::{forget as forget_usage, is_limited};
+pub use queue::run_queue_worker;
+pub use strict::{Tail, finite, id, post_adjustment, post_against, required, sql_id};

@@ -1,13 +1,13 @@
 //! Statements of account.
 
-use super::balances::last_recorded;
-use super::store;
+use super::chains::{Chain, Chains, Link, probe};
 use super::strict::{id, required};
 use crate::error::Error;
 use crate::pg::spi::c_text;
 use crate::pg::types::{JsonBytes, TxnStatus, TxnType};
 use crate::pg::{Arg, BpChar, Numeric, OwnerRights, Row, Session, Statement, Time, Type, Varchar, finish};
 use pgrx::prelude::*;
+use std::cmp::Reverse;
 use uuid::Uuid;
 
 const MAX_ROWS: i32 = 10_000;
@@ -23,25 +23,26 @@ macro_rules! page {
                     effective_at, created_at \
              FROM txn_processing.ledger WHERE account_id = $1 AND ",
             $conditions,
-            " ORDER BY sequence DESC\0"
+            "\0"
         );
         c_text(SQL)
     }};
 }
 
 static PAGE: Statement = Statement::new(
-    page!("sequence >= $2 AND sequence < $3 AND effective_at >= $4"),
+    page!("sequence >= $2 AND sequence < $3 AND effective_at >= $4 ORDER BY sequence DESC"),
     &[Type::Uuid, Type::BigInt, Type::BigInt, Type::Timestamp],
 );
 
-/// Postings recorded after the period and effective in it.
+/// Postings of a chain recorded after the period and effective in it.
 static BACKDATED_INTO: Statement = Statement::new(
     page!(
         "sequence = ANY (ARRAY( \
              SELECT b.sequence FROM txn_processing.backdated_entries b \
              WHERE b.account_id = $1 AND b.effective_at >= $4 AND b.effective_at < $5 \
                AND b.sequence >= $2 AND b.sequence < $3 \
-             ORDER BY b.sequence DESC LIMIT $6))"
+             ORDER BY b.sequence DESC LIMIT $6)) \
+         ORDER BY sequence DESC"
     ),
     &[Type::Uuid, Type::BigInt, Type::BigInt, Type::Timestamp, Type::Timestamp, Type::BigInt],
 );
@@ -114,16 +115,49 @@ impl Request {
     fn rows(&self) -> Result<Vec<Entry>, Error> {
         let _rights = OwnerRights::to_read();
         let session = Session::read();
-        let (_, _, version) = store::glance(&session, self.account)?;
-        let end = self.before.map_or(version, |before| before.min(version));
-        // A posting is never effective after it was recorded: what was recorded before `from` is out.
-        let (too_early, _) = match self.from {
-            i64::MIN => (0, None),
-            from => last_recorded(&session, self.account, version, |time| time < from)?,
+        let chains = Chains::of(&session, self.account)?;
+        let cursor = self.cursor(&session, &chains)?;
+        let mut entries = Vec::new();
+        for chain in &chains.chains {
+            entries.extend(self.of_chain(&session, chain, cursor.as_ref())?);
+        }
+        if chains.chains.len() > 1 {
+            entries.sort_by_key(|entry| Reverse((entry.13, entry.0)));
+            entries.truncate(self.max_rows as usize);
+        }
+        Ok(entries)
+    }
+
+    /// The posting before which the page begins, where its place among other chains matters.
+    fn cursor(&self, session: &Session, chains: &Chains) -> Result<Option<Link>, Error> {
+        let Some(before) = self.before.filter(|_| chains.chains.len() > 1) else { return Ok(None) };
+        let is_known = chains.chains.iter().any(|chain| chain.start < before && before < chain.end);
+        is_known.then(|| probe(session, self.account, before)).transpose()
+    }
+
+    /// The newest of a chain's postings that the page may hold, newest first.
+    fn of_chain(&self, session: &Session, chain: &Chain, cursor: Option<&Link>) -> Result<Vec<Entry>, Error> {
+        let last = |accepts: &dyn Fn(&Link) -> bool| {
+            let found = chain.last(session, self.account, accepts)?;
+            Ok::<_, Error>(found.map_or(chain.start, |link| link.sequence))
         };
-        let (in_time, _) = match self.to {
-            None => (version - 1, None),
-            Some(to) => last_recorded(&session, self.account, version, |time| time < to)?,
+        let end = match (self.before, cursor) {
+            (None, _) => chain.end,
+            // Newest first is by time, and among equal times by number.
+            (Some(_), Some(cursor)) => {
+                let place = (cursor.recorded_at, cursor.sequence);
+                1 + last(&|link| (link.recorded_at, link.sequence) < place)?
+            }
+            (Some(before), None) => before.clamp(chain.start + 1, chain.end),
+        };
+        // A posting is never effective after it was recorded: what was recorded before `from` is out.
+        let too_early = match self.from {
+            i64::MIN => chain.start,
+            from => last(&|link| link.recorded_at < from)?,
+        };
+        let in_time = match self.to {
+            None => chain.end - 1,
+            Some(to) => last(&|link| link.recorded_at < to)?,
         };
         let wanted = self.max_rows as usize;
         let mut entries = Vec::new();

@@ -22,8 +22,13 @@ pub fn id(value: pgrx::Uuid) -> Uuid {
     Uuid::from_bytes(*value.as_bytes())
 }
 
+/// The same the other way, for a result.
+pub fn sql_id(value: Uuid) -> pgrx::Uuid {
+    pgrx::Uuid::from_bytes(*value.as_bytes())
+}
+
 fn answer(result: Result<Posted, Error>) -> pgrx::Uuid {
-    pgrx::Uuid::from_bytes(*finish(result).transaction_id.as_bytes())
+    sql_id(finish(result).transaction_id)
 }
 
 /// A finite figure out of an argument.
@@ -42,6 +47,11 @@ pub fn amount(name: &'static str, value: Option<Numeric>) -> Result<Decimal, Err
     exact_amount(finite(required(name, value)?)?)
 }
 
+/// The same of an amount that may be left open.
+pub fn amount_if_given(value: Option<Numeric>) -> Result<Option<Decimal>, Error> {
+    value.map(|value| exact_amount(finite(value)?)).transpose()
+}
+
 /// The arguments that every strict function ends with.
 #[derive(Default)]
 pub struct Tail {
@@ -56,18 +66,13 @@ pub struct Tail {
 impl Tail {
     pub fn order(&self, kind: Kind, debit: Uuid, credit: Uuid, amount: Option<Decimal>) -> Order<'_> {
         Order {
-            kind,
-            debit,
-            credit,
-            amount,
             currency: self.currency.as_ref().map(|c| c.0.as_str()),
             transaction_id: self.transaction_id.map(id),
             reference: self.reference.as_deref(),
             description: self.description.as_deref(),
             metadata: self.metadata,
             effective_at: self.effective_at.map(|time| time.0),
-            reverses: None,
-            may_overdraw: false,
+            ..Order::of(kind, debit, credit, amount)
         }
     }
 }
@@ -108,24 +113,18 @@ pub fn post_against(
     amount: Decimal,
     tail: &Tail,
 ) -> Result<Posted, Error> {
-    let (internal_type, customer_is_debited) = match kind {
-        Kind::Deposit => ("cash", false),
-        Kind::Withdrawal => ("cash", true),
-        Kind::Payment => ("payments_clearing", true),
-        Kind::Fee => ("fee_income", true),
-        Kind::Interest => ("interest_expense", false),
-        other => unreachable!("{} has no internal account of its own", other.name()),
-    };
-    let internal = store::internal_account(&desk.session, account, internal_type)?;
+    let (internal_type, customer_is_debited) =
+        kind.other_side().unwrap_or_else(|| unreachable!("{} names both accounts", kind.name()));
+    let internal = store::internal_account(desk.session(), account, internal_type)?;
     let (debit, credit) = if customer_is_debited { (account, internal) } else { (internal, account) };
     post(desk, &tail.order(kind, debit, credit, Some(amount)))
 }
 
 /// Changes a balance by a signed amount against suspense.
 pub fn post_adjustment(desk: &Desk, account: Uuid, change: Decimal, tail: &Tail) -> Result<Posted, Error> {
-    let suspense = store::internal_account(&desk.session, account, "suspense")?;
-    let (normal_side, _, _) = store::glance(&desk.session, account)?;
-    let is_debit = (normal_side == super::core::Side::Debit) == change.is_sign_positive();
+    let suspense = store::internal_account(desk.session(), account, "suspense")?;
+    let normal_side = store::normal_side(desk.session(), account)?;
+    let is_debit = (normal_side == super::account::Side::Debit) == change.is_sign_positive();
     let (debit, credit) = if is_debit { (account, suspense) } else { (suspense, account) };
     post(desk, &tail.order(Kind::Adjustment, debit, credit, Some(change.abs())))
 }
@@ -244,7 +243,7 @@ fn refund(
 ) -> pgrx::Uuid {
     let tail = Tail { currency: None, description, reference, metadata, transaction_id, effective_at };
     let posted = required("original_transaction", original_transaction).and_then(|original| {
-        let amount = amount.map(|a| exact_amount(finite(a)?)).transpose()?;
+        let amount = amount_if_given(amount)?;
         post_refund(&Desk::open(), id(original), amount, &tail)
     });
     drop(tail);

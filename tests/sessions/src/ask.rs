@@ -57,8 +57,13 @@ pub trait Ask {
         }
     }
 
+    /// What the account holds, in its own row or over its slots.
     fn balance(&mut self, account: Uuid) -> Decimal {
-        self.money(&format!("select current_balance from banking.accounts where account_id = '{account}'"))
+        self.money(&format!(
+            "select coalesce(a.current_balance, (select sum(s.balance) from banking.account_slots s \
+             where s.account_id = a.account_id)) \
+             from banking.accounts a where a.account_id = '{account}'"
+        ))
     }
 }
 

@@ -33,9 +33,9 @@ fn reap(client: &mut Client) {
         let sql = format!("select quote_ident(x.name) from ({names}) x where x.name ~ '^nbt_\\d+_' and {gone}");
         for name in client.lines(&sql) {
             if kind == "database" {
-                client.run(&format!("alter database {name} is_template false"));
+                let _ = client.try_lines(&format!("alter database {name} is_template false"));
             }
-            // Another run may reap the same leftovers at this moment.
+            // Another run may reap the same leftovers at this moment, hence no error of either.
             let _ = client.try_lines(&format!("drop {kind} if exists {name}"));
         }
     }
@@ -92,6 +92,13 @@ impl Bank {
         self.session_as(&server().superuser)
     }
 
+    /// The same with its postings on that path.
+    pub fn session_on(&self, path: &str) -> Client {
+        let mut session = self.session();
+        session.run(&format!("set neobank.posting_path = '{path}'"));
+        session
+    }
+
     pub fn session_as(&self, role: &str) -> Client {
         server().connect(&self.name, role).unwrap_or_else(|e| panic!("{role} cannot log in: {e}"))
     }
@@ -133,6 +140,37 @@ impl Bank {
             "select account_id from banking.accounts where customer_id is null \
              and tenant_no = 0 and account_type = '{kind}' and currency_code = '{currency}'"
         ))
+    }
+
+    /// Such an account with its balance spread over slots.
+    pub fn slotted(&mut self, kind: &str, opening: &str, limit: &str) -> Uuid {
+        let account = self.account_with(kind, "USD", opening, limit);
+        self.mode(account, "slotted");
+        account
+    }
+
+    pub fn mode(&mut self, account: Uuid, mode: &str) {
+        self.db.run(&format!("select banking.set_balance_mode('{account}', '{mode}')"));
+    }
+
+    pub fn slots(&mut self, account: Uuid) -> i64 {
+        self.db.count(&format!("select slots from banking.accounts where account_id = '{account}'"))
+    }
+
+    /// Gives the account that many slots, by postings that find all of them held; its balance stays.
+    pub fn grow(&mut self, account: Uuid, slots: i64) {
+        let mut holder = self.session();
+        while self.slots(account) < slots {
+            let before = self.slots(account);
+            holder.run(&format!(
+                "begin; select from banking.account_slots where account_id = '{account}' and slot_no <= {before} \
+                 for no key update"
+            ));
+            self.db.run(&format!("select txn_processing.adjust('{account}', 0.01, 'to grow')"));
+            holder.run("rollback");
+            self.db.run(&format!("select txn_processing.adjust('{account}', -0.01, 'to grow')"));
+            assert_eq!(self.slots(account), before + 1, "a posting that finds all slots held makes one");
+        }
     }
 
     pub fn status(&mut self, account: Uuid, status: &str) {

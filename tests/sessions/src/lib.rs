@@ -10,12 +10,16 @@
 mod ask;
 mod audit;
 mod bank;
+mod crowd;
+mod private;
 mod refusal;
 mod tools;
 
 pub use ask::{Ask, dec};
-pub use audit::{audit, broken_rules};
+pub use audit::{audit, audit_in_passing, broken_rules};
 pub use bank::{Bank, crowd};
+pub use crowd::{Dice, together};
+pub use private::PrivateCluster;
 pub use refusal::{Refusal, answers_refusal, refused, refused_with_code_only, snapshot};
 pub use tools::{Scratch, bindir_tool, os_user_ids, psql, repository_root, run_tool, server, skipped};
 pub use uuid::Uuid;

@@ -89,6 +89,10 @@ fn calls(a: Uuid, b: Uuid, customer: Uuid) -> Vec<String> {
             "insert into {t}.transaction_queue (transaction_type, destination_account_id, amount, \
              request_data) values ('adjustment', '{a}', 1, '{{\"reason\": \"why\"}}')"
         ),
+        format!(
+            "select {t}.enqueue('transfer', '{a}', '{b}', 1, 'USD', 'key', 5, '{{\"k\": 1}}', 3, now() + '1 day'::interval)"
+        ),
+        format!("select * from {t}.process_queue(1)"),
         format!("select {t}.process_transaction(request_id) from {t}.transaction_queue"),
         "select banking.create_customer('A', 'B', 'a@b.c', '1', '2000-01-01', city => 'Rome')".to_owned(),
         format!("select banking.open_account('{customer}', 'checking', 'CHF', 10)"),

@@ -7,7 +7,7 @@ use std::io::Write;
 use std::path::PathBuf;
 
 /// The file beside the checkout, or a visible skip.
-fn data(file: &str) -> Option<Vec<u8>> {
+pub fn data(file: &str) -> Option<Vec<u8>> {
     let path: PathBuf = repository_root().join("../shared/data/berka").join(file);
     match fs::read(&path) {
         Ok(bytes) => Some(bytes),
@@ -19,7 +19,7 @@ fn data(file: &str) -> Option<Vec<u8>> {
 }
 
 /// Loads the file into a temporary table `booking`, one column per field.
-fn load(session: &mut Client, bytes: &[u8], balance: &str) -> usize {
+pub fn load(session: &mut Client, bytes: &[u8], balance: &str) -> usize {
     session.run(&format!(
         "set timezone = 'UTC'; set synchronous_commit = off; \
          set neobank.max_backdate_days = 20000; \
@@ -40,7 +40,7 @@ fn load(session: &mut Client, bytes: &[u8], balance: &str) -> usize {
 }
 
 /// Opens each account, then posts all rows in the bank's order on the server.
-fn replay(session: &mut Client, overdraft: &str) {
+pub fn replay(session: &mut Client, overdraft: &str) {
     session.run(&format!(
         "insert into known select account, banking.open_account(banking.create_customer( \
          'Account', account::text, account || '@example.org', '0', '1970-01-01'), 'checking', \
@@ -49,19 +49,19 @@ fn replay(session: &mut Client, overdraft: &str) {
     session.run(
         "do $do$ declare r record; id uuid; begin \
          for r in select b.seq, b.booked_on::timestamptz as at, b.amount, b.transaction_type, \
-             b.category, k.account_id from booking b join known k using (account) order by b.seq \
+             b.category, b.bank_transaction_id, k.account_id from booking b join known k using (account) order by b.seq \
          loop \
            case r.transaction_type \
            when 'deposit' then id := txn_processing.deposit(r.account_id, r.amount, 'CZK', \
-               r.category, effective_at => r.at); \
+               r.category, r.bank_transaction_id::text, effective_at => r.at); \
            when 'interest' then id := txn_processing.credit_interest(r.account_id, r.amount, \
-               'CZK', r.category, effective_at => r.at); \
+               'CZK', r.category, r.bank_transaction_id::text, effective_at => r.at); \
            when 'withdrawal' then id := txn_processing.withdraw(r.account_id, r.amount, 'CZK', \
-               r.category, effective_at => r.at); \
+               r.category, r.bank_transaction_id::text, effective_at => r.at); \
            when 'payment' then id := txn_processing.pay(r.account_id, r.amount, 'CZK', \
-               r.category, effective_at => r.at); \
+               r.category, r.bank_transaction_id::text, effective_at => r.at); \
            when 'fee' then id := txn_processing.charge_fee(r.account_id, r.amount, 'CZK', \
-               r.category, effective_at => r.at); \
+               r.category, r.bank_transaction_id::text, effective_at => r.at); \
            end case; \
            update booking set posted = id where seq = r.seq; \
            if r.seq % 1000 = 0 then commit; end if; \

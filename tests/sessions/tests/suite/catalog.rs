@@ -60,11 +60,21 @@ fn definer_functions_and_procedural_ones_pin_their_search_path() {
         "select p.oid::regprocedure from {MEMBERS} join pg_proc p \
          on d.classid = 'pg_proc'::regclass and p.oid = d.objid \
          join pg_language l on l.oid = p.prolang \
-         where (p.prosecdef or l.lanname = 'plpgsql') \
+         where (p.prosecdef or l.lanname = 'plpgsql' and p.prokind <> 'p') \
          and not coalesce(p.proconfig, '{{}}') && \
              array['search_path=pg_catalog, pg_temp', 'search_path=\"pg_catalog, pg_temp\"']"
     );
     assert_eq!(bank.db.lines(&loose), [""; 0]);
+    // A procedure that commits cannot carry a setting. It has the caller's rights, and sets the path in each of its
+    // transactions before anything else.
+    let committing = format!(
+        "select p.oid::regprocedure, not p.prosecdef and p.prosrc ~ \
+         '^\\s*DECLARE[^;]*(;[^;]*)*BEGIN\\s+(WHILE NOT is_done )?LOOP\\s+SET LOCAL search_path = pg_catalog, pg_temp;' \
+         from {MEMBERS} join pg_proc p on d.classid = 'pg_proc'::regclass and p.oid = d.objid \
+         where p.prokind = 'p' order by 1"
+    );
+    let procedures = bank.db.lines(&committing);
+    assert!(procedures.len() > 3 && procedures.iter().all(|line| line.ends_with("|t")), "{procedures:?}");
 }
 
 #[test]
@@ -83,9 +93,15 @@ fn functions_say_what_they_are() {
         readers,
         [
             "banking.account_number_is_valid",
+            "neobank.posting_path_in_force",
             "txn_processing.balance_as_of",
             "txn_processing.daily_reconciliation",
+            "txn_processing.fee_for",
+            "txn_processing.fx_gains",
+            "txn_processing.fx_rate_at",
             "txn_processing.generated_reference",
+            "txn_processing.reconciliation_breaks",
+            "txn_processing.reconciliation_summary",
             "txn_processing.statement",
             "txn_processing.transaction",
             "txn_processing.trial_balance",

@@ -1,16 +1,11 @@
 //! Both ways a posting can take, direct access and SQL, in the situations that only real sessions have.
 
+use super::batches::{Item, transfers_sql};
 use neobank_sessions::*;
 use std::thread;
 use std::time::{Duration, Instant};
 
 const PATHS: [&str; 2] = ["auto", "spi"];
-
-fn session_on(bank: &Bank, path: &str) -> Client {
-    let mut session = bank.session();
-    session.run(&format!("set neobank.posting_path = '{path}'"));
-    session
-}
 
 #[test]
 fn waiting_for_a_lock_ends_as_the_settings_say_and_tells_it_plainly() {
@@ -20,7 +15,7 @@ fn waiting_for_a_lock_ends_as_the_settings_say_and_tells_it_plainly() {
         let (a, b) = (bank.account("10"), bank.account("0"));
         let mut holder = bank.session();
         holder.run(&format!("begin; select txn_processing.deposit('{a}', 1)"));
-        let mut waiter = session_on(&bank, path);
+        let mut waiter = bank.session_on(path);
         waiter.run("set lock_timeout = '50ms'");
         let transfer = format!("select txn_processing.transfer('{a}', '{b}', 1)");
         let refusal = refused_with_code_only(&mut waiter, &transfer, "55P03");
@@ -43,7 +38,7 @@ fn errors_caught_in_a_block_leave_nothing_open() {
         let (a, b) = (bank.account("10"), bank.account("0"));
         let mut holder = bank.session();
         holder.run(&format!("begin; select txn_processing.deposit('{a}', 1)"));
-        let mut waiter = session_on(&bank, path);
+        let mut waiter = bank.session_on(path);
         waiter.run("set lock_timeout = '1ms'");
         let catch = |times: usize| {
             format!(
@@ -66,15 +61,90 @@ fn errors_caught_in_a_block_leave_nothing_open() {
 
 #[test]
 fn a_read_only_transaction_posts_nothing() {
-    for path in PATHS {
+    for path in ["auto", "direct", "spi"] {
         let mut bank = Bank::new();
         let (a, b) = (bank.account("10"), bank.account("0"));
-        let mut session = session_on(&bank, path);
-        session.run("begin read only");
-        let transfer = format!("select txn_processing.transfer('{a}', '{b}', 1)");
-        let refusal = refused_with_code_only(&mut session, &transfer, "25006");
-        assert_eq!(refusal.detail, "", "{path}: {refusal}");
+        bank.db.run(&format!("select banking.set_balance_mode('{b}', 'slotted')"));
+        let paid = bank.db.id(&format!("select txn_processing.pay('{a}', 1)"));
+        let mut session = bank.session_on(path);
+        session.run("set default_transaction_read_only = on");
+        let id = Uuid::now_v7();
+        for call in [
+            format!("select txn_processing.transfer('{a}', '{b}', 1)"),
+            format!("select txn_processing.transfer('{a}', '{b}', 1, transaction_id => '{id}')"),
+            format!("select txn_processing.deposit('{a}', 1)"),
+            format!("select txn_processing.refund('{paid}')"),
+            format!("select txn_processing.reverse('{paid}', 'why')"),
+            format!("select txn_processing.execute_withdrawal(null, null, '{a}', 1, 'USD', null)"),
+            transfers_sql(&[Item::transfer(a, b, "1")], false),
+            transfers_sql(&[Item::transfer(b, a, "1").with_id(id)], true),
+        ] {
+            let before = snapshot(&mut bank.db);
+            let refusal = refused_with_code_only(&mut session, &call, "25006");
+            assert_eq!(refusal.detail, "", "{path}: {refusal}");
+            assert_eq!(before, snapshot(&mut bank.db), "{path}: {call}");
+        }
     }
+}
+
+#[test]
+fn everybody_sees_which_path_is_in_force_and_why() {
+    let mut bank = Bank::new();
+    let view = "select * from neobank.posting_path";
+    let plain = "the tables are as the extension made them";
+    let role = bank.role("reader");
+    assert_eq!(bank.session_as(&role).fails(view).code, "42501");
+    bank.db.run(&format!("select neobank.grant_usage('{role}', 'reader')"));
+    let mut reader = bank.session_as(&role);
+    let ours = bank.session_on("auto");
+    for mut session in [reader, ours] {
+        for transaction in ["begin", "begin read only", "begin isolation level serializable read only deferrable"] {
+            session.run(transaction);
+            assert_eq!(session.one(view), format!("auto|direct|{plain}"), "{transaction}");
+            session.run("commit");
+        }
+    }
+    for (path, wanted) in [("direct", "direct|direct|the tables"), ("spi", "spi|spi|neobank.posting_path says so")] {
+        let mut session = bank.session_on(path);
+        let line = session.one(view);
+        assert!(line.starts_with(wanted), "{line}");
+    }
+    bank.db.run("alter table txn_processing.movements add constraint small check (amount <= 100) not valid");
+    reader = bank.session_as(&role);
+    let why = "txn_processing.movements has a CHECK";
+    for transaction in ["begin", "begin read only"] {
+        reader.run(transaction);
+        assert!(reader.one(view).starts_with(&format!("auto|spi|{why}")), "{transaction}");
+        reader.run("commit");
+    }
+    // What SQL would do all the same is no obstacle.
+    assert!(bank.session_on("spi").one(view).starts_with("spi|spi|neobank.posting_path"));
+    assert!(bank.session_on("direct").one(view).starts_with(&format!("direct|none|{why}")));
+    // The path is the superuser's to choose: another way round the tables' checks would be.
+    assert_eq!(reader.fails("set neobank.posting_path = spi").code, "42501");
+    // Nor before the library is loaded, when the server knows of no such setting yet.
+    let mut early = bank.session_as(&role);
+    early.run("set neobank.posting_path = spi");
+    assert!(early.one(view).starts_with("auto|"));
+    bank.db.run(view);
+    assert_eq!(bank.db.fails("set neobank.posting_path = fast").code, "22023");
+}
+
+#[test]
+fn a_role_or_a_database_may_have_its_path() {
+    let mut bank = Bank::new();
+    bank.db.run(&format!("alter database {} set neobank.posting_path = spi", bank.name));
+    let a = bank.account("10");
+    let view = "select setting, path from neobank.posting_path";
+    let mut session = bank.session();
+    // The library that knows the setting may be loaded after it was set.
+    session.run(&format!("select txn_processing.deposit('{a}', 1)"));
+    assert_eq!(session.one(view), "spi|spi");
+    assert_eq!(bank.session().one(view), "spi|spi");
+    session.run("begin; set local neobank.posting_path = direct");
+    assert_eq!(session.one(view), "direct|direct");
+    session.run("rollback");
+    assert_eq!(session.one(view), "spi|spi");
 }
 
 #[test]
@@ -83,7 +153,7 @@ fn a_snapshot_that_is_too_old_is_refused_for_a_retry() {
         for level in ["repeatable read", "serializable"] {
             let mut bank = Bank::new();
             let (a, b) = (bank.account("10"), bank.account("0"));
-            let mut late = session_on(&bank, path);
+            let mut late = bank.session_on(path);
             late.run(&format!("begin isolation level {level}; select count(*) from banking.accounts"));
             bank.db.run(&format!("select txn_processing.transfer('{a}', '{b}', 8)"));
             let transfer = format!("select txn_processing.transfer('{a}', '{b}', 8)");
@@ -101,7 +171,7 @@ fn two_postings_in_one_statement_see_each_other() {
     for path in PATHS {
         let mut bank = Bank::new();
         let (a, b) = (bank.account("10"), bank.account("0"));
-        let mut session = session_on(&bank, path);
+        let mut session = bank.session_on(path);
         session.run(&format!(
             "select txn_processing.transfer('{a}', '{b}', 1), txn_processing.transfer('{b}', '{a}', 1), \
              txn_processing.transfer('{a}', '{b}', 3) from generate_series(1, 3)"
@@ -134,7 +204,7 @@ fn cancelled_at_any_moment_nothing_is_half_done_and_nothing_leaks() {
     for path in PATHS {
         let mut bank = Bank::new();
         let (a, b) = (bank.account("1000"), bank.account("1000"));
-        let mut worker = session_on(&bank, path);
+        let mut worker = bank.session_on(path);
         let backend = Bank::backend_of(&mut worker);
         let until = Instant::now() + Duration::from_secs(3);
         let posting = thread::spawn(move || {

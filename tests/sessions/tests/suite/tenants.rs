@@ -31,7 +31,7 @@ fn each_tenant_has_internal_accounts_of_its_own() {
     assert!(number > 0);
     bank.db.run(&format!("select txn_processing.withdraw('{theirs}', 40)"));
     let cash = format!(
-        "select trim_scale(current_balance) from banking.accounts where account_type = 'cash' \
+        "select trim_scale(current_balance) from banking.account_balances where account_type = 'cash' \
          and customer_id is null and currency_code = 'USD' and tenant_no = {number}"
     );
     assert_eq!(bank.db.one(&cash), "60");

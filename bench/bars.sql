@@ -1,0 +1,62 @@
+-- What the ledger is meant to reach: one row for each bar, with the ratio or figure of every round.
+-- Where a bar names clients, accounts or postings, the run's most clients, fewest accounts and longest ledger count.
+create view bench.bars as
+with few as (
+    select min(accounts) as accounts, max(clients) filter (where batch is null) as clients,
+           max(history) filter (where step = 'growth') as history
+      from bench.results
+), figures (no, bar, bound, at_least, places, value) as (
+    select case when r.clients = 1 then 3 when other = 'peer' then 1 else 2 end,
+           format('one transfer per call, %s %s, to the %s', r.clients,
+                  case r.clients when 1 then 'client' else 'clients' end, other),
+           case when r.clients = 1 then 1.6 when other = 'peer' then 3.0 else 0.6 end, true, 2, ratio
+      from bench.ratios r join few f using (accounts)
+     where (step, measure, subject, distribution) = ('single', 'rate', 'neobank', 'uniform')
+       and (r.clients = f.clients and other in ('peer', 'floor') or r.clients = 1 and other = 'peer')
+    union all
+    select 4, 'cost of one in the server, peer to neobank', 6, true, 2, ratio
+      from bench.ratios where (step, measure, subject, other) = ('cost', 'cost_us', 'peer', 'neobank')
+    union all
+    select case batch when 100 then 5 else 6 end,
+           format('batches of %s, to the floor at %s clients (%s where that is 22,000)', bench.figure(batch), f.clients,
+                  case batch when 100 then '80,000' else '150,000' end),
+           case batch when 100 then 80 else 150 end / 22.0, true, 2, to_floor
+      from bench.batch_ratios b join few f using (accounts)
+     where distribution = 'uniform' and batch in (100, 8190)
+    union all
+    select 7, format('all pay one slotted account, %s clients, to payees at random', s.clients), 0.8, true, 2,
+           s.value / u.value
+      from bench.results s join bench.results u using (step, measure, round)
+     where (step, measure, s.subject, u.subject, u.distribution) = ('payee', 'rate', 'slotted', 'neobank', 'uniform')
+    union all
+    select 8, 'write-ahead log of one, page images apart, to the peer', 0.5, false, 2, ratio
+      from bench.ratios where (step, measure, subject, other) = ('bytes', 'wal', 'neobank', 'peer')
+    union all
+    select case step when 'bytes' then 9 else 10 end,
+           case step when 'bytes' then 'bytes on disk of one, with indexes, posted one by one'
+                else format('the same, %s posted in batches', bench.figure(r.history)) end, 330, false, 0, value
+      from bench.results r, few f
+     where subject = 'neobank' and measure = 'disk total' and (step = 'bytes' or step = 'growth' and r.history = f.history)
+    union all
+    select 11 + coalesce(batch, 0) + kind,
+           format('%s after %s postings, to an empty ledger%s',
+                  case when batch is null then 'one per call' else format('batches of %s', bench.figure(batch)) end,
+                  bench.figure(g.history), case kind when 1 then ', each relative to the floor beside it' else '' end),
+           0.85, true, 2, case kind when 1 then ratio_to_floor else ratio end
+      from bench.growth g join few f using (history), generate_series(0, 1) kind
+     where subject = 'neobank'
+    union all
+    select 99999, 'queued transfers a second, one caller, 1,000 in a transaction', 5000, true, 0, value
+      from bench.results where (step, measure) = ('queue', 'rate')
+    union all
+    select 100000, 'MB of memory above idle, batches of 10,000', 32, false, 1, (p.value - i.value) / 1024
+      from bench.results p join bench.results i using (step)
+     where (step, p.subject, i.subject) = ('memory', 'peak', 'idle')
+)
+select no, bar, case when at_least then 'at least ' else 'at most ' end || bench.figure(bound, places) as wanted,
+       bench.spread(rounds, places) as reached,
+       case when median >= bound and at_least or median <= bound and not at_least then 'met'
+            else format('missed by %s %%', bench.figure(100 * abs(median / bound - 1), 1)) end as result
+  from (select no, bar, bound, at_least, places, array_agg(value) as rounds,
+               percentile_cont(0.5) within group (order by value) as median
+          from figures group by no, bar, bound, at_least, places) f;

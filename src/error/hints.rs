@@ -1,0 +1,109 @@
+//! What to do about each refusal.
+
+use super::Error;
+
+impl Error {
+    pub(super) fn hint(&self) -> Option<&'static str> {
+        Some(match self {
+            Error::InsufficientFunds { .. } => {
+                "Post a smaller amount, or raise the account's overdraft limit."
+            }
+            Error::AccountNotFound { .. } => "Use an id that banking.open_account answered.",
+            Error::AccountNotActive { .. } => "Set the status with banking.set_account_status first.",
+            Error::CurrencyMismatch { .. } => {
+                "Leave the currency out, or exchange between currencies with txn_processing.transfer_fx."
+            }
+            Error::InvalidAmount { .. } => {
+                "Give an amount above zero with no more decimals than the currency has."
+            }
+            Error::SameAccount { .. } => "Give two different accounts.",
+            Error::IdConflict { .. } => {
+                "Use a new id for a new transaction, and the same content for a retry."
+            }
+            Error::KeyConflict { .. } => "Use a new key for a new request, and the same content for a retry.",
+            Error::NotReversible { .. } => "Look at txn_processing.transaction(id) and its status.",
+            Error::AppendOnly { .. } => {
+                "Correct a posting with txn_processing.reverse or txn_processing.adjust."
+            }
+            Error::BalanceGuard { .. } => {
+                "Use banking.open_account, set_account_status and the posting functions."
+            }
+            Error::HoldNotOpen { .. } => "Look at txn_processing.account_holds, and place a new hold.",
+            Error::HoldExceeded { .. } => {
+                "Capture less, or set how far past its amount it may go with txn_processing.set_hold_rule."
+            }
+            Error::HoldsOpen { .. } => "Capture or release them first.",
+            Error::LimitExceeded { .. } => "Split the money over several accounts.",
+            Error::SpendingLimit { .. } => {
+                "Wait for the next day or month, or see banking.set_account_limit and set_type_limit."
+            }
+            Error::TenantMismatch { .. } => "Post between accounts of one tenant.",
+            Error::InternalAccount { .. } => "Name a customer's account.",
+            Error::CustomerNotFound { .. } => "Use an id that banking.create_customer answered.",
+            Error::TenantNotFound { .. } => "Use an id that banking.create_tenant answered.",
+            Error::CurrencyNotFound { .. } => {
+                "Use an ISO 4217 code, or add the currency to banking.currencies."
+            }
+            Error::AccountTypeNotFound { .. } => "Use a type of banking.account_types that is not internal.",
+            Error::AccountNotEmpty { .. } => "Give sweep_to, or move the balance to zero first.",
+            Error::StatusChange { .. } => "Statuses are active, dormant, frozen and closed; closed is final.",
+            Error::AccountNumber { .. } => "Give a free account number of 1 to 50 characters, or none.",
+            Error::ArgumentBounds { .. } => "See the argument's bounds in docs/errors.md.",
+            Error::EffectiveAt { .. } => "Give a time up to now; neobank.max_backdate_days bounds the past.",
+            Error::NotPermitted { .. } => "Ask an operator, or grant the level with neobank.grant_usage.",
+            Error::DayNotOver { .. } => "Give a day that has ended; see neobank.business_time_zone.",
+            Error::DayAccrued { .. } => {
+                "Let the rule begin on a later day, and correct the past with adjust."
+            }
+            Error::NotAccrued { .. } => "Call txn_processing.accrue_interest for the day until it is done.",
+            Error::NoFee { .. } => "Name a transaction of a customer that is not reversed.",
+            Error::InterestRange { .. } => "Lower the rate, or end the account's rule.",
+            Error::Suppressed => "Let triggers on the ledger return the row, or raise an error of their own.",
+            Error::BalanceMode { .. } => "See banking.set_balance_mode.",
+            Error::StatementConflict { .. } => {
+                "Use a new statement_ref for a new statement, and the same content for a retry."
+            }
+            Error::StatementUneven { .. } => {
+                "Import the statement whole, with its signs as the account's balance changes."
+            }
+            Error::StatementOverlap { .. } => "Import each day of an account once per source.",
+            Error::MatchState { .. } => {
+                "Undo the match first with txn_processing.unmatch, or leave it as it is."
+            }
+            Error::ReconciliationNotFound { .. } => {
+                "Look into txn_processing.external_statements, external_lines and reconciliation_matches."
+            }
+            Error::LinkedFailed => "Look at the code of the other items of the chain.",
+            Error::SettlementDate { .. } => {
+                "Settle dates in their order, up to today in UTC; late payments go with the next date."
+            }
+            Error::BatchItem { .. } => "Correct the item and hand the whole batch in again.",
+            Error::BatchNotFound { .. } => "Use an id that txn_processing.create_payment_batch answered.",
+            Error::BatchKeyConflict { .. } => {
+                "Use a new key for a new batch, and the same content for a retry."
+            }
+            Error::ClearingMismatch { .. } => {
+                "Rows of txn_processing.clearing_items were changed past the extension: put them back."
+            }
+            Error::NoDirectPath { .. } => {
+                "Set neobank.posting_path to auto, or take away what is in the way."
+            }
+            Error::OneCurrency { .. } => "Use txn_processing.transfer.",
+            Error::FxRateNotFound { .. } => "Set a rate with txn_processing.set_fx_rate.",
+            Error::FxRateTolerance { .. } => {
+                "Leave the rate out, or set a new one with txn_processing.set_fx_rate."
+            }
+            Error::FxRate { .. } => "Give a rate from 10^-12 to 10^12 with up to 12 significant digits.",
+            Error::NotDisputable { .. } => {
+                "Look at txn_processing.transaction(id) and txn_processing.dispute_policies."
+            }
+            Error::Disputed { .. } => "Resolve the dispute with txn_processing.resolve_dispute first.",
+            Error::DisputeNotOpen { .. } => "Look at txn_processing.disputes and its state.",
+            Error::IsolationLevel => "Begin the transaction with ISOLATION LEVEL READ COMMITTED.",
+            Error::ClaimLost => "Look for a trigger that writes txn_processing.transaction_queue.",
+            Error::NullArgument { .. } => "Give a value.",
+            Error::ConcurrentUpdate | Error::IdInFlight => "Repeat the transaction from its start.",
+            Error::Server(_) => return None,
+        })
+    }
+}

@@ -1,0 +1,285 @@
+//! Every refusal of the extension: one variant, one SQLSTATE, one word, for ever. `docs/errors.md` lists them.
+
+mod codes;
+mod hints;
+mod texts;
+
+use crate::pg::ereport::ServerError;
+use rust_decimal::Decimal;
+use uuid::Uuid;
+
+/// Which part of a posting an inactive account was to play.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    Sender,
+    Receiver,
+}
+
+#[derive(Debug)]
+pub enum Error {
+    InsufficientFunds {
+        account: Uuid,
+        available: Decimal,
+        requested: Decimal,
+    },
+    AccountNotFound {
+        account: Uuid,
+    },
+    AccountNotActive {
+        account: Uuid,
+        status: &'static str,
+        role: Role,
+    },
+    CurrencyMismatch {
+        wanted: String,
+        found: String,
+    },
+    InvalidAmount {
+        why: String,
+    },
+    SameAccount {
+        account: Uuid,
+    },
+    IdConflict {
+        transaction: Uuid,
+    },
+    /// A key of the queue.
+    KeyConflict {
+        request: Uuid,
+    },
+    NotReversible {
+        transaction: Uuid,
+        why: String,
+    },
+    AppendOnly {
+        action: &'static str,
+        relation: String,
+    },
+    BalanceGuard {
+        action: &'static str,
+        relation: &'static str,
+    },
+    HoldNotOpen {
+        hold: Uuid,
+        why: String,
+    },
+    /// A capture past what the hold and its account type allow.
+    HoldExceeded {
+        hold: Uuid,
+        most: Decimal,
+        requested: Decimal,
+    },
+    /// The account cannot be closed while something is held against it.
+    HoldsOpen {
+        account: Uuid,
+        reserved: Decimal,
+    },
+    LimitExceeded {
+        account: Uuid,
+        most: Decimal,
+    },
+    /// A debit past what the account, or its type, may spend.
+    SpendingLimit {
+        account: Uuid,
+        why: String,
+    },
+    TenantMismatch {
+        why: String,
+    },
+    InternalAccount {
+        account: Uuid,
+    },
+    CustomerNotFound {
+        customer: Uuid,
+    },
+    TenantNotFound {
+        tenant: Uuid,
+    },
+    CurrencyNotFound {
+        currency: String,
+    },
+    AccountTypeNotFound {
+        account_type: String,
+    },
+    AccountNotEmpty {
+        account: Uuid,
+        balance: Decimal,
+    },
+    StatusChange {
+        account: Uuid,
+        from: String,
+        to: String,
+    },
+    AccountNumber {
+        why: String,
+    },
+    ArgumentBounds {
+        argument: &'static str,
+        why: String,
+    },
+    EffectiveAt {
+        why: String,
+    },
+    NullArgument {
+        name: &'static str,
+    },
+    NotPermitted {
+        role: String,
+        function: &'static str,
+    },
+    /// The account's balance is spread over slots, or is not, where the other was needed.
+    BalanceMode {
+        account: Uuid,
+        why: String,
+    },
+    /// An external statement came before under the same name with other content.
+    StatementConflict {
+        source: String,
+        statement_ref: String,
+    },
+    /// Opening balance and lines do not come to the closing balance.
+    StatementUneven {
+        opening: Decimal,
+        lines: Decimal,
+        closing: Decimal,
+    },
+    StatementOverlap {
+        why: String,
+    },
+    /// A line or posting is in a match already, or the match is undone.
+    MatchState {
+        why: String,
+    },
+    /// No such statement, line or match.
+    ReconciliationNotFound {
+        what: &'static str,
+        id: Uuid,
+    },
+    /// Another item of its chain was refused.
+    LinkedFailed,
+    SettlementDate {
+        why: String,
+    },
+    /// An item of a payment batch does not say what to post; items count from 1.
+    BatchItem {
+        item: i64,
+        key: String,
+        why: String,
+    },
+    BatchNotFound {
+        batch: Uuid,
+    },
+    /// The idempotency key of a payment batch was used for another one.
+    BatchKeyConflict {
+        key: String,
+    },
+    ClearingMismatch {
+        balance: Decimal,
+        open_items: Decimal,
+    },
+    /// `neobank.posting_path = direct` cannot be kept.
+    NoDirectPath {
+        why: String,
+    },
+    /// Both accounts of an exchange are in this currency.
+    OneCurrency {
+        currency: String,
+    },
+    FxRateNotFound {
+        base: String,
+        quote: String,
+    },
+    /// The caller's rate is too far from the stored one.
+    FxRateTolerance {
+        given: Decimal,
+        stored: Decimal,
+        tolerance_bp: i32,
+    },
+    FxRate {
+        why: String,
+    },
+    NotDisputable {
+        transaction: Uuid,
+        why: String,
+    },
+    /// The transaction has an open dispute.
+    Disputed {
+        transaction: Uuid,
+        dispute: Uuid,
+    },
+    DisputeNotOpen {
+        dispute: Uuid,
+        why: String,
+    },
+    /// The queue is processed at READ COMMITTED.
+    IsolationLevel,
+    /// Requests that this call has claimed were changed by somebody else.
+    ClaimLost,
+    /// Another session is posting the same id at this moment.
+    IdInFlight,
+    /// A user's trigger took away a row that a posting wrote.
+    Suppressed,
+    /// The row was changed by another transaction since this one's snapshot (REPEATABLE READ and above).
+    ConcurrentUpdate,
+    DayNotOver {
+        day: String,
+        zone: String,
+    },
+    /// A rule of interest would change days that are accrued.
+    DayAccrued {
+        from: String,
+        through: String,
+    },
+    NotAccrued {
+        account: Uuid,
+        day: String,
+    },
+    /// A transaction on which no fee can be charged.
+    NoFee {
+        transaction: Uuid,
+        why: String,
+    },
+    /// More interest than can be counted.
+    InterestRange {
+        account: Uuid,
+        day: String,
+    },
+    /// What the server itself raised, passed on as it was.
+    Server(ServerError),
+}
+
+/// What an error looks like to a person and to a program.
+pub struct Report {
+    pub sqlstate: &'static str,
+    /// The `code` of the contract functions' JSON.
+    pub word: &'static str,
+    pub message: String,
+    pub detail: Option<String>,
+    pub hint: Option<&'static str>,
+}
+
+impl Error {
+    /// The `code` of JSON answers and of batches.
+    pub fn word(&self) -> &'static str {
+        self.codes().1
+    }
+
+    pub fn report(&self) -> Report {
+        let (sqlstate, word) = self.codes();
+        let (message, detail) = self.texts();
+        Report { sqlstate, word, message, detail, hint: self.hint() }
+    }
+
+    /// Whether it is a business refusal, decided before anything was written; every function raises the others.
+    pub fn is_refusal(&self) -> bool {
+        !matches!(
+            self,
+            Error::Server(_)
+                | Error::ConcurrentUpdate
+                | Error::IdInFlight
+                | Error::ClaimLost
+                | Error::Suppressed
+                | Error::NoDirectPath { .. }
+        )
+    }
+}

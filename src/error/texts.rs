@@ -1,0 +1,216 @@
+//! What each refusal says: the message, and the figures of this case.
+
+use super::{Error, Role};
+
+impl Error {
+    pub(super) fn texts(&self) -> (String, Option<String>) {
+        match self {
+            Error::InsufficientFunds { account, available, requested } => (
+                "insufficient funds".into(),
+                Some(format!("Account {account} has {available} available, {requested} was requested.")),
+            ),
+            Error::AccountNotFound { account } => {
+                ("account not found".into(), Some(format!("There is no account {account}.")))
+            }
+            Error::AccountNotActive { account, status, role: Role::Sender } => (
+                "source account not active".into(),
+                Some(format!("Account {account} is {status} and cannot send.")),
+            ),
+            Error::AccountNotActive { account, status, role: Role::Receiver } => (
+                "destination account not available".into(),
+                Some(format!("Account {account} is {status} and cannot receive.")),
+            ),
+            Error::CurrencyMismatch { wanted, found } => (
+                "currency mismatch".into(),
+                Some(format!("The posting is in {wanted}, the account in {found}.")),
+            ),
+            Error::InvalidAmount { why } => ("invalid amount".into(), Some(why.clone())),
+            Error::SameAccount { account } => {
+                ("source and destination are the same account".into(), Some(format!("Both are {account}.")))
+            }
+            Error::IdConflict { transaction } => (
+                "transaction id exists with other content".into(),
+                Some(format!("Transaction {transaction} was posted with other accounts, amount or texts.")),
+            ),
+            Error::KeyConflict { request } => (
+                "idempotency key exists with other content".into(),
+                Some(format!("Request {request} has the key, and asks for something else or was made by another role.")),
+            ),
+            Error::NotReversible { transaction, why } => {
+                ("transaction not reversible".into(), Some(format!("Transaction {transaction} {why}.")))
+            }
+            Error::AppendOnly { action, relation } => (
+                "the ledger is append-only".into(),
+                Some(format!("{action} on {relation} is refused for everyone.")),
+            ),
+            Error::BalanceGuard { action, relation } => (
+                "accounts are written by the ledger only".into(),
+                Some(format!("{action} on {relation} would write past the ledger.")),
+            ),
+            Error::HoldNotOpen { hold, why } => {
+                ("hold is not open".into(), Some(format!("Hold {hold} {why}.")))
+            }
+            Error::HoldExceeded { hold, most, requested } => (
+                "capture exceeds the hold".into(),
+                Some(format!("Hold {hold} may be captured by {most} more, {requested} was requested.")),
+            ),
+            Error::HoldsOpen { account, reserved } => (
+                "account has open holds".into(),
+                Some(format!("Holds set {reserved} aside on account {account}.")),
+            ),
+            Error::LimitExceeded { account, most } => (
+                "balance out of range".into(),
+                Some(format!(
+                    "The balance of account {account}, or of one of its slots, would exceed {most}."
+                )),
+            ),
+            Error::SpendingLimit { account, why } => {
+                ("spending limit exceeded".into(), Some(format!("Account {account}: {why}.")))
+            }
+            Error::TenantMismatch { why } => ("tenants do not match".into(), Some(why.clone())),
+            Error::InternalAccount { account } => (
+                "account is the bank's own".into(),
+                Some(format!(
+                    "Account {account} is internal: only adjustments and the other side of postings touch it."
+                )),
+            ),
+            Error::CustomerNotFound { customer } => {
+                ("customer not found".into(), Some(format!("There is no customer {customer}.")))
+            }
+            Error::TenantNotFound { tenant } => {
+                ("tenant not found".into(), Some(format!("There is no tenant {tenant}.")))
+            }
+            Error::CurrencyNotFound { currency } => {
+                ("currency not found".into(), Some(format!("banking.currencies has no {currency:?}.")))
+            }
+            Error::AccountTypeNotFound { account_type } => (
+                "account type not found".into(),
+                Some(format!("banking.account_types has no customer account type {account_type:?}.")),
+            ),
+            Error::AccountNotEmpty { account, balance } => (
+                "account is not empty".into(),
+                Some(format!("The balance of account {account} is {balance}.")),
+            ),
+            Error::StatusChange { account, from, to } => (
+                "status change not allowed".into(),
+                Some(format!("Account {account} is {from} and cannot become {to}.")),
+            ),
+            Error::AccountNumber { why } => ("invalid account number".into(), Some(why.clone())),
+            Error::ArgumentBounds { argument, why } => {
+                (format!("argument {argument:?} is out of bounds"), Some(why.clone()))
+            }
+            Error::EffectiveAt { why } => ("effective time out of bounds".into(), Some(why.clone())),
+            Error::NotPermitted { role, function } => (
+                format!("permission denied for function {function}"),
+                Some(format!("Role {role:?} asked for it and may not execute it.")),
+            ),
+            Error::BalanceMode { account, why } => {
+                ("balance mode does not allow it".into(), Some(format!("Account {account} {why}.")))
+            }
+            Error::StatementConflict { source, statement_ref } => (
+                "statement exists with other content".into(),
+                Some(format!(
+                    "Statement {statement_ref:?} of {source:?} came with another account, period, balances or lines."
+                )),
+            ),
+            Error::StatementUneven { opening, lines, closing } => (
+                "statement does not add up".into(),
+                Some(format!(
+                    "The opening balance {opening} and the lines {lines} come to {}, the closing balance is {closing}.",
+                    opening + lines
+                )),
+            ),
+            Error::StatementOverlap { why } => {
+                ("statement overlaps with another one".into(), Some(why.clone()))
+            }
+            Error::MatchState { why } => ("match not possible as things stand".into(), Some(why.clone())),
+            Error::ReconciliationNotFound { what, id } => {
+                (format!("{} not found", what.split(' ').next().unwrap_or_default()), Some(format!("There is no {what} {id}.")))
+            }
+            Error::LinkedFailed => ("another item of the chain was refused".into(), None),
+            Error::SettlementDate { why } => ("date cannot be settled".into(), Some(why.clone())),
+            Error::BatchItem { item, key, why } => (
+                "item of the payment batch is invalid".into(),
+                Some(match key.as_str() {
+                    "" => format!("Item {item}: {why}."),
+                    key => format!("Item {item}, key {key:?}: {why}."),
+                }),
+            ),
+            Error::BatchNotFound { batch } => {
+                ("payment batch not found".into(), Some(format!("There is no payment batch {batch}.")))
+            }
+            Error::BatchKeyConflict { key } => (
+                "idempotency key exists with other content".into(),
+                Some(format!("A batch with other items or another description was handed in as {key:?}.")),
+            ),
+            Error::ClearingMismatch { balance, open_items } => (
+                "clearing account does not match its items".into(),
+                Some(format!("The account holds {balance}, its open items add up to {open_items}.")),
+            ),
+            Error::NoDirectPath { why } => {
+                ("postings cannot go by direct access".into(), Some(format!("Table {why}.")))
+            }
+            Error::OneCurrency { currency } => {
+                ("currency mismatch".into(), Some(format!("Both accounts are in {currency}.")))
+            }
+            Error::FxRateNotFound { base, quote } => (
+                "exchange rate not found".into(),
+                Some(format!("There is no rate of {base} in {quote}, or of {quote} in {base}, valid then.")),
+            ),
+            Error::FxRateTolerance { given, stored, tolerance_bp } => (
+                "exchange rate out of tolerance".into(),
+                Some(format!(
+                    "The rate given is {given}; that of the bank is {stored}, and it may be {tolerance_bp} basis points off."
+                )),
+            ),
+            Error::FxRate { why } => ("invalid exchange rate".into(), Some(why.clone())),
+            Error::NotDisputable { transaction, why } => {
+                ("transaction not disputable".into(), Some(format!("Transaction {transaction} {why}.")))
+            }
+            Error::Disputed { transaction, dispute } => (
+                "transaction is disputed".into(),
+                Some(format!("Transaction {transaction} has the open dispute {dispute}.")),
+            ),
+            Error::DisputeNotOpen { dispute, why } => {
+                ("dispute not open".into(), Some(format!("Dispute {dispute} {why}.")))
+            }
+            Error::IsolationLevel => (
+                "the queue is processed at READ COMMITTED only".into(),
+                Some("At the higher levels a request that another session has just finished would look unfinished.".into()),
+            ),
+            Error::ClaimLost => (
+                "requests were changed while they were being processed".into(),
+                Some("Some of the requests no longer carry the token of this claim; all that the call did is undone.".into()),
+            ),
+            Error::DayNotOver { day, zone } => {
+                ("the day is not over".into(), Some(format!("Day {day} has not ended in time zone {zone}.")))
+            }
+            Error::DayAccrued { from, through } => (
+                "days of the rule are accrued already".into(),
+                Some(format!("The rule begins on {from}; interest is accrued to {through}.")),
+            ),
+            Error::NotAccrued { account, day } => (
+                "interest is not accrued to that day".into(),
+                Some(format!("Account {account} has no accrual to {day} yet.")),
+            ),
+            Error::NoFee { transaction, why } => {
+                ("no fee can be charged on the transaction".into(), Some(format!("Transaction {transaction} {why}.")))
+            }
+            Error::InterestRange { account, day } => (
+                "interest out of range".into(),
+                Some(format!("The interest of account {account} for {day} is too large to be counted.")),
+            ),
+            Error::IdInFlight => (
+                "could not serialize access: a transaction id is being posted by another session".into(),
+                None,
+            ),
+            Error::Suppressed => (
+                "a trigger suppressed the posting".into(),
+                Some("A row written to the ledger's tables did not arrive, or a trigger changed its account meanwhile.".into()),
+            ),
+            Error::NullArgument { name } => (format!("argument {name:?} must not be null"), None),
+            Error::ConcurrentUpdate => ("could not serialize access due to concurrent update".into(), None),
+            Error::Server(_) => ("error of the server".into(), None),
+        }
+    }
+}

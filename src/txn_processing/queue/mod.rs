@@ -1,0 +1,10 @@
+//! Requests that wait to be posted: made by `enqueue`, carried out by `process_queue`, its background workers and
+//! `process_transaction`.
+
+mod api;
+mod core;
+mod processing;
+mod store;
+mod worker;
+
+pub use worker::run_queue_worker;

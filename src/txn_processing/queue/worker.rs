@@ -1,0 +1,55 @@
+//! The background worker: `process_queue` again and again, a transaction for each batch.
+
+use crate::error::Error;
+use crate::guc;
+use crate::pg::worker::Worker;
+use crate::pg::{Arg, OwnerRights, Session, Statement, Type, server};
+
+/// Requests of one transaction: enough to share the cost of a commit, few enough to hold their accounts for some
+/// hundredths of a second only.
+const BATCH: i32 = 1_000;
+
+/// How long to wait for the extension to be installed, or after an error.
+const PATIENCE_MS: u64 = 5_000;
+
+// A constraint trigger of somebody's that waits for the commit would fail all of a batch; like this it fails its own.
+static AT_ONCE: Statement = Statement::new(c"SET CONSTRAINTS ALL IMMEDIATE", &[]);
+
+static PROCESS: Statement =
+    Statement::new(c"SELECT count(*) FROM txn_processing.process_queue($1)", &[Type::Int]);
+
+enum Turn {
+    /// So many requests were carried out, put off or refused.
+    Done(i64),
+    NotInstalled,
+}
+
+/// A worker's life.
+pub fn run_queue_worker() {
+    let worker = Worker::connect(&guc::queue_database());
+    loop {
+        let turn = worker.transaction(c"txn_processing.process_queue", one_batch);
+        let rest_ms = match turn {
+            // More is waiting, probably.
+            Some(Turn::Done(requests)) if requests >= i64::from(BATCH) => 0,
+            Some(Turn::Done(_)) => guc::queue_poll_interval_ms(),
+            Some(Turn::NotInstalled) | None => PATIENCE_MS.max(guc::queue_poll_interval_ms()),
+        };
+        if !worker.rest(rest_ms) {
+            return;
+        }
+    }
+}
+
+fn one_batch() -> Result<Turn, Error> {
+    if !server::has_extension() {
+        return Ok(Turn::NotInstalled);
+    }
+    // The worker is a superuser's process; nothing of the bank runs with more than its owner's rights.
+    let _rights = OwnerRights::to_read();
+    let session = Session::write();
+    session.run(&AT_ONCE, &[])?;
+    let row = session.run(&PROCESS, &[Arg::Int(Some(BATCH))])?.first();
+    let requests = row.and_then(|row| row.bigint(1)).expect("a count");
+    Ok(Turn::Done(requests))
+}

@@ -1,0 +1,115 @@
+//! A cluster of a test's own, with settings that the shared one does not have, and which may be killed.
+
+use crate::tools::{Scratch, bindir_tool, os_user_ids, run_tool};
+use postgres::{Client, NoTls};
+use std::fs;
+use std::os::unix::fs::chown;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::Duration;
+
+const PORT: u16 = 5432;
+
+/// Stopped and removed when the test ends or panics.
+pub struct PrivateCluster {
+    scratch: Scratch,
+    pg_ctl: PathBuf,
+}
+
+impl PrivateCluster {
+    /// None where the server's programs cannot be found. `name` is the test's alone.
+    pub fn start(name: &str, settings: &str) -> Option<PrivateCluster> {
+        let (initdb, pg_ctl) = (bindir_tool("initdb")?, bindir_tool("pg_ctl")?);
+        let scratch = Scratch::new(&format!("nbt_{}_{name}", std::process::id()));
+        if let Some((user, group)) = os_user_ids() {
+            chown(scratch.path(), Some(user), Some(group)).expect("root may chown");
+        }
+        let cluster = PrivateCluster { scratch, pg_ctl };
+        let data = cluster.data();
+        run_tool(cluster.command(&initdb).arg("-D").arg(&data).args(["-U", "postgres", "-A", "trust"]).args([
+            "-E",
+            "UTF8",
+            "--locale=C",
+        ]));
+        let conf = data.join("postgresql.conf");
+        let mut text = fs::read_to_string(&conf).expect("initdb wrote it");
+        text.push_str(&format!(
+            "\nlisten_addresses = ''\nport = {PORT}\nunix_socket_directories = '{}'\n{settings}\n",
+            cluster.scratch.path().display()
+        ));
+        fs::write(&conf, text).expect("the settings are written");
+        cluster.run("start");
+        Some(cluster)
+    }
+
+    fn data(&self) -> PathBuf {
+        self.scratch.file("data")
+    }
+
+    /// A program of the server, run by its user.
+    fn command(&self, program: &Path) -> Command {
+        let mut command = Command::new(program);
+        command.current_dir(self.scratch.path()).env("LC_ALL", "C").stdin(Stdio::null());
+        if let Some((user, group)) = os_user_ids() {
+            command.uid(user).gid(group);
+        }
+        command
+    }
+
+    fn run(&self, action: &str) {
+        let mut command = self.command(&self.pg_ctl);
+        command.args(["-s", "-w", "-t", "60", "-m", "fast", "-D"]).arg(self.data());
+        // What it starts lives on and must not hold our pipes open.
+        command.arg("-l").arg(self.scratch.file("log")).arg(action).stdout(Stdio::null()).stderr(Stdio::null());
+        let status = command.status().expect("pg_ctl starts");
+        assert!(status.success(), "pg_ctl {action}: {status}\n{}", self.log());
+    }
+
+    pub fn restart(&self) {
+        self.run("restart");
+    }
+
+    /// Adds to the settings, and lets the server read them.
+    pub fn reload(&self, settings: &str) {
+        let conf = self.data().join("postgresql.conf");
+        let text = fs::read_to_string(&conf).expect("it is there");
+        fs::write(&conf, format!("{text}\n{settings}\n")).expect("the settings are written");
+        self.run("reload");
+    }
+
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.scratch.file("log")).unwrap_or_default()
+    }
+
+    /// Waits for a server that comes up again after a crash.
+    pub fn connect(&self, database: &str) -> Client {
+        for _ in 0..600 {
+            let connected = postgres::Config::new()
+                .host_path(self.scratch.path())
+                .port(PORT)
+                .user("postgres")
+                .dbname(database)
+                .connect(NoTls);
+            if let Ok(client) = connected {
+                return client;
+            }
+            thread::sleep(Duration::from_millis(50));
+        }
+        panic!("the cluster does not answer\n{}", self.log());
+    }
+
+    /// Kills one process of this cluster, as the system does when memory runs out.
+    pub fn kill(&self, process: i64) {
+        run_tool(Command::new("kill").args(["-9", &process.to_string()]));
+    }
+}
+
+impl Drop for PrivateCluster {
+    fn drop(&mut self) {
+        let mut command = self.command(&self.pg_ctl);
+        command.args(["-s", "-w", "-t", "60", "-m", "immediate", "-D"]).arg(self.data()).arg("stop");
+        let _ = command.stdout(Stdio::null()).stderr(Stdio::null()).status();
+    }
+}
