@@ -1,10 +1,10 @@
 # What each target does is said by `make help`; the work is in scripts/.
 .DEFAULT_GOAL := help
-.PHONY: help run stop test test-all install bench clean setup
-export PG_CONFIG DATA
+.PHONY: help run stop test test-all model jackhammer crash faults hostile install bench clean setup
+export PG_CONFIG DATA OPERATIONS TRANSFERS KILLS ROUNDS CALLS SEED
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
 	@echo
 	@echo "PG_CONFIG=/path/to/pg_config chooses the server, DATA=/path/to/exact.csv the file that run replays."
 
@@ -23,6 +23,16 @@ test: ## sets everything up and runs every test
 
 test-all: test ## the same, then again on PostgreSQL 17 and 18 where those can be had
 	@scripts/test-all
+
+model: ## random operations of every kind against a model and an auditor (OPERATIONS=1000000 SEED=1 ...)
+jackhammer: ## 20 sessions, 5 accounts, transfers each way: no deadlock, no lost cent (TRANSFERS=20000)
+crash: ## kills backends, workers, the server and a standby's primary under load (KILLS=50)
+faults: ## timeouts, cancels, full disks, little memory, prepared transactions, replication (ROUNDS=20)
+hostile: ## bad input to every function, attacks by low roles (CALLS=100000)
+model jackhammer crash faults hostile:
+	@scripts/setup --tests
+	@scripts/install
+	@scripts/prove $@
 
 install: ## builds and installs the extension into the server of PG_CONFIG
 	@scripts/setup

@@ -134,9 +134,10 @@ print_times() {
   printf '%s\n' "${step_times[@]}"
 }
 
-# Reads a test run's output and prints each runner's own summary line below the name of what ran and what it skipped.
+# Reads a test run's output and prints each runner's own summary line below the name of what ran, what it skipped
+# and what it proved in figures.
 runner_summaries() {
-  awk '/^SKIPPED: / && !seen[$0]++
+  awk '/^(SKIPPED|FIGURE): / && !seen[$0]++
        /^ +(Running|Doc-tests) / { name = $0; sub(/^ +/, "", name); sub(/ \(.*/, "", name) }
        /^test result: / && !/ 0 passed; 0 failed; 0 ignored;/ { print "   " name; print }'
 }

@@ -21,7 +21,9 @@ pub use bank::{Bank, crowd};
 pub use crowd::{Dice, together};
 pub use private::PrivateCluster;
 pub use refusal::{Refusal, answers_refusal, refused, refused_with_code_only, snapshot};
-pub use tools::{Scratch, bindir_tool, os_user_ids, psql, repository_root, run_tool, server, skipped};
+pub use tools::{
+    Scratch, bindir_tool, figure, os_user_ids, psql, repository_root, run_tool, say, server, setting, skipped,
+};
 pub use uuid::Uuid;
 
 pub use postgres::{self, Client};

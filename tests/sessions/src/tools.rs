@@ -67,11 +67,27 @@ pub fn psql() -> Option<PathBuf> {
     bindir_tool("psql").or_else(on_path)
 }
 
-/// Says on standard error what was not tested and why. Not with `eprintln!`,
-/// which the test runner swallows when the test passes.
+/// Says on standard error what was not tested and why.
 pub fn skipped(what: &str, why: &str) {
-    let line = format!("SKIPPED: {what}: {why}\n");
-    std::io::stderr().write_all(line.as_bytes()).expect("standard error takes a line");
+    say(&format!("SKIPPED: {what}: {why}"));
+}
+
+/// A proof's result in figures, with what repeats it: how many operations, faults and seconds, and the seed.
+pub fn figure(what: &str, figures: &str) {
+    say(&format!("FIGURE: {what}: {figures}"));
+}
+
+/// A line on standard error for whoever waits. Not by `eprintln!`, which the test runner swallows when the test passes.
+pub fn say(line: &str) {
+    std::io::stderr().write_all(format!("{line}\n").as_bytes()).expect("standard error takes a line");
+}
+
+/// The size of a proof or its seed, from the environment of that name.
+pub fn setting(name: &str, default: u64) -> u64 {
+    match env::var(name) {
+        Ok(text) if !text.is_empty() => text.parse().unwrap_or_else(|_| panic!("{name}={text} is no number")),
+        _ => default,
+    }
 }
 
 /// Runs it to its end; what it printed, or a panic with what it complained about.

@@ -1,5 +1,5 @@
 //! Random batches against a model of the ledger in twenty lines: it predicts every code, every balance and every id.
-//! A failure names its seed: run it again with `NEOBANK_SEED`.
+//! A failure names its seed: run it again with `SEED`.
 
 use super::batches::*;
 use super::differential::{Dice, seeds};

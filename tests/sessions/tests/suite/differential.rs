@@ -27,10 +27,10 @@ impl Dice {
     }
 }
 
-/// Three that stay and one that is new each time; or the one of `NEOBANK_SEED`, to run a failure again.
+/// Three that stay and one that is new each time; or the one of `SEED`, to run a failure again.
 pub fn seeds() -> Vec<u64> {
-    match std::env::var("NEOBANK_SEED") {
-        Ok(seed) => vec![seed.parse().expect("NEOBANK_SEED is a number")],
+    match std::env::var("SEED") {
+        Ok(seed) => vec![seed.parse().expect("SEED is a number")],
         Err(_) => vec![1, 2, 3, Uuid::new_v4().as_u64_pair().0],
     }
 }

@@ -127,7 +127,7 @@ fn a_dispute_is_on_record() {
     let open = dispute(payment, &format!(", 40, '{id}'"));
     assert_eq!(bank.db.id(&open), id);
     let before = snapshot(&mut bank.db);
-    assert_eq!(bank.db.id(&open.replace("40", "40.00")), id, "a retry");
+    assert_eq!(bank.db.id(&dispute(payment, &format!(", 40.00, '{id}'"))), id, "a retry");
     assert_eq!(before, snapshot(&mut bank.db));
     let kept = format!(
         "select account_id, counterparty, currency_code, amount, provisional, state, final_amount, reason, \

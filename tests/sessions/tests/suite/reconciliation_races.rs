@@ -134,9 +134,9 @@ fn one_statement_brought_by_many_is_one_statement() {
     let (mut first, mut second) = (bank.session(), bank.session());
     let backend = Bank::backend_of(&mut second);
     first.run("begin");
-    first.run(&import(cash, "T", "0", "0", "[]").replace("2026", "2025"));
+    first.run(&import(cash, "T", "0", "0", "[]").replace("'2026-", "'2025-"));
     let waiting =
-        std::thread::spawn(move || second.fails(&import(a, "T", "0", "0", "[]").replace("2026", "2025")).code);
+        std::thread::spawn(move || second.fails(&import(a, "T", "0", "0", "[]").replace("'2026-", "'2025-")).code);
     bank.wait_until_blocked(backend);
     first.run("commit");
     assert_eq!(waiting.join().expect("it answers"), "NB007");

@@ -1,0 +1,1 @@
+//! Kills and promotions in the middle of load, and what must survive them.

@@ -1,0 +1,1 @@
+//! Timeouts, full disks, little memory, prepared transactions and replication around postings.

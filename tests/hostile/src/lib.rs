@@ -1,0 +1,1 @@
+//! Bad input to every function, and attacks by roles that may do little.

@@ -1,0 +1,1 @@
+//! Random operations of every kind, a model that predicts their answers, and an auditor.
