@@ -41,6 +41,21 @@ static MATCH_LINES_EMPTY: Statement =
 static MATCH_POSTINGS_EMPTY: Statement =
     Statement::new(c"SELECT NOT EXISTS (SELECT FROM txn_processing.reconciliation_match_postings)", &[]);
 
+static EVENTS_EMPTY: Statement = Statement::new(c"SELECT NOT EXISTS (SELECT FROM event_store.events)", &[]);
+
+static STREAMS_EMPTY: Statement = Statement::new(c"SELECT NOT EXISTS (SELECT FROM event_store.streams)", &[]);
+
+// Positions that were loaded may be above what this cluster's transactions have come to; new ones must not go below.
+static CONTINUE_POSITIONS: Statement = Statement::new(
+    c"UPDATE event_store.position_base
+      SET added = loaded.needed
+      FROM (SELECT (max(e.global_position) >> 20) + 1 - pg_catalog.pg_current_xact_id()::text::bigint AS needed
+            FROM event_store.events e) loaded
+      WHERE loaded.needed > added
+      RETURNING true",
+    &[],
+);
+
 // A bank that never backdated has no entries, so emptiness alone would let forged ones in.
 static BACKDATED_MATCH: Statement = Statement::new(
     c"SELECT NOT EXISTS (SELECT FROM txn_processing.movements)
@@ -156,6 +171,8 @@ mod neobank {
         let relation = format!("{schema}.{table}");
         let empty = match table.as_str() {
             "movements" => &MOVEMENTS_EMPTY,
+            "events" => &EVENTS_EMPTY,
+            "streams" => &STREAMS_EMPTY,
             "backdated_entries" => &BACKDATED_EMPTY,
             "account_status_changes" => &CHANGES_EMPTY,
             "balance_mode_changes" => &MODES_EMPTY,
@@ -168,6 +185,7 @@ mod neobank {
         };
         let refusal = Error::AppendOnly { action, relation: relation.clone() };
         let result = match trigger.when() {
+            Ok(PgTriggerWhen::After) if table == "events" => answers_yes(&CONTINUE_POSITIONS).map(drop),
             Ok(PgTriggerWhen::After) if table == "balance_mode_changes" => {
                 check_loaded(&MODES_MATCH, refusal)
             }

@@ -7,6 +7,7 @@ use pgrx::prelude::*;
 
 mod banking;
 mod error;
+mod event_store;
 mod guard;
 mod guc;
 mod neobank;
@@ -55,9 +56,14 @@ extension_sql_file!("../sql/reconciliation.sql", name = "reconciliation", requir
 extension_sql_file!("../sql/interest.sql", name = "interest", requires = ["posting_path"]);
 extension_sql_file!("../sql/fees.sql", name = "fees", requires = ["interest"]);
 extension_sql_file!(
+    "../sql/event_store.sql",
+    name = "event_store_tables",
+    requires = ["guards", event_store::api::page_size]
+);
+extension_sql_file!(
     "../sql/access.sql",
     name = "access",
-    requires = ["queue", "payment_batches", "fx", "reconciliation", "fees"]
+    requires = ["queue", "payment_batches", "fx", "reconciliation", "fees", "event_store_tables"]
 );
 extension_sql_file!("../sql/finish.sql", name = "finish", finalize);
 

@@ -8,3 +8,6 @@ mod banking {}
 
 #[pg_schema]
 mod txn_processing {}
+
+#[pg_schema]
+mod event_store {}

@@ -16,6 +16,13 @@ impl Error {
             Error::InvalidAmount { .. } => {
                 "Give an amount above zero with no more decimals than the currency has."
             }
+            Error::VersionConflict { .. } => "Read the stream again, decide anew, and append at its version.",
+            Error::AggregateType { .. } => "An aggregate keeps the type of its first event.",
+            Error::EventConflict { .. } => "Use new ids for new events, and the same events for a retry.",
+            Error::EventInvalid { .. } => {
+                "An event is {\"event_type\": text, \"event_data\": object} and may have event_id, metadata and tags."
+            }
+            Error::NotFoldable { .. } => "Read the events before it with p_up_to_version.",
             Error::SameAccount { .. } => "Give two different accounts.",
             Error::IdConflict { .. } => {
                 "Use a new id for a new transaction, and the same content for a retry."

@@ -245,6 +245,31 @@ pub enum Error {
         day: String,
     },
     /// What the server itself raised, passed on as it was.
+    /// The stream is not where the caller expects it.
+    VersionConflict {
+        aggregate: Uuid,
+        expected: String,
+        actual: i32,
+    },
+    AggregateType {
+        aggregate: Uuid,
+        wanted: String,
+        found: String,
+    },
+    /// An event's id is there with other content, or only some of a batch are.
+    EventConflict {
+        aggregate: Uuid,
+    },
+    EventInvalid {
+        number: usize,
+        key: &'static str,
+        why: String,
+    },
+    NotFoldable {
+        aggregate: Uuid,
+        version: i32,
+        why: String,
+    },
     Server(ServerError),
 }
 

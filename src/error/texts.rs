@@ -25,6 +25,27 @@ impl Error {
                 Some(format!("The posting is in {wanted}, the account in {found}.")),
             ),
             Error::InvalidAmount { why } => ("invalid amount".into(), Some(why.clone())),
+            Error::VersionConflict { aggregate, expected, actual } => (
+                "version conflict".into(),
+                Some(format!("Aggregate {aggregate} is at version {actual}; {expected} was expected.")),
+            ),
+            Error::AggregateType { aggregate, wanted, found } => (
+                "aggregate is of another type".into(),
+                Some(format!("Aggregate {aggregate} is of type {found:?}, not {wanted:?}.")),
+            ),
+            Error::EventConflict { aggregate } => (
+                "event id exists with other content".into(),
+                Some(format!(
+                    "Not all of these events are in the stream of {aggregate}, one after the other and with this content."
+                )),
+            ),
+            Error::EventInvalid { number, key, why } => {
+                ("event is not valid".into(), Some(format!("Event {number}, {key}: {why}")))
+            }
+            Error::NotFoldable { aggregate, version, why } => (
+                "event cannot be folded".into(),
+                Some(format!("Event {version} of aggregate {aggregate} {why}.")),
+            ),
             Error::SameAccount { account } => {
                 ("source and destination are the same account".into(), Some(format!("Both are {account}.")))
             }

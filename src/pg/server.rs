@@ -93,6 +93,18 @@ pub fn process_id() -> i32 {
     unsafe { pg_sys::MyProcPid }
 }
 
+/// The number of this transaction, which it gets if it has none; it never wraps around.
+pub fn top_transaction() -> i64 {
+    // SAFETY: inside a transaction that may write.
+    unsafe { pg_sys::GetTopFullTransactionId().value as i64 }
+}
+
+/// The same of the subtransaction that is under way.
+pub fn own_transaction() -> i64 {
+    // SAFETY: as above.
+    unsafe { pg_sys::GetCurrentFullTransactionId().value as i64 }
+}
+
 /// Thirty-two bits that nobody can foresee.
 pub fn random_bits() -> u32 {
     let mut bytes = [0u8; 4];

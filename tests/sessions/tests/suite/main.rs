@@ -20,6 +20,8 @@ mod differential_world;
 mod disputes;
 mod documents;
 mod dump;
+mod events;
+mod events_order;
 mod fees;
 mod fx;
 mod guards;
