@@ -26,7 +26,10 @@ fn name<'a>(argument: &'static str, value: Option<&'a str>) -> Result<&'a str, E
 fn expectation(version: Option<i32>) -> Result<Expected, Error> {
     Expected::of(version).ok_or_else(|| Error::ArgumentBounds {
         argument: "p_expected_version",
-        why: format!("It is {}; it must be a version, 0 (no stream), -1 (a stream) or null.", version.unwrap_or(0)),
+        why: format!(
+            "It is {}; it must be a version, 0 (no stream), -1 (a stream) or null.",
+            version.unwrap_or(0)
+        ),
     })
 }
 
@@ -117,8 +120,11 @@ fn ids_of(events: JsonDatum) -> Result<(Vec<Uuid>, bool), Error> {
         let why = format!("It has {} events; it must have 1 to {MAX_EVENTS}.", items.len());
         return Err(Error::ArgumentBounds { argument: "events", why });
     }
-    let given = checked_items(&items)
-        .map_err(|bad| Error::EventInvalid { number: bad.number, key: bad.key, why: bad.why })?;
+    let given = checked_items(&items).map_err(|bad| Error::EventInvalid {
+        number: bad.number,
+        key: bad.key,
+        why: bad.why,
+    })?;
     let brings = given.iter().any(Option::is_some);
     Ok((given.into_iter().map(|id| id.unwrap_or_else(Uuid::now_v7)).collect(), brings))
 }

@@ -159,7 +159,8 @@ mod tests {
 
     #[test]
     fn an_expectation_is_about_the_version_found() {
-        let cases = [(None, 0, true), (None, 7, true), (Some(0), 0, true), (Some(0), 1, false), (Some(-1), 0, false)];
+        let cases =
+            [(None, 0, true), (None, 7, true), (Some(0), 0, true), (Some(0), 1, false), (Some(-1), 0, false)];
         for (given, actual, holds) in cases {
             assert_eq!(Expected::of(given).map(|e| e.holds(actual)), Some(holds), "{given:?} of {actual}");
         }
@@ -172,7 +173,8 @@ mod tests {
         let id = "018f0000-0000-7000-8000-000000000001";
         let event = |more: Value| {
             let mut event = json!({"event_type": "T", "event_data": {"a": 1}});
-            let (target, more) = (event.as_object_mut().expect("an object"), more.as_object().expect("an object"));
+            let (target, more) =
+                (event.as_object_mut().expect("an object"), more.as_object().expect("an object"));
             target.extend(more.clone());
             event
         };

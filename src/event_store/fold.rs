@@ -36,7 +36,9 @@ fn figure(object: &State, key: &str) -> Result<Decimal, String> {
         _ => return Err(format!("has a {key} that is no number")),
     };
     let exact = Decimal::from_str_exact(&text);
-    exact.or_else(|_| Decimal::from_scientific(&text)).map_err(|_| format!("has the {key} {text:.40}, which is no decimal of up to 28 digits"))
+    exact
+        .or_else(|_| Decimal::from_scientific(&text))
+        .map_err(|_| format!("has the {key} {text:.40}, which is no decimal of up to 28 digits"))
 }
 
 /// Adds to a figure of the state; one that is not there yet counts as zero.
@@ -83,13 +85,17 @@ mod tests {
 
     #[test]
     fn a_balance_that_was_never_opened_begins_at_zero() {
-        let state = folded(&[("FundsDeposited", json!({"amount": 5})), ("FundsWithdrawn", json!({"amount": 7}))]);
+        let state =
+            folded(&[("FundsDeposited", json!({"amount": 5})), ("FundsWithdrawn", json!({"amount": 7}))]);
         assert_eq!(state.as_deref(), Ok(r#"{"balance":-2,"version":2}"#));
     }
 
     #[test]
     fn other_events_are_merged_key_by_key() {
-        let state = folded(&[("Named", json!({"name": "a", "x": {"y": 1}})), ("Renamed", json!({"name": "b", "x": {"z": 2}}))]);
+        let state = folded(&[
+            ("Named", json!({"name": "a", "x": {"y": 1}})),
+            ("Renamed", json!({"name": "b", "x": {"z": 2}})),
+        ]);
         assert_eq!(state.as_deref(), Ok(r#"{"name":"b","x":{"z":2},"version":2}"#));
     }
 
@@ -103,7 +109,8 @@ mod tests {
             assert_eq!(folded(&[("FundsDeposited", data)]), Err(why.to_owned()));
         }
         let most = number("79228162514264337593543950335");
-        let twice = [("FundsDeposited", json!({"amount": most})), ("FundsDeposited", json!({"amount": most}))];
+        let twice =
+            [("FundsDeposited", json!({"amount": most})), ("FundsDeposited", json!({"amount": most}))];
         assert_eq!(folded(&twice), Err("makes balance longer than 28 digits".to_owned()));
     }
 }

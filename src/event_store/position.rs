@@ -24,7 +24,11 @@ impl Range {
 
     /// The range to go on with in that transaction.
     pub fn of(self, transaction: i64) -> Range {
-        if self.transaction == transaction { self } else { Range { transaction, range: transaction, used: 0 } }
+        if self.transaction == transaction {
+            self
+        } else {
+            Range { transaction, range: transaction, used: 0 }
+        }
     }
 
     /// The same transaction with the number of a new subtransaction.

@@ -125,7 +125,9 @@ fn positions(session: &Session, after: Position, count: usize) -> Result<Positio
             // A subtransaction has a number above all that were given out before, and it stays this transaction's own.
             let younger = undoable(|| Ok(Some(server::own_transaction())))?.expect("it answers a number");
             range = range.renewed(younger);
-            range.take(added, after, count).expect("a new range is above all older ones and has room for a batch")
+            range
+                .take(added, after, count)
+                .expect("a new range is above all older ones and has room for a batch")
         }
     };
     RANGE.set(range);
@@ -162,7 +164,8 @@ impl NewEvents<'_> {
     /// Writes them after `stream`, which this transaction has locked; nothing where the stream is new and another
     /// session has just opened it.
     pub fn append(&self, session: &Session, stream: Option<&Stream>) -> Result<Option<i32>, Error> {
-        let (before, after) = stream.map_or((0, Position(0)), |stream| (stream.version, stream.last_position));
+        let (before, after) =
+            stream.map_or((0, Position(0)), |stream| (stream.version, stream.last_position));
         let count = self.ids.len();
         let Some(version) = i32::try_from(count).ok().and_then(|count| before.checked_add(count)) else {
             let why = format!("It would have {before} and {count} events; the most is {}.", i32::MAX);
