@@ -8,6 +8,7 @@ use pgrx::prelude::*;
 mod banking;
 mod error;
 mod guard;
+mod guard_drop;
 mod guc;
 mod neobank;
 mod pg;
@@ -59,6 +60,8 @@ extension_sql_file!(
     name = "access",
     requires = ["queue", "payment_batches", "fx", "reconciliation", "fees"]
 );
+extension_sql_file!("../sql/guard_shipped.sql", name = "guard_shipped", requires = ["guards"]);
+extension_sql_file!("../sql/guard_drop.sql", name = "guard_drop", requires = ["access"]);
 extension_sql_file!("../sql/finish.sql", name = "finish", finalize);
 
 /// Runs when a backend loads the library; the ledger needs no preloading, the queue's background workers do.

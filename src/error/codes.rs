@@ -38,6 +38,7 @@ impl Error {
             Error::StatementConflict { .. } => ("NB007", "id_conflict"),
             Error::StatementUneven { .. } => ("NB048", "statement_uneven"),
             Error::StatementOverlap { .. } => ("NB049", "statement_overlap"),
+            Error::LedgerNotEmpty { .. } => ("NB052", "ledger_not_empty"),
             Error::MatchState { .. } => ("NB055", "match_state"),
             Error::ReconciliationNotFound { .. } => ("NB056", "reconciliation_not_found"),
             Error::LinkedFailed => ("NB028", "linked_failed"),

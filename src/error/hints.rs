@@ -99,6 +99,9 @@ impl Error {
             }
             Error::Disputed { .. } => "Resolve the dispute with txn_processing.resolve_dispute first.",
             Error::DisputeNotOpen { .. } => "Look at txn_processing.disputes and its state.",
+            Error::LedgerNotEmpty { .. } => {
+                "Dump the database first; DROP EXTENSION neobank CASCADE drops the ledger with all that is in it."
+            }
             Error::IsolationLevel => "Begin the transaction with ISOLATION LEVEL READ COMMITTED.",
             Error::ClaimLost => "Look for a trigger that writes txn_processing.transaction_queue.",
             Error::NullArgument { .. } => "Give a value.",

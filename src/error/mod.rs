@@ -244,6 +244,10 @@ pub enum Error {
         account: Uuid,
         day: String,
     },
+    /// The extension cannot be dropped with what is in it.
+    LedgerNotEmpty {
+        content: Option<String>,
+    },
     /// What the server itself raised, passed on as it was.
     Server(ServerError),
 }

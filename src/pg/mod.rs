@@ -5,6 +5,7 @@ pub mod append;
 mod args;
 pub mod compat;
 pub mod ereport;
+pub mod event;
 #[cfg(any(test, feature = "pg_test"))]
 pub mod faults;
 pub mod numeric;

@@ -1,0 +1,1 @@
+-- What scripts/upgrade-script cannot take over by itself; docs/testing.md tells how to write it.
