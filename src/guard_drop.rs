@@ -33,7 +33,8 @@ pub fn check() -> Result<(), Error> {
             return Ok(());
         }
         let currencies = row.text(3).unwrap_or_default();
-        let content = may_know.then(|| format!("{postings} postings and {accounts} accounts in {currencies}"));
+        let content =
+            may_know.then(|| format!("Postings: {postings}; accounts: {accounts}, in {currencies}."));
         Err(Error::LedgerNotEmpty { content })
     };
     refuse_content()?;

@@ -200,10 +200,7 @@ impl Error {
                 "interest out of range".into(),
                 Some(format!("The interest of account {account} for {day} is too large to be counted.")),
             ),
-            Error::LedgerNotEmpty { content } => (
-                "the ledger holds money".into(),
-                content.as_ref().map(|content| format!("There are {content}.")),
-            ),
+            Error::LedgerNotEmpty { content } => ("the ledger holds money".into(), content.clone()),
             Error::IdInFlight => (
                 "could not serialize access: a transaction id is being posted by another session".into(),
                 None,

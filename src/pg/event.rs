@@ -63,9 +63,7 @@ unsafe fn drops_extension(statement: *mut pg_sys::Node) -> Result<bool, Error> {
     unsafe {
         match (*statement).type_ {
             pg_sys::NodeTag::T_DropStmt => drop_reaches(&*statement.cast::<pg_sys::DropStmt>()),
-            pg_sys::NodeTag::T_DropOwnedStmt => {
-                Ok(is_of_owner(&*statement.cast::<pg_sys::DropOwnedStmt>()))
-            }
+            pg_sys::NodeTag::T_DropOwnedStmt => Ok(is_of_owner(&*statement.cast::<pg_sys::DropOwnedStmt>())),
             _ => Ok(false),
         }
     }
