@@ -76,7 +76,7 @@ unsafe fn drop_reaches(statement: &pg_sys::DropStmt) -> Result<bool, Error> {
     // SAFETY: extensions and schemas are named by lists of strings.
     let names = |name: &CStr| unsafe { elements(statement.objects).any(|node| string_of(node) == name) };
     match statement.removeType {
-        pg_sys::ObjectType::OBJECT_EXTENSION if names(c"neobank") => Ok(!cascades),
+        pg_sys::ObjectType::OBJECT_EXTENSION if names(c"neobank") => Ok(!cascades && is_for_caller()),
         // The language of some of its functions.
         pg_sys::ObjectType::OBJECT_EXTENSION => Ok(cascades && names(c"plpgsql")),
         pg_sys::ObjectType::OBJECT_SCHEMA => Ok(cascades && names(&home_schema()?)),
@@ -89,7 +89,14 @@ unsafe fn drop_reaches(statement: &pg_sys::DropStmt) -> Result<bool, Error> {
 unsafe fn is_of_owner(statement: &pg_sys::DropOwnedStmt) -> bool {
     let owner = server::owner();
     // SAFETY: a list of roles; one that is not there is left to the statement to complain about.
-    unsafe { elements(statement.roles).any(|role| pg_sys::get_rolespec_oid(role.cast(), true) == owner) }
+    let of_owner =
+        unsafe { elements(statement.roles).any(|role| pg_sys::get_rolespec_oid(role.cast(), true) == owner) };
+    of_owner && is_for_caller()
+}
+
+/// Whether the caller may drop what the extension's owner may; the server tells everybody else so itself.
+fn is_for_caller() -> bool {
+    server::has_privileges_of(server::current_user(), server::owner())
 }
 
 /// The schema that was current at CREATE EXTENSION: the extension counts as one of its objects.

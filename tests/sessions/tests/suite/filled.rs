@@ -3,7 +3,7 @@
 use neobank_sessions::*;
 
 pub struct Filled {
-    /// Of the database's superuser.
+    /// With money, holds and a dispute.
     pub a: Uuid,
     /// Over three slots, one of them below zero, with a fourth left empty from an earlier time.
     pub slotted: Uuid,
@@ -133,6 +133,8 @@ fn statements(bank: &mut Bank, a: Uuid) {
 }
 
 fn rules(bank: &mut Bank, a: Uuid, b: Uuid) {
+    let frozen = bank.account("9");
+    bank.db.run(&format!("select txn_processing.deposit('{frozen}', 900, effective_at => now() - interval '9 days')"));
     bank.db.run(
         "select txn_processing.set_interest_rule('checking', 'USD', 5, 'act/365', current_date - 20, \
              tier_from => '{100}', tier_percent => '{1}'), \
@@ -140,8 +142,11 @@ fn rules(bank: &mut Bank, a: Uuid, b: Uuid) {
              tier_from => '{1}', tier_percent => '{1}'), \
          txn_processing.set_fee_schedule('book', 'periodic', 'USD', 'fixed', current_date - 40, fixed_amount => 30, \
              period => 'month', account_type => 'checking'), \
-         txn_processing.accrue_interest(current_date - 3), txn_processing.capitalise_interest(current_date - 3)",
+         txn_processing.accrue_interest(current_date - 3)",
     );
+    // Its interest has nowhere to go.
+    bank.status(frozen, "frozen");
+    bank.db.run("select txn_processing.capitalise_interest(current_date - 3)");
     bank.db.run(&format!("select txn_processing.transfer_with_fee('{a}', '{b}', 20)"));
     bank.status(b, "dormant");
     bank.db.run("select txn_processing.charge_periodic_fees(current_date - 2)");
