@@ -1,6 +1,6 @@
 # What each target does is said by `make help`; the work is in scripts/.
 .DEFAULT_GOAL := help
-.PHONY: help run stop test test-all model jackhammer crash faults hostile install bench clean setup
+.PHONY: help run stop test test-all model jackhammer crash faults hostile coverage install bench clean setup
 export PG_CONFIG DATA OPERATIONS TRANSFERS KILLS ROUNDS CALLS SEED
 
 help: ## this list
@@ -33,6 +33,10 @@ model jackhammer crash faults hostile:
 	@scripts/setup --tests
 	@scripts/install
 	@scripts/prove $@
+
+coverage: ## counts which of the Rust code the tests run, in a copy of the server; prints a table, HTML in target/coverage
+	@scripts/setup --tests
+	@scripts/coverage
 
 install: ## builds and installs the extension into the server of PG_CONFIG
 	@scripts/setup
