@@ -4,10 +4,10 @@ mod digits;
 
 pub use digits::Unrepresentable;
 
+use digits::{decode, encode};
 use pgrx::callconv::{Arg, ArgAbi, BoxRet, FcInfo};
 use pgrx::nullable::Nullable;
 use pgrx::{FromDatum, IntoDatum, pg_sys};
-use digits::{decode, encode};
 use rust_decimal::Decimal;
 
 /// A `numeric` argument or result.

@@ -93,9 +93,10 @@ impl Written {
     fn check(&self, read: Result<Decimal, Unrepresentable>) {
         let zeros = self.decimals.iter().rev().take_while(|digit| **digit == 0).count();
         let scale = self.decimals.len() - zeros;
-        let digits = self.whole.iter().chain(&self.decimals[..scale]);
-        let mantissa = digits.fold(Some(0u128), |sum, digit| sum?.checked_mul(10)?.checked_add((*digit).into()));
-        let held = mantissa.filter(|mantissa| mantissa >> 96 == 0 && (scale <= MAX_DECIMALS || *mantissa == 0));
+        let mut digits = self.whole.iter().chain(&self.decimals[..scale]).copied();
+        let mantissa = digits.try_fold(0u128, |sum, digit| sum.checked_mul(10)?.checked_add(digit.into()));
+        let held =
+            mantissa.filter(|mantissa| mantissa >> 96 == 0 && (scale <= MAX_DECIMALS || *mantissa == 0));
         let Some(mantissa) = held else {
             assert_eq!(read, Err(Unrepresentable::TooManyDigits), "{}", self.text());
             return;
@@ -122,11 +123,13 @@ impl Written {
 /// What is written is what the server would have written, and is read as it was, to the last decimal.
 fn there_and_back(value: Decimal) {
     let encoded = encode(value);
-    let payload: Vec<u8> = encoded.words[..encoded.count].iter().flat_map(|word| word.to_ne_bytes()).collect();
+    let payload: Vec<u8> =
+        encoded.words[..encoded.count].iter().flat_map(|word| word.to_ne_bytes()).collect();
     let text = value.abs().to_string();
     let (whole, decimals) = text.split_once('.').unwrap_or((&text, ""));
     let digits = |text: &str| text.bytes().map(|digit| digit - b'0').collect();
-    let written = Written { negative: value.is_sign_negative(), whole: digits(whole), decimals: digits(decimals) };
+    let written =
+        Written { negative: value.is_sign_negative(), whole: digits(whole), decimals: digits(decimals) };
     assert_eq!(Some(&payload), written.payload(true).as_ref(), "{value}");
     let read = decode(&payload).unwrap_or_else(|why| panic!("{why:?}: {value}"));
     assert_eq!((read, read.scale()), (value, value.scale()));

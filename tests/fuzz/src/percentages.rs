@@ -43,7 +43,11 @@ fn power(exponent: u32) -> BigInt {
 }
 
 /// Part times percentage, added up tier by tier from the top.
-fn marginal(figure: Decimal, base: Decimal, tiers: impl DoubleEndedIterator<Item = (Decimal, Decimal)>) -> BigInt {
+fn marginal(
+    figure: Decimal,
+    base: Decimal,
+    tiers: impl DoubleEndedIterator<Item = (Decimal, Decimal)>,
+) -> BigInt {
     let mut above = units(figure, MONEY_DECIMALS);
     let mut sum = BigInt::from(0);
     for (from, percent) in tiers.rev() {
@@ -67,7 +71,11 @@ fn fee(input: &mut Input, exponent: u32) {
         floor: optional(input),
         cap: optional(input),
         tiers: (0..tiers)
-            .map(|_| Tier { from: given(input, exponent), percent: percent(input), fixed: given(input, exponent) })
+            .map(|_| Tier {
+                from: given(input, exponent),
+                percent: percent(input),
+                fixed: given(input, exponent),
+            })
             .collect(),
     };
     let formula = match formula.checked(exponent) {
@@ -84,7 +92,9 @@ fn fee(input: &mut Input, exponent: u32) {
     wanted = formula.floor.map_or(wanted.clone(), |floor| wanted.max(units(floor, exponent)));
     wanted = formula.cap.map_or(wanted.clone(), |cap| wanted.min(units(cap, exponent)));
     match formula.fee(figure, exponent) {
-        Some(fee) => assert_eq!((units(fee, exponent), fee.scale()), (wanted, exponent), "{formula:?} on {figure}"),
+        Some(fee) => {
+            assert_eq!((units(fee, exponent), fee.scale()), (wanted, exponent), "{formula:?} on {figure}")
+        }
         None => assert!(wanted > units(MAX_AMOUNT, exponent), "{formula:?} on {figure}: {wanted}"),
     }
 }

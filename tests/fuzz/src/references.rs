@@ -82,7 +82,9 @@ fn original(text: &str) {
     match asked.plan() {
         Ok(Plan::Refund { original, amount }) => {
             let digits: String = text.chars().filter(char::is_ascii_hexdigit).collect();
-            assert!(digits.to_lowercase().ends_with(&original.simple().to_string()) && amount == Decimal::ONE);
+            assert!(
+                digits.to_lowercase().ends_with(&original.simple().to_string()) && amount == Decimal::ONE
+            );
         }
         Ok(other) => panic!("{other:?}"),
         Err(error) => well_worded(&error),

@@ -10,7 +10,8 @@ use rust_decimal::Decimal;
 use serde_json::{Map, Value};
 use std::collections::HashSet;
 
-const KEYS: [&str; 7] = ["line_ref", "booked_on", "booked_at", "amount", "reference", "description", "counterparty"];
+const KEYS: [&str; 7] =
+    ["line_ref", "booked_on", "booked_at", "amount", "reference", "description", "counterparty"];
 
 pub fn statement_lines(data: &[u8]) {
     let mut input = Input::new(data);
@@ -39,9 +40,13 @@ fn line_in_minor_units<'a>(line: &'a Value, exponent: u32, names: &mut HashSet<&
     }
     if let Some(instant) = instant {
         assert!(instant.is_ascii() && instant.len() >= "2026-01-31T23:59:59Z".len(), "{instant}");
-        assert!(&instant[11..13] <= "23" && &instant[14..16] <= "59" && &instant[17..19] <= "59", "{instant}");
+        assert!(
+            &instant[11..13] <= "23" && &instant[14..16] <= "59" && &instant[17..19] <= "59",
+            "{instant}"
+        );
     }
-    for (key, most) in [("line_ref", 200), ("reference", 200), ("counterparty", 200), ("description", 1_000)] {
+    for (key, most) in [("line_ref", 200), ("reference", 200), ("counterparty", 200), ("description", 1_000)]
+    {
         assert!(text(line, key).is_none_or(|text| text.chars().count() <= most), "{key}: {line:?}");
     }
     assert!(text(line, "line_ref").is_none_or(|name| names.insert(name)), "{line:?}");

@@ -31,15 +31,18 @@ fn between_two_rows_of_an_answer_the_caller_is_the_caller() {
     );
     for call in set_returning(&world) {
         let ran = world.ran();
-        for sql in [
-            format!("select {call}, evil.spy(random()::text)"),
-            format!("select evil.spy(random()::text) from {call}"),
-        ] {
+        for sql in
+            [format!("select {call}, evil.spy(random()::text)"), format!("select evil.spy(random()::text) from {call}")]
+        {
             let outcome = world.session.try_lines(&sql);
             assert!(outcome.as_ref().err().is_none_or(|e| !e.code.starts_with("XX")), "{outcome:?}: {sql}");
             assert_eq!(world.session.one("select current_user"), world.attacker, "{sql}");
         }
-        assert!(world.ran() > ran, "the payload beside {call} ran: {:?}", world.session.try_lines(&format!("select {call}")));
+        assert!(
+            world.ran() > ran,
+            "the payload beside {call} ran: {:?}",
+            world.session.try_lines(&format!("select {call}"))
+        );
         // A cursor that is left open, and closed by the end of its transaction.
         world.session.run("begin");
         world.session.run(&format!("declare c cursor for select {call}, evil.spy(random()::text)"));
@@ -76,11 +79,19 @@ fn types_and_casts_of_ones_own_are_ones_own_code() {
              metadata => '{{\"k\": 1}}'::evil.tree)"
         ),
         format!("select txn_processing.transfer(row('{a}')::evil.box, row('{b}')::evil.box, row('1')::evil.box)"),
-        format!("select count(*) from txn_processing.post_transfers(array['{a}']::evil.id[], array['{b}']::evil.id[], array[1]::evil.money[])"),
-        format!("select txn_processing.execute_transfer(gen_random_uuid()::evil.id, 'r', '{a}'::evil.id, '{b}', 1::evil.money, 'USD', '{{}}'::evil.tree)"),
-        format!("select txn_processing.enqueue('transfer', '{a}'::evil.id, '{b}', 1::evil.money, request_data => '{{}}'::evil.tree)"),
-        format!("insert into txn_processing.transaction_queue (transaction_type, source_account_id, destination_account_id, amount) \
-                 values ('transfer', '{a}'::evil.id, row('{b}')::evil.box, 1::evil.money)"),
+        format!(
+            "select count(*) from txn_processing.post_transfers(array['{a}']::evil.id[], array['{b}']::evil.id[], array[1]::evil.money[])"
+        ),
+        format!(
+            "select txn_processing.execute_transfer(gen_random_uuid()::evil.id, 'r', '{a}'::evil.id, '{b}', 1::evil.money, 'USD', '{{}}'::evil.tree)"
+        ),
+        format!(
+            "select txn_processing.enqueue('transfer', '{a}'::evil.id, '{b}', 1::evil.money, request_data => '{{}}'::evil.tree)"
+        ),
+        format!(
+            "insert into txn_processing.transaction_queue (transaction_type, source_account_id, destination_account_id, amount) \
+                 values ('transfer', '{a}'::evil.id, row('{b}')::evil.box, 1::evil.money)"
+        ),
         "select count(*) from txn_processing.process_queue()".to_owned(),
     ];
     for sql in calls {
@@ -112,7 +123,9 @@ fn application(world: &mut World) {
          alter table evil.cards enable row level security, force row level security; \
          create policy mine on evil.cards using (evil.spy(card::text)) with check (evil.spy(card::text))",
     );
-    world.session.run("insert into evil.cards (account_id, customer_id) select account_id, customer_id from banking.accounts");
+    world
+        .session
+        .run("insert into evil.cards (account_id, customer_id) select account_id, customer_id from banking.accounts");
 }
 
 #[test]
@@ -133,9 +146,13 @@ fn code_on_an_applications_tables_never_runs_as_the_ledgers_owner() {
                 "begin; insert into evil.cards (account_id) values ('{a}'); \
                  select txn_processing.transfer('{a}', '{b}', 1); set constraints all immediate; commit"
             ),
-            format!("insert into evil.cards (account_id) select '{a}' from (select txn_processing.transfer('{a}', '{b}', 1)) t"),
+            format!(
+                "insert into evil.cards (account_id) select '{a}' from (select txn_processing.transfer('{a}', '{b}', 1)) t"
+            ),
             format!("update evil.cards set account_id = '{b}' where txn_processing.pay('{a}', 1) is not null"),
-            format!("begin; insert into evil.cards (account_id) values ('{a}'); select txn_processing.process_queue(); commit"),
+            format!(
+                "begin; insert into evil.cards (account_id) values ('{a}'); select txn_processing.process_queue(); commit"
+            ),
             format!("update banking.customers set city = 'Rome' where customer_id = '{customer}'"),
             format!("select banking.set_account_status('{b}', 'dormant', 'why')"),
             format!("select banking.close_account('{b}', '{a}')"),

@@ -17,7 +17,9 @@ fn nothing_of_the_bank_waits_for_a_lock_that_anybody_can_name() {
         format!("select banking.open_account('{customer}', 'savings', 'CHF', 1)"),
         format!("select banking.set_balance_mode('{b}', 'slotted')"),
         format!("select txn_processing.place_hold('{a}', 1)"),
-        format!("select txn_processing.create_payment_batch('[{{\"from_account\": \"{a}\", \"to_account\": \"{b}\", \"amount\": 1}}]', 'k')"),
+        format!(
+            "select txn_processing.create_payment_batch('[{{\"from_account\": \"{a}\", \"to_account\": \"{b}\", \"amount\": 1}}]', 'k')"
+        ),
         "select count(*) from txn_processing.accrue_interest(current_date - 2)".to_owned(),
         "select count(*) from txn_processing.settle((now() at time zone 'UTC')::date, 'USD')".to_owned(),
     ] {
@@ -36,7 +38,8 @@ fn a_teller_who_keeps_accounts_locked_stops_these_accounts_only() {
     let (a, b) = (world.a, world.b);
     let (c, d) = (world.bank.account("100"), world.bank.account("100"));
     let waiting = world.bank.db.id(&format!("select txn_processing.enqueue('withdrawal', '{a}', null, 1)"));
-    let going = world.bank.db.id(&format!("select txn_processing.enqueue('transfer', '{c}', '{d}', 1, priority => 10)"));
+    let going =
+        world.bank.db.id(&format!("select txn_processing.enqueue('transfer', '{c}', '{d}', 1, priority => 10)"));
     // The accounts, and the only table that a teller may lock whole.
     world.session.run(&format!(
         "begin; select txn_processing.transfer('{a}', '{b}', 1); lock table banking.customers in access exclusive mode"
@@ -51,7 +54,10 @@ fn a_teller_who_keeps_accounts_locked_stops_these_accounts_only() {
     };
     assert_eq!((status(db, waiting).as_str(), status(db, going).as_str()), ("queued", "completed"));
     db.run("set lock_timeout = '20ms'");
-    for sql in [format!("select txn_processing.pay('{b}', 1)"), format!("select banking.set_account_status('{a}', 'frozen', 'why')")] {
+    for sql in [
+        format!("select txn_processing.pay('{b}', 1)"),
+        format!("select banking.set_account_status('{a}', 'frozen', 'why')"),
+    ] {
         assert_eq!(db.fails(&sql).code, "55P03", "who waits no longer than so gets an answer: {sql}");
     }
     // What the owner of the database does about it.
@@ -75,10 +81,18 @@ fn rubbish_in_the_queue_is_dealt_with_and_what_is_good_gets_through() {
         format!("select k, '{a}', '{b}', 1e1000, 'USD', 1, '\"text\"', 100, 'infinity' from {kinds}"),
         format!("select k, '{a}', '{b}', 1e-1000, null, 1, 'null', 100, '-infinity' from {kinds}"),
         format!("select k, '{a}', '{a}', -1, 'zzz', 1, '7', 100, null from {kinds}"),
-        format!("select k, null, null, 1, '', 1, '{{\"reason\": {{}}, \"original_transaction_id\": []}}', 0, null from {kinds}"),
-        format!("select k, gen_random_uuid(), '{b}', 0.001, 'USD', 1, '{{\"reason\": \"\", \"original_transaction_id\": \"x\"}}', 0, null from {kinds}"),
-        format!("select k, '{a}', null, 1, 'USD', 1, jsonb_build_object('description', repeat('x', 300000)), 0, null from {kinds}"),
-        format!("select k, '{a}', '{b}', 1, 'USD', 1, (repeat('[', 500) || repeat(']', 500))::jsonb, 0, null from {kinds}"),
+        format!(
+            "select k, null, null, 1, '', 1, '{{\"reason\": {{}}, \"original_transaction_id\": []}}', 0, null from {kinds}"
+        ),
+        format!(
+            "select k, gen_random_uuid(), '{b}', 0.001, 'USD', 1, '{{\"reason\": \"\", \"original_transaction_id\": \"x\"}}', 0, null from {kinds}"
+        ),
+        format!(
+            "select k, '{a}', null, 1, 'USD', 1, jsonb_build_object('description', repeat('x', 300000)), 0, null from {kinds}"
+        ),
+        format!(
+            "select k, '{a}', '{b}', 1, 'USD', 1, (repeat('[', 500) || repeat(']', 500))::jsonb, 0, null from {kinds}"
+        ),
     ] {
         world.session.run(&format!("{queue} {values}"));
     }
@@ -86,7 +100,8 @@ fn rubbish_in_the_queue_is_dealt_with_and_what_is_good_gets_through() {
         let sql = format!("{queue} values ('transfer', '{a}', '{b}', 1, 'USD', 1, '{{}}', {retries}, null)");
         assert_eq!(world.session.fails(&sql).code, "23514", "a request that is tried for ever");
     }
-    let good = world.session.id(&format!("select txn_processing.enqueue('withdrawal', '{a}', null, 7, priority => 10)"));
+    let good =
+        world.session.id(&format!("select txn_processing.enqueue('withdrawal', '{a}', null, 7, priority => 10)"));
     let before = world.bank.db.balance(a);
     let mut rounds = 0;
     while world.bank.db.count("select count(*) from txn_processing.process_queue(50)") > 0 {
@@ -118,7 +133,10 @@ fn numbers_that_were_drawn_in_vain_are_only_gaps() {
     let numbers: Vec<String> = (0..25)
         .map(|_| {
             let customer = world.bank.customer();
-            world.bank.db.one(&format!("select customer_number from banking.customers where customer_id = '{customer}'"))
+            world
+                .bank
+                .db
+                .one(&format!("select customer_number from banking.customers where customer_id = '{customer}'"))
         })
         .collect();
     assert_eq!((numbers[0].as_str(), numbers[1].as_str()), ("C9999999999", "C10000000000"));
@@ -137,13 +155,37 @@ fn what_is_too_large_is_refused_before_anything_is_locked() {
     for (call, code) in [
         (format!("txn_processing.transfer('{a}', '{b}', 1, description => repeat('x', 10000000))"), "NB021"),
         (format!("txn_processing.transfer('{a}', '{b}', 1, reference => repeat('x', 10000000))"), "NB021"),
-        (format!("txn_processing.transfer('{a}', '{b}', 1, metadata => jsonb_build_object('k', repeat('x', 10000000)))"), "NB021"),
-        (format!("txn_processing.transfer('{a}', '{b}', 1, metadata => (repeat('{{\"k\":', 1000) || '1' || repeat('}}', 1000))::jsonb)"), "NB021"),
+        (
+            format!(
+                "txn_processing.transfer('{a}', '{b}', 1, metadata => jsonb_build_object('k', repeat('x', 10000000)))"
+            ),
+            "NB021",
+        ),
+        (
+            format!(
+                "txn_processing.transfer('{a}', '{b}', 1, metadata => (repeat('{{\"k\":', 1000) || '1' || repeat('}}', 1000))::jsonb)"
+            ),
+            "NB021",
+        ),
         (format!("txn_processing.transfer('{a}', '{b}', (repeat('9', 100000))::numeric)"), "NB005"),
-        (format!("txn_processing.post_transfers(array_fill('{a}'::uuid, '{{10001}}'), array_fill('{b}'::uuid, '{{10001}}'), array_fill(1::numeric, '{{10001}}'))"), "NB021"),
-        ("txn_processing.create_payment_batch((select jsonb_agg('{}'::jsonb) from generate_series(1, 100001)), 'k')".to_owned(), "NB021"),
+        (
+            format!(
+                "txn_processing.post_transfers(array_fill('{a}'::uuid, '{{10001}}'), array_fill('{b}'::uuid, '{{10001}}'), array_fill(1::numeric, '{{10001}}'))"
+            ),
+            "NB021",
+        ),
+        (
+            "txn_processing.create_payment_batch((select jsonb_agg('{}'::jsonb) from generate_series(1, 100001)), 'k')"
+                .to_owned(),
+            "NB021",
+        ),
         ("banking.create_customer(repeat('x', 10000000), 'B')".to_owned(), "NB021"),
-        (format!("txn_processing.enqueue('transfer', '{a}', '{b}', 1, request_data => jsonb_build_object('k', repeat('x', 10000000)))"), "NB021"),
+        (
+            format!(
+                "txn_processing.enqueue('transfer', '{a}', '{b}', 1, request_data => jsonb_build_object('k', repeat('x', 10000000)))"
+            ),
+            "NB021",
+        ),
     ] {
         assert_eq!(world.session.fails(&format!("select {call}")).code, code, "{call}");
     }

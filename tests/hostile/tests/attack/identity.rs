@@ -42,7 +42,8 @@ fn a_plan_or_a_cursor_made_with_more_rights_does_not_carry_them_over() {
     session.run("reset role");
     assert!(before == snapshot(&mut world.bank.db));
     assert_eq!(session.one("select current_user"), *attacker);
-    let by = "select string_agg(distinct created_by, ',') from txn_processing.movements where created_by <> current_user";
+    let by =
+        "select string_agg(distinct created_by, ',') from txn_processing.movements where created_by <> current_user";
     assert_eq!(world.bank.db.one(by), teller, "each posting is the role's that was on");
 }
 
@@ -112,7 +113,9 @@ fn after_any_error_the_guard_stands_for_the_owner_too() {
         db.run(&format!("set neobank.posting_path = '{path}'"));
         for call in [
             format!("txn_processing.transfer('{a}', '{b}', 1000000)"),
-            format!("txn_processing.transfer('{a}', '{b}', 1, transaction_id => '{nowhere}', effective_at => '1900-01-01')"),
+            format!(
+                "txn_processing.transfer('{a}', '{b}', 1, transaction_id => '{nowhere}', effective_at => '1900-01-01')"
+            ),
             format!("txn_processing.adjust('{a}', 1e29, 'why')"),
             format!("txn_processing.reverse('{nowhere}', 'why')"),
             format!("txn_processing.place_hold('{a}', 1e17)"),
@@ -158,9 +161,10 @@ fn a_function_lends_its_owners_rights_and_no_others() {
 
     let teller = world.bank.role("teller");
     let (name, attacker) = (world.bank.name.clone(), world.attacker.clone());
-    world.bank.db.run(&format!(
-        "select neobank.grant_usage('{teller}', 'teller'); grant create on database {name} to {teller}"
-    ));
+    world
+        .bank
+        .db
+        .run(&format!("select neobank.grant_usage('{teller}', 'teller'); grant create on database {name} to {teller}"));
     let mut owner = world.bank.session_as(&teller);
     owner.run(&format!(
         "create schema shop; grant usage on schema shop to public; \

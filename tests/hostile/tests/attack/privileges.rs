@@ -14,7 +14,9 @@ fn statements(table: &str, column: &str) -> Vec<String> {
         format!("delete from {table}"),
         format!("insert into {table} select * from {table}"),
         format!("insert into {table} default values"),
-        format!("merge into {table} t using {table} s on false when not matched then do nothing when matched then delete"),
+        format!(
+            "merge into {table} t using {table} s on false when not matched then do nothing when matched then delete"
+        ),
         format!("truncate {table}"),
         format!("truncate {table} cascade"),
         format!("copy {table} from program 'true'"),
@@ -67,16 +69,18 @@ fn attack(level: &str) {
     let made = objects(&mut world.bank.db);
     assert!(tables.len() > 40, "{tables:?}");
     for table in &tables {
-        let column = world.bank.db.one(&format!(
-            "select attname from pg_attribute where attrelid = '{table}'::regclass and attnum = 1"
-        ));
+        let column = world
+            .bank
+            .db
+            .one(&format!("select attname from pg_attribute where attrelid = '{table}'::regclass and attnum = 1"));
         for sql in statements(table, &column) {
             if is_granted(level, table, &sql) {
                 continue;
             }
             // Some are refused before the server comes to ask for the right.
             let refusal = world.session.fails(&sql);
-            let codes = ["42501", "42704", "42809", "0A000", "42P07", "42710", "25001", "42701", "428C9", "55006", "42P16"];
+            let codes =
+                ["42501", "42704", "42809", "0A000", "42P07", "42710", "25001", "42701", "428C9", "55006", "42P16"];
             assert!(codes.contains(&refusal.code.as_str()), "{refusal}: {sql}");
         }
         for sql in ["vacuum", "analyze", "grant all on"] {

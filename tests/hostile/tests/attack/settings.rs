@@ -7,18 +7,18 @@ use neobank_sessions::*;
 const SETTINGS: [(&str, &str); 5] = [
     ("neobank.max_backdate_days", "100000"),
     ("neobank.ledger_guard", "off"),
-    ("neobank.reversal_overdraft", "on"),
+    ("neobank.fx_rate_tolerance_bp", "1000000"),
     ("neobank.posting_path", "spi"),
     ("neobank.queue_lock_timeout", "0"),
 ];
 
 /// A session whose start carries the settings, as PGOPTIONS does.
-fn session_with(world: &World, options: &str) -> Client {
+fn session_with(world: &World, role: &str, options: &str) -> Client {
     let server = server();
     postgres::Config::new()
         .host_path(&server.socket_dir)
         .port(server.port)
-        .user(&world.attacker)
+        .user(role)
         .dbname(&world.bank.name)
         .options(options)
         .connect(postgres::NoTls)
@@ -31,12 +31,15 @@ fn no_setting_of_the_extension_is_carried_past_its_rights() {
     // from the connection's options, from SET, from a function. The library must not take them over.
     let mut world = World::new("teller");
     let (name, attacker, a) = (world.bank.name.clone(), world.attacker.clone(), world.a);
-    world.bank.db.run(&format!("alter database {name} set neobank.reversal_overdraft = off"));
     let long_ago = format!("txn_processing.deposit('{a}', 1, effective_at => now() - interval '400 days')");
+    let half_a_year = format!("txn_processing.deposit('{a}', 1, effective_at => now() - interval '180 days')");
+    world.bank.db.run(&format!("alter database {name} set neobank.max_backdate_days = 100"));
     let before = snapshot(&mut world.bank.db);
     let carried = |session: &mut Client, how: &str| {
-        let refusal = session.fails(&format!("select {long_ago}"));
-        assert_eq!(refusal.code, "NB022", "{how}: {refusal}");
+        for call in [&long_ago, &half_a_year] {
+            let refusal = session.fails(&format!("select {call}"));
+            assert_eq!(refusal.code, "NB022", "{how}: {refusal}");
+        }
         for (setting, value) in SETTINGS {
             assert_ne!(session.one(&format!("show {setting}")), value, "{setting} by {how}");
             for sql in [
@@ -49,8 +52,20 @@ fn no_setting_of_the_extension_is_carried_past_its_rights() {
             }
         }
     };
-    let options: String = SETTINGS.map(|(setting, value)| format!("-c {setting}={value} ")).concat();
-    carried(&mut session_with(&world, &options), "options");
+    // Options stood in the place of what the superuser had set for the database, and the library, which may not take
+    // them over, went on with its built-in value instead. Now such a session gets nothing done.
+    for (setting, value) in SETTINGS {
+        let mut session = session_with(&world, &attacker, &format!("-c {setting}={value}"));
+        session.run(&format!("set {setting} = '{value}'"));
+        for _ in 0..2 {
+            let refusal = session.fails(&format!("select {half_a_year}"));
+            assert_eq!((refusal.code.as_str(), refusal.hint.as_str()), ("42501", "Connect without it."), "{refusal}");
+        }
+    }
+    let superuser = server().superuser;
+    let mut session = session_with(&world, &superuser, "-c neobank.max_backdate_days=7");
+    session.run("select neobank.uuid_v7()");
+    assert_eq!(session.one("show neobank.max_backdate_days"), "7", "who may set it, may give it");
 
     let mut fresh = world.bank.session_as(&attacker);
     for (setting, value) in SETTINGS {
@@ -69,7 +84,9 @@ fn no_setting_of_the_extension_is_carried_past_its_rights() {
     // For all sessions to come, a superuser's among them: as a role, and as the owner of the database.
     world.bank.db.run(&format!("alter database {name} owner to {attacker}"));
     for (setting, value) in SETTINGS {
-        for whose in [format!("database {name}"), format!("role {attacker}"), format!("role {attacker} in database {name}")] {
+        for whose in
+            [format!("database {name}"), format!("role {attacker}"), format!("role {attacker} in database {name}")]
+        {
             let sql = format!("alter {whose} set {setting} = '{value}'");
             assert_eq!(world.bank.session_as(&attacker).fails(&sql).code, "42501", "{sql}");
         }
@@ -110,15 +127,23 @@ fn scenario(settings: &str) -> Vec<String> {
     let mut answers = Vec::new();
     for sql in [
         format!("select banking.set_account_limit('{a}', 'day', 400, null, 'why') is null"),
-        format!("select txn_processing.execute_transfer(gen_random_uuid(), 'r', '{a}', '{b}', 12.30, 'USD', E'{{\"k\": \"\\\\u00e9\"}}') - 'transaction_id' - 'reference'"),
-        format!("select txn_processing.execute_payment(gen_random_uuid(), null, '{a}', 100000, 'USD', null) ->> 'code'"),
+        format!(
+            "select txn_processing.execute_transfer(gen_random_uuid(), 'r', '{a}', '{b}', 12.30, 'USD', E'{{\"k\": \"\\\\u00e9\"}}') - 'transaction_id' - 'reference'"
+        ),
+        format!(
+            "select txn_processing.execute_payment(gen_random_uuid(), null, '{a}', 100000, 'USD', null) ->> 'code'"
+        ),
         format!("select txn_processing.deposit('{b}', 5, effective_at => '2026-01-31T23:30:00Z'::timestamptz) is null"),
-        format!("select txn_processing.balance_as_of('{b}', '2026-01-31T23:29:59Z'), txn_processing.balance_as_of('{b}', '2026-01-31T23:30:00Z')"),
+        format!(
+            "select txn_processing.balance_as_of('{b}', '2026-01-31T23:29:59Z'), txn_processing.balance_as_of('{b}', '2026-01-31T23:30:00Z')"
+        ),
         format!("select count(*), sum(amount), max(running_balance) from txn_processing.statement('{a}')"),
         format!("select txn_processing.set_interest_rule('savings', 'USD', 1.5, 'act/365', '2026-01-01') is null"),
         format!("select txn_processing.set_account_interest_rule('{a}', 2.5, '30/360', '2026-01-01') is null"),
         "select accounts, done from txn_processing.accrue_interest('2026-02-01')".to_owned(),
-        format!("select txn_processing.set_fee_schedule('f', 'transfer', 'USD', 'percentage', '2026-01-01', percent => 1) is null"),
+        format!(
+            "select txn_processing.set_fee_schedule('f', 'transfer', 'USD', 'percentage', '2026-01-01', percent => 1) is null"
+        ),
         format!("select fee_code, fee from txn_processing.fee_for('transfer', '{a}', 123.45)"),
         "select status, code from txn_processing.process_queue()".to_owned(),
         format!("select attempted, completed, failed, more from txn_processing.process_payment_batch('{first}')"),

@@ -5,14 +5,17 @@ use neobank_sessions::*;
 
 /// A figure and names that stand nowhere else, to be looked for in everything that is answered.
 fn with_a_secret(world: &mut World) -> (Uuid, Vec<String>) {
-    let customer = world.bank.db.id(
-        "select banking.create_customer('Hieronymus', 'Zwiebelfisch', 'hz@example.org', city => 'Quakenbrueck')",
-    );
+    let customer = world
+        .bank
+        .db
+        .id("select banking.create_customer('Hieronymus', 'Zwiebelfisch', 'hz@example.org', city => 'Quakenbrueck')");
     let account = world.bank.db.id(&format!("select banking.open_account('{customer}', opening_deposit => 774411.77)"));
-    world.bank.db.run(&format!(
-        "select txn_processing.pay('{account}', 313.13, description => 'Briefmarkensammlung'); analyze"
-    ));
-    let number = world.bank.db.one(&format!("select account_number from banking.accounts where account_id = '{account}'"));
+    world
+        .bank
+        .db
+        .run(&format!("select txn_processing.pay('{account}', 313.13, description => 'Briefmarkensammlung'); analyze"));
+    let number =
+        world.bank.db.one(&format!("select account_number from banking.accounts where account_id = '{account}'"));
     let secrets = ["Hieronymus", "Zwiebelfisch", "Quakenbrueck", "774411", "774098", "313.13", "Briefmarken"];
     (account, secrets.map(str::to_owned).into_iter().chain([number]).collect())
 }
@@ -44,7 +47,8 @@ fn a_stranger_learns_nothing() {
         "select * from txn_processing.ledger where evil.peek(description)".to_owned(),
         "explain analyze select * from banking.customers".to_owned(),
         "explain (verbose) select * from banking.customers where last_name = 'Zwiebelfisch'".to_owned(),
-        "select histogram_bounds, most_common_vals from pg_stats where schemaname in ('banking', 'txn_processing')".to_owned(),
+        "select histogram_bounds, most_common_vals from pg_stats where schemaname in ('banking', 'txn_processing')"
+            .to_owned(),
         "select * from pg_statistic".to_owned(),
         "select query from pg_stat_activity where usename <> current_user".to_owned(),
         "select * from pg_prepared_statements".to_owned(),
@@ -82,19 +86,25 @@ fn who_may_only_call_learns_no_more_than_the_call_is_about() {
          grant execute on function txn_processing.transfer, txn_processing.execute_transfer, txn_processing.deposit, \
            txn_processing.refund, txn_processing.enqueue, banking.open_account, txn_processing.post_transfers to {attacker}"
     ));
-    let customer = world.bank.db.id(&format!("select customer_id from banking.accounts where account_id = '{account}'"));
-    let paid = world.bank.db.id(&format!(
-        "select transaction_id from txn_processing.movements where debit_account = '{account}'"
-    ));
+    let customer =
+        world.bank.db.id(&format!("select customer_id from banking.accounts where account_id = '{account}'"));
+    let paid = world
+        .bank
+        .db
+        .id(&format!("select transaction_id from txn_processing.movements where debit_account = '{account}'"));
     let before = snapshot(&mut world.bank.db);
     for sql in [
         format!("select txn_processing.transfer('{a}', '{account}', 1000000)"),
         format!("select txn_processing.transfer('{a}', '{account}', 1, 'EUR')"),
-        format!("select txn_processing.execute_transfer(gen_random_uuid(), 'r', '{a}', '{account}', 1000000, 'USD', null)"),
+        format!(
+            "select txn_processing.execute_transfer(gen_random_uuid(), 'r', '{a}', '{account}', 1000000, 'USD', null)"
+        ),
         format!("select txn_processing.transfer('{a}', '{account}', 1, transaction_id => '{paid}')"),
         format!("select txn_processing.deposit('{account}', 1, transaction_id => '{paid}')"),
         format!("select txn_processing.refund('{paid}', 100000)"),
-        format!("select code from txn_processing.post_transfers(array['{a}']::uuid[], array['{account}']::uuid[], '{{1000000}}')"),
+        format!(
+            "select code from txn_processing.post_transfers(array['{a}']::uuid[], array['{account}']::uuid[], '{{1000000}}')"
+        ),
         format!("select banking.open_account('{customer}', 'no such type')"),
         format!("select banking.open_account('{customer}', account_number => 'x', tenant => '{customer}')"),
         "select * from txn_processing.movements".to_owned(),
