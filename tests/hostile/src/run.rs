@@ -11,9 +11,6 @@ use neobank_sessions::{Ask, Bank, Client, Dice, Refusal, broken_rules, say, serv
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-/// Faults after which a run has said enough.
-const ENOUGH: usize = 25;
-
 pub struct Fuzz {
     pub world: World,
     pub report: Report,
@@ -25,7 +22,11 @@ pub struct Fuzz {
     verdict: Verdict,
     growth: BTreeMap<String, Growth>,
     superuser: bool,
-    timeout_s: u64,
+    timeout_ms: u64,
+    /// Of so many steps one is held against snapshots of all tables.
+    pub sample_every: usize,
+    /// Faults after which a run has said enough.
+    pub give_up_after: usize,
     said: Instant,
 }
 
@@ -53,15 +54,17 @@ impl Fuzz {
             verdict: Verdict::new(),
             growth: BTreeMap::new(),
             superuser: true,
-            timeout_s: 10,
+            timeout_ms: 10_000,
+            sample_every: 80,
+            give_up_after: 25,
             said: Instant::now(),
         };
         fuzz.log_in(true);
         fuzz
     }
 
-    pub fn set_timeout(&mut self, seconds: u64) {
-        self.timeout_s = seconds;
+    pub fn set_timeout(&mut self, milliseconds: u64) {
+        self.timeout_ms = milliseconds;
         self.log_in(self.superuser);
     }
 
@@ -72,7 +75,7 @@ impl Fuzz {
         self.world.bank.db.run(&format!("grant pg_read_all_stats to {role}"));
         self.session = self.world.bank.session_as(&role);
         self.pid = Bank::backend_of(&mut self.session);
-        self.session.run(&format!("set statement_timeout = '{}s'; set synchronous_commit = off", self.timeout_s));
+        self.session.run(&format!("set statement_timeout = {}; set synchronous_commit = off", self.timeout_ms));
     }
 
     /// A bank of which nothing is used up yet.
@@ -99,12 +102,13 @@ impl Fuzz {
         relations(&mut self.world.bank.db, &role)
     }
 
-    fn make<T>(&mut self, make: impl FnOnce(&mut Maker) -> T) -> T {
-        make(&mut Maker { dice: &mut self.dice, pools: &self.world.pools, length: 2 })
+    fn make<T>(&mut self, subject: &str, make: impl FnOnce(&mut Maker) -> T) -> T {
+        let subject = subject.split('.').next_back().unwrap_or_default();
+        make(&mut Maker { dice: &mut self.dice, pools: &self.world.pools, length: 2, subject })
     }
 
     pub fn found_enough(&self) -> bool {
-        self.faults.len() >= ENOUGH
+        self.faults.len() >= self.give_up_after
     }
 
     /// So many calls of one function in a row, and what the backend has grown by meanwhile.
@@ -128,7 +132,7 @@ impl Fuzz {
     }
 
     pub fn call(&mut self, function: &Function) {
-        let sql = self.make(|maker| statement(maker, function));
+        let sql = self.make(&function.name, |maker| statement(maker, function));
         let asked = if function.form == Form::Trigger { Asked::Trigger } else { Asked::Call };
         let alone = function.form == Form::Procedure && self.dice.below(10) > 0;
         let keep = self.dice.below(10) == 0 && !function.concerns_roles();
@@ -136,14 +140,14 @@ impl Fuzz {
     }
 
     pub fn query(&mut self, relation: &Relation) {
-        let sql = self.make(|maker| query(maker, relation));
+        let sql = self.make(&relation.name, |maker| query(maker, relation));
         let name = format!("select from {}", relation.name);
         self.step(Step { name: &name, asked: Asked::Table, sql, alone: false, keep: false });
     }
 
     /// A direct write, and then what works on what is written.
     pub fn write(&mut self, relation: &Relation, then: &[Function]) {
-        let Some(sql) = self.make(|maker| write(maker, relation)) else { return };
+        let Some(sql) = self.make(&relation.name, |maker| write(maker, relation)) else { return };
         let name = format!("write to {}", relation.name);
         if self.superuser {
             // What an owner writes past the extension need not make sense to it.
@@ -156,22 +160,26 @@ impl Fuzz {
         }
     }
 
+    /// Whether the setting takes that value.
+    pub fn set(&mut self, setting: &str) -> bool {
+        let result = self.session.try_lines(setting);
+        if let Err(refusal) = &result {
+            self.judge("set", Asked::Setting, setting, refusal);
+        }
+        result.is_ok()
+    }
+
     /// A call while a setting has an odd value.
     pub fn call_while(&mut self, setting: &str, function: &Function) {
-        let set = self.session.try_lines(setting);
-        if let Err(refusal) = set {
-            self.judge("set", Asked::Setting, setting, &refusal);
-            return;
-        }
-        let sql = self.make(|maker| statement(maker, function));
+        let call = self.make(&function.name, |maker| statement(maker, function));
         let alone = function.form == Form::Procedure;
         let asked = if function.form == Form::Trigger { Asked::Trigger } else { Asked::Setting };
-        let steps = Step { name: &function.name, asked, sql, alone, keep: false };
-        self.step(steps);
+        let sql = if alone { call } else { format!("{call} /* {setting} */") };
+        self.step(Step { name: &function.name, asked, sql, alone, keep: false });
     }
 
     fn step(&mut self, step: Step) {
-        let sampled = self.superuser && !step.alone && self.dice.below(80) == 0;
+        let sampled = self.superuser && !step.alone && self.dice.below(self.sample_every) == 0;
         let before = sampled.then(|| snapshot(&mut self.session));
         if !step.alone {
             self.session.run("begin");
@@ -227,25 +235,25 @@ impl Fuzz {
         began: Instant,
     ) -> Result<Vec<String>, Refusal> {
         let slow = matches!(&result, Err(refusal) if refusal.code == "57014")
-            || began.elapsed() > Duration::from_secs(2 * self.timeout_s);
+            || began.elapsed() > Duration::from_millis(2 * self.timeout_ms);
         if !slow || self.session.is_closed() {
             return result;
         }
         say(&format!("slow ({:?}): {}", began.elapsed(), step.sql));
-        let patience = 6 * self.timeout_s;
+        let patience = 6 * self.timeout_ms;
         if !step.alone {
             let _ = self.session.try_lines("rollback");
             self.session.run("begin");
         }
-        self.session.run(&format!("set statement_timeout = '{patience}s'"));
+        self.session.run(&format!("set statement_timeout = {patience}"));
         let began = Instant::now();
         let again = self.session.try_lines(&step.sql);
         let over = matches!(&again, Err(refusal) if refusal.code == "57014");
-        if over || began.elapsed() > Duration::from_secs(2 * patience) {
-            self.fault(step.name, &format!("no end within {patience} seconds"), &step.sql);
+        if over || began.elapsed() > Duration::from_millis(2 * patience) {
+            self.fault(step.name, &format!("no end within {patience} ms"), &step.sql);
         }
         // A setting made in a transaction that failed went with it.
-        let reset = format!("set statement_timeout = '{}s'", self.timeout_s);
+        let reset = format!("set statement_timeout = {}", self.timeout_ms);
         if again.is_err() && !step.alone {
             let _ = self.session.try_lines("rollback; begin");
         }
@@ -272,10 +280,10 @@ impl Fuzz {
     fn fault(&mut self, name: &str, what: &str, sql: &str) {
         let role = if self.superuser { "superuser" } else { "operator" };
         let key = format!("{name} ({role}): {what}");
-        if !self.faults.contains_key(&key) {
+        self.faults.entry(key).or_insert_with_key(|key| {
             say(&format!("FAULT: {key}\n{sql}"));
-            self.faults.insert(key, sql.to_owned());
-        }
+            sql.to_owned()
+        });
     }
 
     fn say_how_far(&mut self) {

@@ -11,6 +11,8 @@ pub struct Maker<'a> {
     pub pools: &'a Pools,
     /// Of the arrays of one call.
     pub length: usize,
+    /// What is called or written, without its schema.
+    pub subject: &'a str,
 }
 
 /// A literal of that text which can be read and pasted: what is not plain is escaped.
@@ -42,7 +44,7 @@ fn akin<'p>(pools: &'p BTreeMap<String, Vec<String>>, argument: &str) -> Vec<&'p
     let argument = argument.trim_start_matches("p_");
     let stem = argument.trim_end_matches('s');
     let akin = |column: &str| {
-        let column = column.trim_end_matches("_id");
+        let column = column.trim_end_matches("_id").trim_end_matches('s');
         column.len() > 2 && stem.len() > 2 && (column.contains(stem) || stem.contains(column))
     };
     pools.iter().filter(|(column, _)| akin(column)).flat_map(|(_, values)| values).collect()
@@ -70,8 +72,12 @@ impl Maker<'_> {
         if self.chance(8) {
             return "gen_random_uuid()".to_owned();
         }
-        let mut candidates = related(&self.pools.uuids, argument);
-        if candidates.is_empty() || self.chance(3) {
+        let mut candidates = match self.dice.below(20) {
+            0 => Vec::new(),
+            1..=9 => akin(&self.pools.uuids, argument),
+            _ => related(&self.pools.uuids, argument),
+        };
+        if candidates.is_empty() {
             candidates = related(&self.pools.uuids, "account_id");
         }
         if candidates.is_empty() {
@@ -93,8 +99,9 @@ impl Maker<'_> {
     pub fn word(&mut self, argument: &str) -> String {
         let words = match self.dice.below(10) {
             0..=4 => related(&self.pools.words, argument),
-            5..=6 => akin(&self.pools.words, argument),
-            7..=8 => self.pools.vocabulary.iter().collect(),
+            5 => akin(&self.pools.words, argument),
+            6..=7 => akin(&self.pools.words_by_table, self.subject),
+            8 => self.pools.vocabulary.iter().collect(),
             _ => Vec::new(),
         };
         if words.is_empty() {

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::fs;
 
 /// The longest text of an error, however long the argument was that it is about.
-const LONGEST: usize = 2_000_000_000;
+const LONGEST: usize = 2_000;
 
 /// What a program writes that nobody meant to be read.
 const LEFTOVERS: &[&str] =

@@ -21,6 +21,8 @@ pub struct Pools {
     pub words: BTreeMap<String, Vec<String>>,
     /// The words that checks and enums know.
     pub vocabulary: Vec<String>,
+    /// Those of one table, by its name without the schema.
+    pub words_by_table: BTreeMap<String, Vec<String>>,
     pub roles: Vec<String>,
 }
 
@@ -55,6 +57,8 @@ impl World {
                 if kind == "uuid" {
                     pools.uuids.entry(column.clone()).or_default().extend(stored(&mut self.bank.db, relation, column));
                 } else if let Some(words) = words(&mut self.bank.db, relation, column, kind) {
+                    let table = relation.name.split('.').next_back().unwrap_or_default().to_owned();
+                    pools.words_by_table.entry(table).or_default().extend(words.known.iter().cloned());
                     pools.vocabulary.extend(words.known.iter().cloned());
                     let words = words.known.into_iter().chain(words.held);
                     pools.words.entry(column.clone()).or_default().extend(words);

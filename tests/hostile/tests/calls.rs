@@ -2,6 +2,7 @@
 //! and with input that does not.
 
 use neobank_hostile::run::Fuzz;
+use neobank_hostile::{catalog, foul, values};
 use neobank_sessions::*;
 use std::fs;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
@@ -49,7 +50,7 @@ fn pass(fuzz: &mut Fuzz, block: u64) {
 
 #[test]
 fn every_function_answers_or_refuses_properly() {
-    let (calls, seed, began, log) = (setting("CALLS", 4_000), seed(), Instant::now(), Log::from_now());
+    let (calls, seed, began, log) = (setting("CALLS", 3_000), seed(), Instant::now(), Log::from_now());
     say(&format!("hostile calls: CALLS={calls} SEED={seed}"));
     let mut fuzz = Fuzz::new(seed);
     let up_since = fuzz.world.bank.db.one("select pg_postmaster_start_time()");
@@ -87,4 +88,35 @@ fn every_function_answers_or_refuses_properly() {
     assert!(faults.is_empty(), "SEED={seed} CALLS={calls}\n{}", faults.join("\n\n"));
     assert_eq!(log.crashes(), [""; 0], "SEED={seed} CALLS={calls}");
     assert_eq!(fuzz.world.bank.db.one("select pg_postmaster_start_time()"), up_since, "the server started anew");
+}
+
+#[test]
+fn odd_settings_are_refused_or_lived_with() {
+    let (seed, began) = (seed(), Instant::now());
+    let mut fuzz = Fuzz::new(seed);
+    let functions = fuzz.functions();
+    let settings = catalog::settings(&mut fuzz.world.bank.db);
+    assert!(settings.len() > 5, "{settings:?}");
+    let (mut tried, mut taken) = (0, 0);
+    for setting in &settings {
+        let extremes = ["-1", "0", "1.5", "1e10", "2147483648", "-9223372036854775809", "1h", "maybe", "DEFAULT"];
+        for value in setting.valid.iter().map(String::as_str).chain(extremes).chain(foul::TEXTS.iter().copied()) {
+            let set = format!("set {} = {}", setting.name, values::quoted(value));
+            tried += 1;
+            if fuzz.set(&set) {
+                assert!(setting.in_session, "a session may not: {set}");
+                taken += 1;
+                for _ in 0..3 {
+                    let function = &functions[fuzz.dice.below(functions.len())];
+                    fuzz.call_while(&set, function);
+                }
+            }
+        }
+        fuzz.set(&format!("reset {}", setting.name));
+    }
+    fuzz.check_books();
+    let seconds = began.elapsed().as_secs();
+    let count = settings.len();
+    figure("hostile settings", &format!("{count} settings, {tried} values, {taken} taken, {seconds} s, seed {seed}"));
+    assert!(fuzz.faults.is_empty(), "SEED={seed} {:#?}", fuzz.faults);
 }
