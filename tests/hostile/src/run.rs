@@ -198,11 +198,10 @@ impl Fuzz {
             }
         }
         self.tally(&step, &result, told);
-        if let (Some(before), Err(_)) = (&before, &result) {
-            self.compare(&step, before, "a refusal");
-        }
-        if self.session.is_closed() {
+        if self.session.try_lines("").is_err() {
             self.log_in(self.superuser);
+        } else if let (Some(before), Err(_)) = (&before, &result) {
+            self.compare(&step, before, "a refusal");
         }
         self.say_how_far();
     }
