@@ -37,10 +37,12 @@ pub fn call(maker: &mut Maker, function: &Function) -> String {
     let wrong = degree(maker, function.arguments.len());
     maker.length = maker.dice.below(4) + 1;
     let named = maker.chance(50) && function.arguments.iter().all(|a| !a.name.is_empty() && !a.variadic);
+    // Where many arguments have a default, hardly any two of them go together.
+    let left_out = *maker.pick(&[20, 60, 95]);
     let mut passed = Vec::new();
     for (nth, argument) in function.arguments.iter().enumerate() {
         let foul = is_foul(maker, wrong, nth);
-        if argument.has_default && !foul && maker.chance(55) {
+        if argument.has_default && !foul && maker.chance(left_out) {
             if named {
                 continue;
             }

@@ -97,11 +97,11 @@ impl Maker<'_> {
     }
 
     pub fn word(&mut self, argument: &str) -> String {
-        let words = match self.dice.below(10) {
-            0..=4 => related(&self.pools.words, argument),
-            5 => akin(&self.pools.words, argument),
-            6..=7 => akin(&self.pools.words_by_table, self.subject),
-            8 => self.pools.vocabulary.iter().collect(),
+        let words = match self.dice.below(20) {
+            0..=11 => related(&self.pools.words, argument),
+            12 => akin(&self.pools.words, argument),
+            13..=15 => akin(&self.pools.words_by_table, self.subject),
+            16..=17 => self.pools.vocabulary.iter().collect(),
             _ => Vec::new(),
         };
         if words.is_empty() {

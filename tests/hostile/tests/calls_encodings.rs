@@ -33,7 +33,7 @@ impl Drop for Beside<'_> {
 #[test]
 fn a_database_in_another_encoding_is_refused() {
     let mut bank = Bank::empty_database();
-    for encoding in ["SQL_ASCII", "LATIN1", "LATIN9", "WIN1252", "EUC_JP", "EUC_KR", "KOI8R"] {
+    for encoding in ["SQL_ASCII", "LATIN1", "EUC_JP", "KOI8R"] {
         let beside = Beside::in_encoding(&mut bank, encoding);
         let mut db = beside.connect();
         let refusal = db.fails("create extension neobank");
