@@ -5,6 +5,7 @@
 
 use crate::error::Error;
 use crate::guc;
+use crate::pg::trigger::{Triggered, fired};
 use crate::pg::{Arg, OwnerRights, Session, Statement, Type, ereport, server};
 use pgrx::prelude::*;
 
@@ -143,14 +144,13 @@ mod neobank {
     use super::*;
 
     /// Refuses direct writes to the append-only tables with NB009.
-    #[pg_trigger]
-    fn guard_ledger<'a>(
-        trigger: &'a PgTrigger<'a>,
-    ) -> Result<Option<PgHeapTuple<'a, impl WhoAllocated>>, std::convert::Infallible> {
+    #[pg_extern]
+    fn guard_ledger(fcinfo: pg_sys::FunctionCallInfo) -> Triggered {
         if OwnerRights::engine_is_writing() {
-            return Ok(None::<PgHeapTuple<'a, AllocatedByPostgres>>);
+            return Triggered;
         }
-        let action = action_of(trigger);
+        let trigger = ereport::finish(fired(fcinfo, "guard_ledger"));
+        let action = action_of(&trigger);
         let table = trigger.table_name().unwrap_or_default();
         let schema = trigger.table_schema().unwrap_or_default();
         let relation = format!("{schema}.{table}");
@@ -176,24 +176,23 @@ mod neobank {
         };
         drop((table, schema, relation));
         ereport::finish(result);
-        Ok(None::<PgHeapTuple<'a, AllocatedByPostgres>>)
+        Triggered
     }
 
     /// Refuses direct writes to `banking.accounts` and its slots with NB010.
-    #[pg_trigger]
-    fn guard_accounts<'a>(
-        trigger: &'a PgTrigger<'a>,
-    ) -> Result<Option<PgHeapTuple<'a, impl WhoAllocated>>, std::convert::Infallible> {
+    #[pg_extern]
+    fn guard_accounts(fcinfo: pg_sys::FunctionCallInfo) -> Triggered {
         if OwnerRights::engine_is_writing() {
-            return Ok(None::<PgHeapTuple<'a, AllocatedByPostgres>>);
+            return Triggered;
         }
-        let action = action_of(trigger);
+        let trigger = ereport::finish(fired(fcinfo, "guard_accounts"));
+        let action = action_of(&trigger);
         let (relation, empty) = match trigger.table_name().as_deref() {
             Ok("account_slots") => ("banking.account_slots", &SLOTS_EMPTY),
             _ => ("banking.accounts", &ACCOUNTS_EMPTY),
         };
         let refusal = Error::BalanceGuard { action, relation };
         ereport::finish(check(action, relation, empty, refusal));
-        Ok(None::<PgHeapTuple<'a, AllocatedByPostgres>>)
+        Triggered
     }
 }

@@ -63,6 +63,7 @@ impl Error {
             Error::NoFee { .. } => ("NB043", "no_fee"),
             Error::InterestRange { .. } => ("NB044", "interest_out_of_range"),
             Error::IdInFlight => ("40001", "serialization_failure"),
+            Error::NotATrigger { .. } => ("39P01", "trigger_protocol_violated"),
             Error::NullArgument { .. } => ("22004", "null_argument"),
             Error::ConcurrentUpdate => ("40001", "serialization_failure"),
             Error::Server(_) => ("XX000", "server_error"),

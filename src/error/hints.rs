@@ -104,6 +104,7 @@ impl Error {
             }
             Error::IsolationLevel => "Begin the transaction with ISOLATION LEVEL READ COMMITTED.",
             Error::ClaimLost => "Look for a trigger that writes txn_processing.transaction_queue.",
+            Error::NotATrigger { .. } => "It is called by the triggers on the ledger's tables.",
             Error::NullArgument { .. } => "Give a value.",
             Error::ConcurrentUpdate | Error::IdInFlight => "Repeat the transaction from its start.",
             Error::Server(_) => return None,

@@ -209,6 +209,7 @@ impl Error {
                 "a trigger suppressed the posting".into(),
                 Some("A row written to the ledger's tables did not arrive, or a trigger changed its account meanwhile.".into()),
             ),
+            Error::NotATrigger { function } => (format!("{function} was not called by a trigger"), None),
             Error::NullArgument { name } => (format!("argument {name:?} must not be null"), None),
             Error::ConcurrentUpdate => ("could not serialize access due to concurrent update".into(), None),
             Error::Server(_) => ("error of the server".into(), None),

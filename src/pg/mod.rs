@@ -20,6 +20,7 @@ pub mod subtransaction;
 pub mod table;
 #[cfg(any(test, feature = "pg_test"))]
 mod tests;
+pub mod trigger;
 pub mod types;
 pub mod watch;
 pub mod worker;

@@ -146,6 +146,10 @@ fn check(desk: &Desk, new: &NewRequest) -> Result<(), Error> {
     if matches!(new.asked.kind, Kind::Reversal | Kind::Adjustment) {
         given_reason("reason", new.asked.reason.unwrap_or_default())?;
     }
+    if let Some(code) = new.currency.filter(|code| code.chars().count() > 3) {
+        // Which three letters it are is asked when it is posted; the table has no room for more.
+        return Err(Error::ArgumentBounds { argument: "currency", why: format!("It is {code:?}.") });
+    }
     within("priority", new.priority, 1, 10)?;
     within("max_retries", new.max_retries, 0, MAX_RETRIES)?;
     new.key.map_or(Ok(()), |key| given_text("idempotency_key", key, MAX_KEY).map(drop))

@@ -28,6 +28,7 @@ mod guards;
 mod holds;
 mod holds_groups;
 mod holds_races;
+mod hostile_findings;
 mod idempotency;
 mod interest;
 mod interest_runs;
