@@ -103,6 +103,7 @@ impl Error {
             Error::ClaimLost => "Look for a trigger that writes txn_processing.transaction_queue.",
             Error::NullArgument { .. } => "Give a value.",
             Error::ConcurrentUpdate | Error::IdInFlight => "Repeat the transaction from its start.",
+            Error::OutOfMemory { .. } => "Bring fewer items in a call, or give the server more memory.",
             Error::Server(_) => return None,
         })
     }

@@ -244,6 +244,10 @@ pub enum Error {
         account: Uuid,
         day: String,
     },
+    /// The system would not give as much memory as a call is going to take.
+    OutOfMemory {
+        bytes: usize,
+    },
     /// What the server itself raised, passed on as it was.
     Server(ServerError),
 }
@@ -280,6 +284,7 @@ impl Error {
                 | Error::ClaimLost
                 | Error::Suppressed
                 | Error::NoDirectPath { .. }
+                | Error::OutOfMemory { .. }
         )
     }
 }

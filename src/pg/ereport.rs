@@ -1,5 +1,6 @@
 //! Errors in both directions: catching the server's without losing a field, raising ours with their own SQLSTATE.
 
+use super::memory;
 use crate::error::Error;
 use pgrx::pg_sys;
 use std::cell::Cell;
@@ -131,6 +132,9 @@ unsafe fn catch_into<T: Copy>(
             pg_sys::PG_exception_stack = std::ptr::from_ref(buffer).cast_mut().cast();
             #[cfg(any(test, feature = "pg_test"))]
             super::faults::strike();
+            if memory::is_short() {
+                raise_out_of_memory();
+            }
             result.write(call());
             0
         });
@@ -145,6 +149,20 @@ unsafe fn catch_into<T: Copy>(
         FAILED.set(true);
         pg_sys::CurrentMemoryContext = context;
         Err(ServerError(error))
+    }
+}
+
+/// The server's own error for memory that ran out, made without any.
+fn raise_out_of_memory() {
+    // SAFETY: zeroed ErrorData is the empty one; ThrowErrorData copies its texts into memory that the server keeps for
+    // errors.
+    unsafe {
+        let mut data = std::mem::MaybeUninit::<pg_sys::ErrorData>::zeroed().assume_init();
+        data.elevel = pgrx::PgLogLevel::ERROR as c_int;
+        data.sqlerrcode = pack_sqlstate("53200");
+        data.message = c"out of memory".as_ptr().cast_mut();
+        data.hint = c"Bring fewer items in a call, or give the server more memory.".as_ptr().cast_mut();
+        ThrowErrorData(&mut data);
     }
 }
 
@@ -165,6 +183,7 @@ pub fn forget(_error: ServerError) {
 /// What an error has left half done has been taken down.
 pub fn recovered() {
     FAILED.set(false);
+    memory::recovered();
 }
 
 /// The value, or the error raised: the last call of every SQL function.
@@ -202,7 +221,7 @@ fn error_data(error: &Error, level: pgrx::PgLogLevel) -> *mut pg_sys::ErrorData 
 
 /// Raises `error` in the server. Nothing below the SQL function's own frame may still own anything.
 pub fn raise(error: Error) -> ! {
-    FAILED.set(false);
+    recovered();
     if let Error::Server(ServerError(data)) = error {
         // SAFETY: `data` came from CopyErrorData in this transaction.
         unsafe { ReThrowError(data) }

@@ -7,6 +7,7 @@ pub mod compat;
 pub mod ereport;
 #[cfg(any(test, feature = "pg_test"))]
 pub mod faults;
+pub mod memory;
 pub mod numeric;
 mod plain;
 mod raw;

@@ -1,13 +1,13 @@
 //! `post_transfers` and `post_batch`: arrays in, one row per item out.
 
-use super::batch::{Outcome, all_or_first_refusal, post_all};
+use super::batch::{BYTES_PER_ITEM, Outcome, all_or_first_refusal, post_all};
 use super::core::{Kind, exact_amount};
 use super::engine::{Desk, Order};
 use super::store;
 use super::strict::{finite, id, required, sql_id};
 use crate::error::Error;
 use crate::neobank::access::check_execute;
-use crate::pg::{Numeric, finish};
+use crate::pg::{Numeric, finish, memory};
 use pgrx::prelude::*;
 use rust_decimal::Decimal;
 use std::collections::HashMap;
@@ -56,6 +56,7 @@ impl Columns {
             let why = format!("It has {items} elements; a call takes up to {MAX_ITEMS}.");
             return Err(Error::ArgumentBounds { argument: "from_accounts", why });
         }
+        memory::need(items, BYTES_PER_ITEM)?;
         of_length("to_accounts", &to, items)?;
         of_length("amounts", &amounts, items)?;
         of_length("transaction_ids", &ids, items)?;

@@ -1,0 +1,3 @@
+//! Faults from outside around everything that writes.
+
+mod interrupts;
