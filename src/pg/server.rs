@@ -140,6 +140,12 @@ pub fn has_extension() -> bool {
     unsafe { pg_sys::get_extension_oid(c"neobank".as_ptr(), true) != pg_sys::InvalidOid }
 }
 
+/// Whether this process applies what another server's publication sends.
+pub fn is_applying() -> bool {
+    // SAFETY: reads a variable of this process.
+    unsafe { pg_sys::IsLogicalWorker() }
+}
+
 /// Whether the library is being loaded by the postmaster, from shared_preload_libraries.
 pub fn is_preloading() -> bool {
     // SAFETY: reads a variable of this process.

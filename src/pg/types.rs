@@ -1,5 +1,6 @@
 //! SQL types that pgrx does not carry over as the contract spells them.
 
+use super::memory;
 use pgrx::callconv::{Arg, ArgAbi, BoxRet, FcInfo};
 use pgrx::nullable::Nullable;
 use pgrx::{FromDatum, IntoDatum, pg_sys};
@@ -35,6 +36,51 @@ macro_rules! sql_type {
     };
 }
 pub(crate) use sql_type;
+
+/// An array that a call brings, each element of which may be null.
+///
+/// Its length is checked once it is here, and to make it takes memory of Rust's: so that is asked for first.
+pub struct Many<T>(pub Vec<Option<T>>);
+
+/// Bytes of Rust's for each of the server's, of which a short text takes the most.
+const BYTES_PER_BYTE: usize = 8;
+
+impl<T> FromDatum for Many<T>
+where
+    Vec<Option<T>>: FromDatum,
+{
+    unsafe fn from_polymorphic_datum(datum: pg_sys::Datum, is_null: bool, oid: pg_sys::Oid) -> Option<Self> {
+        if is_null {
+            return None;
+        }
+        // SAFETY: an array, compressed or not.
+        let bytes = unsafe { pg_sys::toast_raw_datum_size(datum) };
+        if let Err(error) = memory::need(bytes, BYTES_PER_BYTE) {
+            // The arguments before this one are the caller's, who drops them as this unwinds.
+            let report = error.report();
+            let code = pgrx::PgSqlErrorCode::ERRCODE_OUT_OF_MEMORY;
+            let raised = pgrx::pg_sys::panic::ErrorReport::new(code, report.message, "from_datum");
+            let raised = raised.set_detail(report.detail.unwrap_or_default()).set_hint(report.hint.unwrap_or_default());
+            raised.report(pgrx::PgLogLevel::ERROR);
+        }
+        // SAFETY: the caller's contract.
+        unsafe { Vec::<Option<T>>::from_polymorphic_datum(datum, false, oid) }.map(Many)
+    }
+}
+
+impl<T: IntoDatum> IntoDatum for Many<T> {
+    fn into_datum(self) -> Option<pg_sys::Datum> {
+        self.0.into_datum()
+    }
+
+    fn type_oid() -> pg_sys::Oid {
+        Vec::<T>::type_oid()
+    }
+}
+sql_type!(Many<pgrx::Uuid>, "uuid[]");
+sql_type!(Many<super::Numeric>, "numeric[]");
+sql_type!(Many<String>, "text[]");
+sql_type!(Many<bool>, "boolean[]");
 
 /// `char(3)`: a currency code, without its padding.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -6,7 +6,7 @@ use super::import::{self, Given, named};
 use super::matching;
 use super::store::{self, NewRule};
 use crate::error::Error;
-use crate::pg::{BpChar, Day, JsonDatum, Numeric, finish};
+use crate::pg::{BpChar, Day, JsonDatum, Many, Numeric, finish};
 use crate::txn_processing::core::MAX_AMOUNT;
 use crate::txn_processing::engine::Desk;
 use crate::txn_processing::strict::{finite, id, required, sql_id};
@@ -14,8 +14,8 @@ use pgrx::prelude::*;
 use rust_decimal::Decimal;
 use uuid::Uuid;
 
-fn ids(name: &'static str, ids: Option<Vec<Option<pgrx::Uuid>>>) -> Result<Vec<Uuid>, Error> {
-    required(name, ids)?.into_iter().map(|element| required(name, element).map(id)).collect()
+fn ids(name: &'static str, ids: Option<Many<pgrx::Uuid>>) -> Result<Vec<Uuid>, Error> {
+    required(name, ids)?.0.into_iter().map(|element| required(name, element).map(id)).collect()
 }
 
 #[pg_extern(schema = "txn_processing", volatile, parallel_unsafe)]
@@ -150,8 +150,8 @@ fn match_external_statement(
 
 #[pg_extern(schema = "txn_processing", volatile, parallel_unsafe)]
 fn manual_match(
-    lines: Option<Vec<Option<pgrx::Uuid>>>,
-    transactions: Option<Vec<Option<pgrx::Uuid>>>,
+    lines: Option<Many<pgrx::Uuid>>,
+    transactions: Option<Many<pgrx::Uuid>>,
     reason: Option<String>,
 ) -> pgrx::Uuid {
     let result = (|| {

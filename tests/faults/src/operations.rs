@@ -224,11 +224,12 @@ pub const ALL: &[Operation] = &[
         "transfer_fx",
         "select txn_processing.transfer_fx(a, euro, 1.37, transaction_id => id) from stage.others, {accounts} join stage.fresh using (n)",
     ),
+    // Every call puts the residues that are left together.
     after(
         "sweep_fx_residues",
         &["select txn_processing.transfer_fx(a, euro, 1.37 + n * 0.01) from {accounts}, stage.others"],
         "select * from txn_processing.sweep_fx_residues()",
-        Again::Nothing,
+        Again::Anew,
     ),
     keyed("accrue_interest", "select i.* from stage.one, txn_processing.accrue_interest(day) i"),
     after(
@@ -240,7 +241,8 @@ pub const ALL: &[Operation] = &[
     keyed("settle_interest", "select txn_processing.settle_interest(saver, day) from stage.one, stage.others"),
     keyed(
         "charge_periodic_fees",
-        "select f.* from stage.one, txn_processing.charge_periodic_fees((date '2001-01-31' + (day - current_date + 341) * 31)) f",
+        "select f.* from stage.one, txn_processing.charge_periodic_fees( \
+         least(date '2001-01-31' + (day - current_date + 340) * 31, current_date - 1)) f",
     ),
     keyed(
         "transfer_with_fee",
@@ -335,7 +337,7 @@ pub const ALL: &[Operation] = &[
     keyed("set_dispute_policy", "select txn_processing.set_dispute_policy('business', true, 5)"),
     keyed(
         "set_interest_rule",
-        "select txn_processing.set_interest_rule('term_deposit', 'USD', 3, 'act/360', day) from stage.one",
+        "select txn_processing.set_interest_rule('term_deposit', 'USD', 3, 'act/360', day + 400) from stage.one",
     ),
     after(
         "set_account_interest_rule",
@@ -345,8 +347,8 @@ pub const ALL: &[Operation] = &[
     ),
     after(
         "end_account_interest_rule",
-        "update stage.one set made = stage.account('term_deposit', 'USD', 'exclusive', 9); \
-         select txn_processing.set_account_interest_rule(made, 3, 'act/360', current_date) from stage.one",
+        &["update stage.one set made = stage.account('term_deposit', 'USD', 'exclusive', 9); \
+         select txn_processing.set_account_interest_rule(made, 3, 'act/360', current_date) from stage.one"],
         "select txn_processing.end_account_interest_rule(made, current_date + 1) from stage.one",
         Again::Nothing,
     ),

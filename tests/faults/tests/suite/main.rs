@@ -1,3 +1,4 @@
 //! Faults from outside around everything that writes.
 
 mod interrupts;
+mod replication;
