@@ -29,4 +29,4 @@ pub use ereport::finish;
 pub use numeric::Numeric;
 pub use rights::OwnerRights;
 pub use spi::{PRESENT, Row, Session, Statement};
-pub use types::{BpChar, Day, JsonDatum, Many, Tid, Time, Varchar};
+pub use types::{BpChar, Day, JsonDatum, Many, Text, Tid, Time, Varchar};

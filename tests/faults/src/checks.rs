@@ -22,6 +22,12 @@ pub fn check_log(log: &str) {
     assert!(found.is_empty(), "{found:#?}");
 }
 
+/// The tables that two snapshots tell apart.
+pub fn differences(before: &[String], after: &[String]) -> Vec<String> {
+    let changed = |(one, other): (&String, &String)| (one != other).then(|| format!("{one} became {other}"));
+    before.iter().zip(after).filter_map(changed).collect()
+}
+
 /// No session but this one holds a lock, nothing is prepared, the books are in order.
 pub fn at_rest(db: &mut Client) {
     // Autovacuum may be at work and hold locks of its own.

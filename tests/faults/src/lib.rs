@@ -7,6 +7,6 @@ mod checks;
 pub mod operations;
 mod stage;
 
-pub use checks::{at_rest, check_log, check_storage};
+pub use checks::{at_rest, check_log, check_storage, differences};
 pub use operations::Operation;
 pub use stage::{Stage, found_bank};

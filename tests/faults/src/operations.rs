@@ -93,19 +93,19 @@ pub const ALL: &[Operation] = &[
     ),
     keyed(
         "execute_transfer",
-        "select txn_processing.execute_transfer(id, 'r', a, b, 1, 'USD', null) from {accounts} join stage.fresh using (n)",
+        "select txn_processing.execute_transfer(id, null, a, b, 1, 'USD', null) from {accounts} join stage.fresh using (n)",
     ),
     keyed(
         "execute_deposit",
-        "select txn_processing.execute_deposit(id, 'r', a, 1, 'USD', null) from {accounts} join stage.fresh using (n)",
+        "select txn_processing.execute_deposit(id, null, a, 1, 'USD', null) from {accounts} join stage.fresh using (n)",
     ),
     keyed(
         "execute_withdrawal",
-        "select txn_processing.execute_withdrawal(id, 'r', a, 1, 'USD', null) from {accounts} join stage.fresh using (n)",
+        "select txn_processing.execute_withdrawal(id, null, a, 1, 'USD', null) from {accounts} join stage.fresh using (n)",
     ),
     keyed(
         "execute_payment",
-        "select txn_processing.execute_payment(id, 'r', a, 1, 'USD', null) from {accounts} join stage.fresh using (n)",
+        "select txn_processing.execute_payment(id, null, a, 1, 'USD', null) from {accounts} join stage.fresh using (n)",
     ),
     after(
         "refund",
@@ -309,13 +309,13 @@ pub const ALL: &[Operation] = &[
         "set_account_limit",
         &[UNSPENT],
         "select banking.set_account_limit(made, 'day', 7, 3, 'why') from stage.one",
-        Again::Nothing,
+        Again::Anew,
     ),
     after(
         "set_type_limit",
         &["select banking.set_type_limit('business', 'USD', 'day', null, null, 'why')"],
         "select banking.set_type_limit('business', 'USD', 'day', 70, 30, 'why')",
-        Again::Nothing,
+        Again::Anew,
     ),
     after(
         "close_account",

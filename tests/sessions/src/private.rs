@@ -137,7 +137,9 @@ impl PrivateCluster {
             assert!(waited.elapsed() < Duration::from_secs(60), "processes of the killed server go on");
             thread::sleep(Duration::from_millis(20));
         }
+        // The number of the killed process may still be taken, by its zombie for one.
         fs::remove_file(&pid_file).expect("nobody works with the data any more");
+        let _ = fs::remove_file(self.scratch.file(&format!(".s.PGSQL.{PORT}.lock")));
         self.run("start");
     }
 

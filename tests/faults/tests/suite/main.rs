@@ -1,4 +1,5 @@
 //! Faults from outside around everything that writes.
 
 mod interrupts;
+mod prepared;
 mod replication;

@@ -2,7 +2,7 @@
 //! load; then the second one writes, the first follows it without a copy and a third one with one. All end with the same rows, sums and balances, and
 //! nobody but the apply worker gets past the guards.
 
-use neobank_faults::{Stage, at_rest, check_log, check_storage};
+use neobank_faults::{Stage, at_rest, check_log, check_storage, differences};
 use neobank_sessions::*;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -67,7 +67,7 @@ impl Replica {
 
 /// Every table row for row, the sequences left out, which are not replicated.
 fn equal(one: &mut Client, other: &mut Client) {
-    assert_eq!(snapshot(one), snapshot(other));
+    assert_eq!(differences(&snapshot(one), &snapshot(other)), [""; 0]);
     let sums = "select tenant_no, currency_code, account_type, debits, credits from txn_processing.trial_balance() order by 1, 2, 3";
     assert_eq!(one.lines(sums), other.lines(sums));
     let balances = "select account_id, current_balance, available_balance from banking.account_balances order by 1";
@@ -75,8 +75,10 @@ fn equal(one: &mut Client, other: &mut Client) {
 }
 
 /// All operations with ids on both kinds of accounts and both paths, as far as they do without fixed dates.
-fn everything(db: &mut Client) {
-    for stage in Stage::ALL {
+fn everything(db: &mut Client, small: usize) {
+    // A small run has exclusive accounts by direct access on one side of the switch, slotted ones by SQL on the other.
+    let step = if setting("ROUNDS", 1) == 1 { 4 } else { 1 };
+    for stage in Stage::ALL.into_iter().skip(if step == 4 { small } else { 0 }).step_by(step) {
         db.run(&format!("set neobank.posting_path = '{}'", stage.path));
         for operation in neobank_faults::operations::ALL {
             if stage.accounts == "exclusive" || !operation.only_exclusive {
@@ -98,6 +100,7 @@ fn load(cluster: &PrivateCluster, database: &str, stop: &Arc<AtomicBool>) -> thr
                  from stage.exclusive e join stage.slotted s using (n) where n = 1 + (random() * 23)::int",
             );
             posted += 2;
+            thread::sleep(Duration::from_millis(5));
         }
         posted
     })
@@ -130,7 +133,7 @@ fn the_ledger_follows_to_a_second_database_and_back() {
     let posting = load(&replica.cluster, "first", &stop);
     // Copied while postings go on, and then followed.
     replica.follow("first", "second", true);
-    everything(&mut first);
+    everything(&mut first, 0);
     replica.caught_up(&mut first, "second");
     stop.store(true, Ordering::Relaxed);
     let mut posted = posting.join().expect("replication disturbs no posting");
@@ -152,7 +155,7 @@ fn the_ledger_follows_to_a_second_database_and_back() {
     let stop = Arc::new(AtomicBool::new(false));
     let posting = load(&replica.cluster, "second", &stop);
     replica.follow("second", "third", true);
-    everything(&mut second);
+    everything(&mut second, 3);
     stop.store(true, Ordering::Relaxed);
     posted += posting.join().expect("the new writer posts");
     for (name, follower) in [("third", &mut third), ("first", &mut first)] {
