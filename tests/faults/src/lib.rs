@@ -4,6 +4,7 @@
 //! operations on it, and what must be true after each fault.
 
 mod checks;
+pub mod disk;
 pub mod operations;
 mod stage;
 

@@ -171,7 +171,8 @@ pub const ALL: &[Operation] = &[
     bound(
         "expire_holds",
         &[
-            "select txn_processing.place_hold(a, 1, clock_timestamp() + interval '1 ms') from {accounts}; select pg_sleep(0.01)",
+            "select txn_processing.place_hold(a, 1, clock_timestamp() + interval '1 hour') from {accounts}",
+            "update txn_processing.holds set expires_at = placed_at + interval '1 us' where state = 'open'",
         ],
         "select txn_processing.expire_holds()",
         Again::Nothing,
@@ -238,7 +239,13 @@ pub const ALL: &[Operation] = &[
         "select i.* from stage.one, txn_processing.capitalise_interest(day) i",
         Again::Nothing,
     ),
-    keyed("settle_interest", "select txn_processing.settle_interest(saver, day) from stage.one, stage.others"),
+    // Even where nothing is due, it looks at the account once more.
+    after(
+        "settle_interest",
+        &[],
+        "select txn_processing.settle_interest(saver, day) from stage.one, stage.others",
+        Again::Anew,
+    ),
     keyed(
         "charge_periodic_fees",
         "select f.* from stage.one, txn_processing.charge_periodic_fees( \

@@ -100,6 +100,16 @@ impl PrivateCluster {
         panic!("the cluster does not answer\n{}", self.log());
     }
 
+    /// Stops, puts `folder` in the place of that folder of the data with what is in it, and starts again.
+    pub fn move_folder(&self, name: &str, folder: &Path) {
+        self.run("stop");
+        let (from, to) = (self.data().join(name), folder.join(name));
+        run_tool(Command::new("cp").arg("-a").args([&from, &to]));
+        fs::remove_dir_all(&from).expect("it was copied");
+        std::os::unix::fs::symlink(&to, &from).expect("its place is free");
+        self.run("start");
+    }
+
     /// The folder of the cluster's data and socket.
     pub fn folder(&self) -> &Path {
         self.scratch.path()
@@ -130,6 +140,11 @@ impl PrivateCluster {
         let text = fs::read_to_string(&pid_file).expect("a running server has one");
         let postmaster = text.lines().next().and_then(|line| line.parse().ok()).expect("its first line is a number");
         self.kill(postmaster);
+        self.start_after_death();
+    }
+
+    /// Waits until no process of the server that died is left, and starts it again.
+    pub fn start_after_death(&self) {
         let works_here =
             |entry: fs::DirEntry| fs::read_link(entry.path().join("cwd")).is_ok_and(|cwd| cwd == self.data());
         let waited = std::time::Instant::now();
@@ -138,7 +153,7 @@ impl PrivateCluster {
             thread::sleep(Duration::from_millis(20));
         }
         // The number of the killed process may still be taken, by its zombie for one.
-        fs::remove_file(&pid_file).expect("nobody works with the data any more");
+        let _ = fs::remove_file(self.data().join("postmaster.pid"));
         let _ = fs::remove_file(self.scratch.file(&format!(".s.PGSQL.{PORT}.lock")));
         self.run("start");
     }
