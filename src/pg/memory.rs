@@ -16,6 +16,9 @@ const RESERVE_BYTES: usize = 1 << 20;
 /// What fits into the reserve with room to spare is not asked for beforehand.
 const SMALL_BYTES: usize = RESERVE_BYTES / 8;
 
+/// What the server's own allocator may take before ours comes to what was asked for.
+const SERVER_BYTES: usize = 4 << 20;
+
 #[global_allocator]
 static ALLOCATOR: WithReserve = WithReserve {
     reserve: Page(UnsafeCell::new([0; RESERVE_BYTES])),
@@ -147,13 +150,16 @@ pub fn need(count: usize, bytes_each: usize) -> Result<(), Error> {
     if bytes <= SMALL_BYTES {
         return Ok(());
     }
-    let mut probe = Vec::<u8>::new();
-    let refused = || Error::OutOfMemory { bytes };
+    let (mut probe, was_short) = (Vec::<u8>::new(), is_short());
     // More than the reserve, so that it cannot answer.
-    probe.try_reserve_exact(bytes.max(2 * RESERVE_BYTES)).map_err(|_| refused())?;
+    let refused = probe.try_reserve_exact(bytes.saturating_add(SERVER_BYTES)).is_err();
     // Or the compiler leaves out what is never used.
     std::hint::black_box(&probe);
-    Ok(())
+    if refused && !was_short {
+        // Nothing was taken: what fails is this call, not the next one of the server.
+        recovered();
+    }
+    if refused { Err(Error::OutOfMemory { bytes }) } else { Ok(()) }
 }
 
 #[cfg(test)]

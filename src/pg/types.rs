@@ -78,8 +78,8 @@ impl std::ops::Deref for Text {
 /// Its length is checked once it is here, and to make it takes memory of Rust's: so that is asked for first.
 pub struct Many<T>(pub Vec<Option<T>>);
 
-/// Bytes of Rust's for each of the server's, of which a short text takes the most.
-const BYTES_PER_BYTE: usize = 8;
+/// Bytes of ours and of the server's own copies for each byte of an array; short numbers and texts take the most.
+const BYTES_PER_BYTE: usize = 16;
 
 impl<T> FromDatum for Many<T>
 where

@@ -28,6 +28,12 @@ pub fn differences(before: &[String], after: &[String]) -> Vec<String> {
     before.iter().zip(after).filter_map(changed).collect()
 }
 
+/// The same but for the record of daily runs, which counts calls that had nothing to do as well.
+pub fn effects(before: &[String], after: &[String]) -> Vec<String> {
+    let is_effect = |change: &String| !change.starts_with("txn_processing.daily_runs|");
+    differences(before, after).into_iter().filter(is_effect).collect()
+}
+
 /// No session but this one holds a lock, nothing is prepared, the books are in order.
 pub fn at_rest(db: &mut Client) {
     // Autovacuum may be at work and hold locks of its own.

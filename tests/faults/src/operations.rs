@@ -246,11 +246,7 @@ pub const ALL: &[Operation] = &[
         "select txn_processing.settle_interest(saver, day) from stage.one, stage.others",
         Again::Anew,
     ),
-    keyed(
-        "charge_periodic_fees",
-        "select f.* from stage.one, txn_processing.charge_periodic_fees( \
-         least(date '2001-01-31' + (day - current_date + 340) * 31, current_date - 1)) f",
-    ),
+    keyed("charge_periodic_fees", "select f.* from stage.one, txn_processing.charge_periodic_fees(month) f"),
     keyed(
         "transfer_with_fee",
         "select txn_processing.transfer_with_fee(a, b, 10, transaction_id => id) from {accounts} join stage.fresh using (n)",
@@ -349,19 +345,19 @@ pub const ALL: &[Operation] = &[
     after(
         "set_account_interest_rule",
         &["update stage.one set made = stage.account('term_deposit', 'USD', 'exclusive', 9)"],
-        "select txn_processing.set_account_interest_rule(made, 3, 'act/360', current_date) from stage.one",
+        "select txn_processing.set_account_interest_rule(made, 3, 'act/360', today) from stage.one",
         Again::Nothing,
     ),
     after(
         "end_account_interest_rule",
         &["update stage.one set made = stage.account('term_deposit', 'USD', 'exclusive', 9); \
-         select txn_processing.set_account_interest_rule(made, 3, 'act/360', current_date) from stage.one"],
-        "select txn_processing.end_account_interest_rule(made, current_date + 1) from stage.one",
+         select txn_processing.set_account_interest_rule(made, 3, 'act/360', today) from stage.one"],
+        "select txn_processing.end_account_interest_rule(made, today + 1) from stage.one",
         Again::Nothing,
     ),
     keyed(
         "set_fee_schedule",
-        "select txn_processing.set_fee_schedule(left(id::text, 50), 'payment', 'CHF', 'fixed', current_date, fixed_amount => 1) from stage.one",
+        "select txn_processing.set_fee_schedule(left(id::text, 50), 'payment', 'CHF', 'fixed', today, fixed_amount => 1) from stage.one",
     ),
     keyed("grant_usage", "select neobank.grant_usage('pg_monitor', 'operator')"),
     keyed("revoke_usage", "select neobank.revoke_usage('pg_monitor')"),

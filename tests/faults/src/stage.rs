@@ -8,7 +8,7 @@ const EVERYTHING: &str = "
     create table stage.exclusive (n int primary key, a uuid, b uuid);
     create table stage.slotted (n int primary key, a uuid, b uuid);
     create table stage.fresh (n int primary key, id uuid, made uuid, at timestamptz);
-    create table stage.one (id uuid, made uuid, day date, spare uuid, at timestamptz, lines uuid[], ids uuid[]);
+    create table stage.one (id uuid, made uuid, day date, today date, month date, spare uuid, at timestamptz, lines uuid[], ids uuid[]);
     insert into stage.one default values;
     create table stage.days (operation text primary key, day date);
     create function stage.account(kind text, currency text, mode text, opening numeric) returns uuid
@@ -87,13 +87,14 @@ impl Stage {
             "truncate stage.fresh; \
              insert into stage.fresh select n, gen_random_uuid(), null, now() - interval '1 day' \
              from generate_series(1, 24) n; \
-             update stage.one set id = gen_random_uuid(), made = null, spare = null, at = now()",
+             update stage.one set id = gen_random_uuid(), made = null, spare = null, at = now(), today = current_date",
         );
         // The next day of those that are done day by day.
         db.run(&format!(
             "insert into stage.days values ('{}', current_date - 339) on conflict (operation) \
              do update set day = least(days.day + 1, current_date - 1); \
-             update stage.one o set day = d.day from stage.days d where d.operation = '{}'",
+             update stage.one o set day = d.day, month = least( \
+             date '2001-01-31' + (d.day - current_date + 340) * 31, current_date - 1) from stage.days d where d.operation = '{}'",
             operation.name, operation.name
         ));
         for statement in operation.prepare {

@@ -3,7 +3,7 @@
 //! session goes on, and the same call brings the operation to its end.
 
 use neobank_faults::operations::{ALL, Again};
-use neobank_faults::{Operation, Stage, at_rest, check_log, check_storage, differences, found_bank};
+use neobank_faults::{Operation, Stage, at_rest, check_log, check_storage, differences, effects, found_bank};
 use neobank_sessions::*;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
@@ -108,7 +108,7 @@ impl Sweep {
         assert!(after != before || operation.again != Again::Anew, "{} has no effect", operation.name);
         if operation.again != Again::Anew {
             end(self, true);
-            let twice = differences(&after, &snapshot(&mut self.admin));
+            let twice = effects(&after, &snapshot(&mut self.admin));
             assert!(twice.is_empty(), "{} had an effect twice: {twice:#?}", operation.name);
         }
         self.fresh(operation)

@@ -83,6 +83,15 @@ fn address_space(process: i64) -> Option<u64> {
     line.split_whitespace().nth(1)?.parse().ok().map(|kilobytes: u64| kilobytes * 1_024)
 }
 
+/// What the server's log says of a process that ended.
+fn last_words(cluster: &PrivateCluster) -> Vec<String> {
+    let telling = |line: &&str| !line.starts_with([' ', '\t']) && !line.starts_with("Grand total");
+    let log = cluster.log();
+    let mut lines: Vec<String> = log.lines().filter(telling).rev().take(40).map(str::to_owned).collect();
+    lines.reverse();
+    lines
+}
+
 /// With the library loaded and a posting done.
 fn warm(cluster: &PrivateCluster) -> Client {
     let mut db = cluster.connect("bank");
@@ -126,7 +135,10 @@ fn a_call_that_takes_too_much_memory_is_refused_and_the_server_goes_on() {
                 Err(refusal) if refusal.code == "53200" => refused += 1,
                 // Found to be too long or too many, which it was given the room for.
                 Err(refusal) if refusal.code == "NB021" || refusal.code == "22001" => bounds += 1,
-                Err(refusal) => panic!("with {limit} bytes, {room} MB more than nothing: {refusal}\n{call}"),
+                Err(refusal) => panic!(
+                    "with {limit} bytes, {room} MB more than nothing: {refusal}\n{call}\n{:#?}\nSEED={seed}",
+                    last_words(&cluster)
+                ),
             }
             db.run("select 1; select txn_processing.deposit((select id from stage.shelf where n = 1), 1)");
         }

@@ -2,7 +2,7 @@
 //! it is decided, and is then there or gone as a whole.
 
 use neobank_faults::operations::{ALL, Again};
-use neobank_faults::{Operation, Stage, at_rest, check_storage, differences, found_bank};
+use neobank_faults::{Operation, Stage, at_rest, check_storage, differences, effects, found_bank};
 use neobank_sessions::*;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -97,7 +97,7 @@ fn again(db: &mut Client, stage: Stage, operation: &Operation, committed: bool, 
     assert!(committed || decided == before, "{} was rolled back and left something", operation.name);
     match (db.try_lines(&stage.text(operation.call)), operation.again) {
         (Ok(_), Again::Nothing) if committed => {
-            assert_eq!(differences(&decided, &snapshot(db)), [""; 0], "{} twice", operation.name);
+            assert_eq!(effects(&decided, &snapshot(db)), [""; 0], "{} twice", operation.name);
         }
         (Ok(_), Again::Refused(_)) if committed => panic!("{} went through twice", operation.name),
         (Err(refusal), Again::Refused(codes)) if committed => {
