@@ -3,7 +3,7 @@
 
 use super::store::{self, LockedAccount};
 use crate::error::Error;
-use crate::pg::{Arg, Session, Statement, Type, finish, server};
+use crate::pg::{Arg, Session, Statement, Text, Type, finish, server};
 use crate::txn_processing::engine::Desk;
 use crate::txn_processing::{
     MAX_SLOT_BALANCE, chain_start, forget_usage, id, is_limited, open_reserve, required,
@@ -121,7 +121,7 @@ fn switch(account: Uuid, mode: Mode, tenant: Option<Uuid>) -> Result<(), Error> 
 #[pg_extern(schema = "banking", volatile, parallel_unsafe)]
 fn set_balance_mode(
     account_id: Option<pgrx::Uuid>,
-    mode: Option<String>,
+    mode: Option<Text>,
     tenant: default!(Option<pgrx::Uuid>, "NULL"),
 ) {
     let result = required("account_id", account_id).and_then(|account| {

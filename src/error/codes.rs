@@ -66,6 +66,7 @@ impl Error {
             Error::NotATrigger { .. } => ("39P01", "trigger_protocol_violated"),
             Error::NullArgument { .. } => ("22004", "null_argument"),
             Error::ConcurrentUpdate => ("40001", "serialization_failure"),
+            Error::OutOfMemory { .. } => ("53200", "out_of_memory"),
             Error::Server(_) => ("XX000", "server_error"),
         }
     }

@@ -107,6 +107,7 @@ impl Error {
             Error::NotATrigger { .. } => "It is called by the triggers on the ledger's tables.",
             Error::NullArgument { .. } => "Give a value.",
             Error::ConcurrentUpdate | Error::IdInFlight => "Repeat the transaction from its start.",
+            Error::OutOfMemory { .. } => "Bring fewer items in a call, or give the server more memory.",
             Error::Server(_) => return None,
         })
     }

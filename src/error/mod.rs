@@ -251,6 +251,9 @@ pub enum Error {
     /// The extension cannot be dropped with what is in it.
     LedgerNotEmpty {
         content: Option<String>,
+    /// The system would not give as much memory as a call is going to take.
+    OutOfMemory {
+        bytes: usize,
     },
     /// What the server itself raised, passed on as it was.
     Server(ServerError),
@@ -290,6 +293,7 @@ impl Error {
                 | Error::Suppressed
                 | Error::NotATrigger { .. }
                 | Error::NoDirectPath { .. }
+                | Error::OutOfMemory { .. }
         )
     }
 }

@@ -212,6 +212,9 @@ impl Error {
             Error::NotATrigger { function } => (format!("{function} was not called by a trigger"), None),
             Error::NullArgument { name } => (format!("argument {name:?} must not be null"), None),
             Error::ConcurrentUpdate => ("could not serialize access due to concurrent update".into(), None),
+            Error::OutOfMemory { bytes } => {
+                ("out of memory".into(), Some(format!("The call would take about {bytes} bytes.")))
+            }
             Error::Server(_) => ("error of the server".into(), None),
         }
     }

@@ -8,6 +8,7 @@ pub mod ereport;
 pub mod event;
 #[cfg(any(test, feature = "pg_test"))]
 pub mod faults;
+pub mod memory;
 pub mod numeric;
 mod plain;
 mod raw;
@@ -30,4 +31,4 @@ pub use ereport::finish;
 pub use numeric::Numeric;
 pub use rights::OwnerRights;
 pub use spi::{PRESENT, Row, Session, Statement};
-pub use types::{BpChar, Day, JsonDatum, Tid, Time, Varchar};
+pub use types::{BpChar, Day, JsonDatum, Many, Text, Tid, Time, Varchar};

@@ -153,6 +153,12 @@ pub fn may_set(setting: &CStr) -> bool {
     }
 }
 
+/// Whether this process applies what another server's publication sends.
+pub fn is_applying() -> bool {
+    // SAFETY: reads a variable of this process.
+    unsafe { pg_sys::IsLogicalWorker() }
+}
+
 /// Whether the library is being loaded by the postmaster, from shared_preload_libraries.
 pub fn is_preloading() -> bool {
     // SAFETY: reads a variable of this process.

@@ -5,7 +5,7 @@ use super::store::{self, NewHold};
 use super::{Capture, open_reserve};
 use crate::banking::store::{self as accounts, LockedAccount};
 use crate::error::{Error, Role};
-use crate::pg::{BpChar, JsonDatum, Numeric, Time, finish, server};
+use crate::pg::{BpChar, JsonDatum, Numeric, Text, Time, finish, server};
 use crate::txn_processing::account::{Side, Status};
 use crate::txn_processing::batch::{all_or_first_refusal, post_all};
 use crate::txn_processing::core::{Kind, in_currency};
@@ -146,7 +146,7 @@ fn expire(desk: &Desk, most: i32) -> Result<i64, Error> {
     Ok(expired)
 }
 
-fn reason_given(reason: &Option<String>) -> Result<Option<&str>, Error> {
+fn reason_given(reason: &Option<Text>) -> Result<Option<&str>, Error> {
     reason.as_deref().map(|reason| given_reason("reason", reason)).transpose()
 }
 
@@ -159,8 +159,8 @@ fn place_hold(
     to_account: default!(Option<pgrx::Uuid>, "NULL"),
     group_id: default!(Option<pgrx::Uuid>, "NULL"),
     currency: default!(Option<BpChar>, "NULL"),
-    description: default!(Option<String>, "NULL"),
-    reference: default!(Option<String>, "NULL"),
+    description: default!(Option<Text>, "NULL"),
+    reference: default!(Option<Text>, "NULL"),
     metadata: default!(Option<JsonDatum>, "NULL"),
     hold_id: default!(Option<pgrx::Uuid>, "NULL"),
 ) -> pgrx::Uuid {
@@ -207,8 +207,8 @@ fn capture_hold(
     amount: Option<Numeric>,
     to_account: Option<pgrx::Uuid>,
     is_final: Option<bool>,
-    description: Option<String>,
-    reference: Option<String>,
+    description: Option<Text>,
+    reference: Option<Text>,
     metadata: Option<JsonDatum>,
     transaction_id: Option<pgrx::Uuid>,
 ) -> pgrx::Uuid {
@@ -225,7 +225,7 @@ fn capture_hold(
 }
 
 #[pg_extern(schema = "txn_processing", volatile, parallel_unsafe)]
-fn release_hold(hold: Option<pgrx::Uuid>, reason: default!(Option<String>, "NULL")) {
+fn release_hold(hold: Option<pgrx::Uuid>, reason: default!(Option<Text>, "NULL")) {
     let result = (|| release(&Desk::open(), id(required("hold", hold)?), reason_given(&reason)?))();
     drop(reason);
     finish(result)
@@ -235,8 +235,8 @@ fn release_hold(hold: Option<pgrx::Uuid>, reason: default!(Option<String>, "NULL
 fn capture_hold_group(
     group_id: Option<pgrx::Uuid>,
     to_account: default!(Option<pgrx::Uuid>, "NULL"),
-    description: default!(Option<String>, "NULL"),
-    reference: default!(Option<String>, "NULL"),
+    description: default!(Option<Text>, "NULL"),
+    reference: default!(Option<Text>, "NULL"),
 ) -> SetOfIterator<'static, pgrx::Uuid> {
     let tail = Tail { description, reference, ..Tail::default() };
     let result = required("group_id", group_id)
@@ -247,7 +247,7 @@ fn capture_hold_group(
 }
 
 #[pg_extern(schema = "txn_processing", volatile, parallel_unsafe)]
-fn release_hold_group(group_id: Option<pgrx::Uuid>, reason: default!(Option<String>, "NULL")) -> i64 {
+fn release_hold_group(group_id: Option<pgrx::Uuid>, reason: default!(Option<Text>, "NULL")) -> i64 {
     let result =
         (|| release_all(&Desk::open(), id(required("group_id", group_id)?), reason_given(&reason)?))();
     drop(reason);
@@ -267,7 +267,7 @@ fn expire_holds(max_accounts: default!(Option<i32>, 10_000)) -> i64 {
 }
 
 #[pg_extern(schema = "txn_processing", volatile, parallel_unsafe)]
-fn set_hold_rule(account_type: Option<String>, overcapture_percent: Option<Numeric>) {
+fn set_hold_rule(account_type: Option<Text>, overcapture_percent: Option<Numeric>) {
     let result = (|| {
         let account_type = required("account_type", account_type.as_deref())?;
         let percent = finite(required("overcapture_percent", overcapture_percent)?)?;

@@ -8,7 +8,7 @@ use super::core::{Asked, MAX_RETRIES};
 use super::processing::{Rights, carry_out, post_alone};
 use super::store::{self, Claim, NewRequest, Request, Verdict};
 use crate::error::Error;
-use crate::pg::{BpChar, JsonDatum, Numeric, Time, finish, server};
+use crate::pg::{BpChar, JsonDatum, Numeric, Text, Time, finish, server};
 use pgrx::JsonB;
 use pgrx::prelude::*;
 use uuid::Uuid;
@@ -167,12 +167,12 @@ fn bounded_data(data: Option<JsonDatum>) -> Result<Option<JsonB>, Error> {
 #[pg_extern(schema = "txn_processing", volatile, parallel_unsafe)]
 #[allow(clippy::too_many_arguments)]
 fn enqueue(
-    transaction_type: Option<String>,
+    transaction_type: Option<Text>,
     source: default!(Option<pgrx::Uuid>, "NULL"),
     destination: default!(Option<pgrx::Uuid>, "NULL"),
     amount: default!(Option<Numeric>, "NULL"),
     currency: default!(Option<BpChar>, "NULL"),
-    idempotency_key: default!(Option<String>, "NULL"),
+    idempotency_key: default!(Option<Text>, "NULL"),
     priority: default!(Option<i32>, 5),
     request_data: default!(Option<JsonDatum>, "'{}'"),
     max_retries: default!(Option<i32>, 3),

@@ -4,7 +4,7 @@ use super::lines::{self, Total};
 use super::store;
 use crate::error::Error;
 use crate::pg::spi::c_text;
-use crate::pg::{Arg, BpChar, Day, JsonDatum, Numeric, Session, Statement, Type};
+use crate::pg::{Arg, BpChar, Day, JsonDatum, Numeric, Session, Statement, Text, Type};
 use crate::txn_processing::account::MAX_BALANCE;
 use crate::txn_processing::core::in_currency;
 use crate::txn_processing::engine::Desk;
@@ -100,8 +100,8 @@ static INSERT_STATEMENT: Statement = Statement::new(
 
 /// The arguments of `import_external_statement`.
 pub struct Given {
-    pub source: Option<String>,
-    pub statement_ref: Option<String>,
+    pub source: Option<Text>,
+    pub statement_ref: Option<Text>,
     pub account: Option<pgrx::Uuid>,
     pub currency: Option<BpChar>,
     pub opening_balance: Option<Numeric>,
