@@ -2,3 +2,4 @@
 //! is about; the load, the servers and the check are in the library.
 
 mod jackhammer;
+mod kills;
