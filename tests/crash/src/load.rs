@@ -6,6 +6,7 @@ use crate::request::Entry;
 use crate::server::Server;
 use crate::teller::{Teller, Wire};
 use neobank_sessions::Dice;
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -74,6 +75,28 @@ impl Load {
         self.resting.iter().flat_map(|teller| &teller.journal)
     }
 
+    /// The same by client.
+    pub fn journals_by_client(&self) -> impl Iterator<Item = &[Entry]> {
+        assert!(self.working.is_empty(), "clients at work keep their journals to themselves");
+        self.resting.iter().map(|teller| teller.journal.as_slice())
+    }
+
+    /// Lets every client come to the end of the request it is at, which it will send to the server that comes out of
+    /// `change`, unless it is answered before.
+    pub fn finish_with(&mut self, change: impl FnOnce() -> PathBuf) {
+        self.wire.stop.store(true, Ordering::Relaxed);
+        self.turn_to(change());
+        self.rest();
+    }
+
+    /// Strikes out what a server has not that was never promised to have it all.
+    pub fn forget_what_is_missing(&mut self, there: &HashMap<String, u32>) {
+        for teller in &mut self.resting {
+            let is_there = |entry: &Entry| entry.request.facts.iter().flatten().all(|fact| there.contains_key(fact));
+            teller.journal.retain(|entry| !entry.is_acknowledged() || is_there(entry));
+        }
+    }
+
     pub fn counts(&self) -> Counts {
         let Wire { answers, lost, lost_but_done, repeated, .. } = &*self.wire;
         let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
@@ -102,5 +125,12 @@ impl Load {
         let first = dice.below(self.wire.at_work.len());
         let turns = self.wire.at_work.iter().cycle().skip(first).take(self.wire.at_work.len());
         turns.map(|backend| backend.load(Ordering::Relaxed)).find(|backend| *backend != 0)
+    }
+}
+
+impl Drop for Load {
+    /// A test that fails does not wait for its clients, and they do not go on for ever.
+    fn drop(&mut self) {
+        self.wire.stop.store(true, Ordering::Relaxed);
     }
 }

@@ -43,32 +43,29 @@ fn tool(program: &str) -> PathBuf {
 }
 
 impl Server {
-    /// A new cluster with the settings added to its own, up and running. `name` is the test's alone.
+    /// A new cluster with the settings added to its own, up and running, with a database named bank and no other: crash
+    /// recovery begins by syncing every file, and most files would be those of databases that nobody uses. `name` is
+    /// the test's alone.
     pub fn create(name: &str, settings: &str) -> Server {
         let server = Server::in_folder(name);
-        // With checksums a page that was torn by a kill is found as such.
         let mut initdb = server.command(&tool("initdb"));
-        run_tool(
-            initdb
-                .args([
-                    "-U",
-                    "postgres",
-                    "-A",
-                    "trust",
-                    "-E",
-                    "UTF8",
-                    "--locale=C",
-                    "-k",
-                    "-N",
-                    "--wal-segsize=1",
-                    "-D",
-                ])
-                .arg(server.data()),
-        );
+        // With checksums a page that was torn by a kill is found as such.
+        initdb.args(["-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "-k", "-N", "--wal-segsize=1", "-D"]);
+        run_tool(initdb.arg(server.data()));
         server.add_settings(&format!(
-            "listen_addresses = ''\nport = {PORT}\nmax_connections = 60\nshared_buffers = 64MB"
+            "listen_addresses = ''\nport = {PORT}\nmax_connections = 60\nshared_buffers = 64MB\n\
+             log_min_messages = log\nlog_line_prefix = '%m [%p] %b '"
         ));
-        server.started(settings)
+        let mut server = server.within_folder(settings);
+        server.spawn();
+        server.wait_until_it_answers("postgres");
+        try_connect(server.folder(), "postgres").expect("it has just answered").run("create database bank");
+        let mut session = server.connect();
+        for database in ["template0", "template1", "postgres"] {
+            session.run(&format!("alter database {database} is_template false"));
+            session.run(&format!("drop database {database} with (force)"));
+        }
+        server
     }
 
     /// A folder that its user may write to, and nothing in it.
@@ -80,10 +77,9 @@ impl Server {
         Server { folder, postmaster: None }
     }
 
-    /// The same with its sockets in its own folder, and running.
-    pub(crate) fn started(mut self, settings: &str) -> Server {
+    /// The same with its sockets in its own folder.
+    pub(crate) fn within_folder(self, settings: &str) -> Server {
         self.add_settings(&format!("unix_socket_directories = '{}'\n{settings}", self.folder.path().display()));
-        self.start();
         self
     }
 
@@ -133,9 +129,13 @@ impl Server {
 
     /// Starts it again and again while processes of the one before hold its memory; waits for the end of recovery.
     pub fn wait_until_up(&mut self) {
+        self.wait_until_it_answers("bank");
+    }
+
+    fn wait_until_it_answers(&mut self, database: &str) {
         let until = Instant::now() + PATIENCE;
         loop {
-            if let Ok(mut session) = try_connect(self.folder(), "postgres")
+            if let Ok(mut session) = try_connect(self.folder(), database)
                 && session.try_lines("select 1").is_ok()
             {
                 return;
@@ -167,10 +167,10 @@ impl Server {
         ended
     }
 
-    pub fn connect(&self, database: &str) -> Client {
+    pub fn connect(&self) -> Client {
         let until = Instant::now() + PATIENCE;
         loop {
-            match try_connect(self.folder(), database) {
+            match try_connect(self.folder(), "bank") {
                 Ok(client) => return client,
                 Err(error) if Instant::now() > until => panic!("{error}\n{}", self.log()),
                 Err(_) => thread::sleep(Duration::from_millis(20)),

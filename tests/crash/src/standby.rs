@@ -51,7 +51,7 @@ impl Server {
     /// A standby of this server that streams from it over a slot, up and answering.
     pub fn standby(&self, name: &str, settings: &str) -> Server {
         let standby = Server::in_folder(name);
-        let mut session = self.connect("postgres");
+        let mut session = self.connect();
         session.run("select pg_create_physical_replication_slot('standby', true)");
         session.run("select pg_backup_start('standby', true)");
         let (data, owner) = (standby.data(), os_user_ids());
@@ -64,17 +64,19 @@ impl Server {
                 chown(data.join(file), Some(user), Some(group)).expect("root may chown");
             }
         }
-        standby.started(&format!(
+        let mut standby = standby.within_folder(&format!(
             "primary_conninfo = 'host={} port=5432 user=postgres application_name=standby'\n\
              primary_slot_name = 'standby'\nhot_standby = on\nsynchronous_standby_names = ''\n{settings}",
             self.folder().display()
-        ))
+        ));
+        standby.start();
+        standby
     }
 
     /// Waits until the standby has replayed all that this server has written.
     pub fn wait_for(&self, standby: &Server) {
-        let written = self.connect("postgres").one("select pg_current_wal_insert_lsn()");
-        let mut session = standby.connect("postgres");
+        let written = self.connect().one("select pg_current_wal_insert_lsn()");
+        let mut session = standby.connect();
         let until = Instant::now() + Duration::from_secs(120);
         while session.one(&format!("select pg_last_wal_replay_lsn() >= '{written}'")) != "t" {
             assert!(Instant::now() < until, "the standby falls behind:\n{}", standby.log());
@@ -84,6 +86,6 @@ impl Server {
 
     /// Makes the standby a server of its own, which takes what it has received into account first.
     pub fn promote(&self) {
-        assert_eq!(self.connect("postgres").one("select pg_promote(true, 120)"), "t", "{}", self.log());
+        assert_eq!(self.connect().one("select pg_promote(true, 120)"), "t", "{}", self.log());
     }
 }

@@ -176,7 +176,7 @@ impl Teller {
                 }
             }
             assert!(Instant::now() < until, "client {}: no server came back", self.number);
-            thread::sleep(Duration::from_millis(10));
+            thread::sleep(Duration::from_millis(30));
         }
     }
 }

@@ -47,7 +47,7 @@ impl Killer<'_> {
         let seen =
             format!("select pid from pg_stat_activity where backend_type = '{backend_type}' order by random() limit 1");
         loop {
-            let found = self.server.connect("postgres").try_lines(&seen).unwrap_or_default();
+            let found = self.server.connect().try_lines(&seen).unwrap_or_default();
             if let Some(process) = found.first() {
                 return process.parse().expect("a process id");
             }
@@ -59,7 +59,7 @@ impl Killer<'_> {
     /// Something that writes pages and their marks while the kill comes.
     fn disturb(&mut self) {
         let statement = ["checkpoint", "vacuum (freeze, analyze)", "vacuum (index_cleanup on)"][self.dice.below(3)];
-        let mut session = self.server.connect("bank");
+        let mut session = self.server.connect();
         thread::spawn(move || session.try_lines(statement));
         thread::sleep(Duration::from_millis(self.dice.below(40) as u64));
     }
@@ -142,8 +142,7 @@ fn nothing_acknowledged_is_lost_and_nothing_is_done_twice_when_processes_are_kil
     say(&format!("crash: {kills} kills, SEED={seed}"));
     let began = Instant::now();
     let mut server = Server::create("kills", WORKERS);
-    server.connect("postgres").run("create database bank");
-    let mut db = server.connect("bank");
+    let mut db = server.connect();
     let books = Books::found(&mut db);
     let first = facts(&mut db);
     let mut load = Load::new(&server, &books, seed, &CLIENTS);
@@ -168,7 +167,7 @@ fn nothing_acknowledged_is_lost_and_nothing_is_done_twice_when_processes_are_kil
         // A kill of one process is answered only now: the server is there again when answers come.
         load.pass(50, &mut dice);
         load.rest();
-        db = server.connect("bank");
+        db = server.connect();
         drained(&mut db);
         verify(&mut db, &first, &load, &server.log(), seed);
         repeat_some(&mut db, &load, &mut dice);

@@ -3,3 +3,4 @@
 
 mod jackhammer;
 mod kills;
+mod standby;
