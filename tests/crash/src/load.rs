@@ -92,8 +92,7 @@ impl Load {
     /// Strikes out what a server has not that was never promised to have it all.
     pub fn forget_what_is_missing(&mut self, there: &HashMap<String, u32>) {
         for teller in &mut self.resting {
-            let is_there = |entry: &Entry| entry.request.facts.iter().flatten().all(|fact| there.contains_key(fact));
-            teller.journal.retain(|entry| !entry.is_acknowledged() || is_there(entry));
+            teller.journal.retain(|entry| entry.promised().all(|fact| there.contains_key(fact)));
         }
     }
 

@@ -62,6 +62,12 @@ impl Entry {
         !self.standings.is_empty() && self.standings.iter().all(|standing| *standing == Standing::Acknowledged)
     }
 
+    /// The facts that were acknowledged: of a batch, those of its items that were not refused.
+    pub fn promised(&self) -> impl Iterator<Item = &String> {
+        let groups = self.request.facts.iter().zip(&self.standings);
+        groups.filter(|(_, standing)| **standing == Standing::Acknowledged).flat_map(|(group, _)| group)
+    }
+
     /// Takes in what the server answered.
     pub fn answered(&mut self, answer: Result<Vec<String>, Refusal>) {
         let all = |standing: Standing| vec![standing; self.request.facts.len()];
