@@ -4,4 +4,5 @@
 mod checker;
 mod jackhammer;
 mod kills;
+mod retries;
 mod standby;
