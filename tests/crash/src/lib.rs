@@ -20,4 +20,4 @@ pub use load::{Counts, Load};
 pub use maker::Maker;
 pub use pages::{all_sound, unsound};
 pub use request::{Entry, Reading, Request, Standing};
-pub use server::{Server, kill};
+pub use server::Server;

@@ -31,8 +31,8 @@ pub fn try_connect(folder: &Path, database: &str) -> Result<Client, neobank_sess
         .connect(NoTls)
 }
 
-/// Whether there was such a process to kill.
-pub fn kill(process: i64, signal: &str) -> bool {
+/// Whether there was such a process to send it to.
+fn send(process: i64, signal: &str) -> bool {
     let mut command = Command::new("kill");
     let status = command.args([signal, &process.to_string()]).stderr(Stdio::null()).status();
     status.expect("kill is everywhere").success()
@@ -197,8 +197,15 @@ impl Server {
     /// Ends it cleanly.
     pub fn shut_down(&mut self) {
         let Some(mut child) = self.postmaster.take() else { return };
-        kill(child.id().into(), "-INT");
+        send(child.id().into(), "-INT");
         child.wait().expect("it is our child");
+    }
+
+    /// Sends the signal to a process of this cluster, and says whether it was there. One that has ended meanwhile may
+    /// have left its number to somebody else's.
+    pub fn signal(&self, process: i64, signal: &str) -> bool {
+        let home = fs::read_link(format!("/proc/{process}/cwd"));
+        (home.is_ok_and(|home| home == self.data()) || !Path::new("/proc/self").exists()) && send(process, signal)
     }
 
     /// Processes of this cluster by what their title says, postmaster aside.
@@ -215,7 +222,7 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         if let Some(mut child) = self.postmaster.take() {
-            kill(child.id().into(), "-QUIT");
+            send(child.id().into(), "-QUIT");
             let _ = child.wait();
         }
         // Children of a postmaster that was killed write until they notice.

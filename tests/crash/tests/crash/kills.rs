@@ -41,18 +41,20 @@ struct Killer<'a> {
 }
 
 impl Killer<'_> {
-    /// The process of that type, as soon as there is one to be seen.
-    fn process(&self, backend_type: &str) -> i64 {
-        let until = Instant::now() + Duration::from_secs(120);
+    /// A process of that type, if there is one to be seen.
+    fn process(&self, backend_type: &str) -> Option<i64> {
         let seen =
             format!("select pid from pg_stat_activity where backend_type = '{backend_type}' order by random() limit 1");
-        loop {
-            let found = self.server.connect().try_lines(&seen).unwrap_or_default();
-            if let Some(process) = found.first() {
-                return process.parse().expect("a process id");
-            }
-            assert!(Instant::now() < until, "no {backend_type} came up:\n{}", self.server.log());
-            thread::sleep(Duration::from_millis(5));
+        let found = self.server.connect().try_lines(&seen).unwrap_or_default();
+        found.first().map(|process| process.parse().expect("a process id"))
+    }
+
+    /// Kills what `find` finds, which may have ended before it is hit.
+    fn until_killed(&mut self, find: impl Fn(&mut Self) -> Option<i64>) {
+        let until = Instant::now() + Duration::from_secs(120);
+        while !find(self).is_some_and(|process| self.server.signal(process, "-9")) {
+            assert!(Instant::now() < until, "there is nothing to kill:\n{}", self.server.log());
+            thread::sleep(Duration::from_micros(500));
         }
     }
 
@@ -70,9 +72,9 @@ impl Killer<'_> {
             self.disturb();
         }
         match kind {
-            "backend" => while !self.load.backend_at_work(&mut self.dice).is_some_and(|backend| kill(backend, "-9")) {},
-            "queue worker" => while !kill(self.process("neobank queue worker"), "-9") {},
-            "checkpointer" => while !kill(self.process("checkpointer"), "-9") {},
+            "backend" => self.until_killed(|killer| killer.load.backend_at_work(&mut killer.dice)),
+            "queue worker" => self.until_killed(|killer| killer.process("neobank queue worker")),
+            "checkpointer" => self.until_killed(|killer| killer.process("checkpointer")),
             "postmaster" => {
                 self.server.kill_postmaster();
                 self.server.start();
@@ -94,7 +96,7 @@ impl Killer<'_> {
             thread::sleep(Duration::from_millis(self.dice.below(60) as u64));
             match self.server.process_titled("startup") {
                 // The postmaster gives up then.
-                Some(startup) if kill(startup, "-9") => self.server.wait_until_down(),
+                Some(startup) if self.server.signal(startup, "-9") => self.server.wait_until_down(),
                 _ => self.server.kill_postmaster(),
             }
         }

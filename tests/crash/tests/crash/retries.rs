@@ -46,18 +46,24 @@ fn calls(books: &Books, day: &str) -> Vec<[String; 2]> {
         .collect()
 }
 
-/// Whether the backend waits for a standby before it answers; false once the call has been answered.
-fn comes_to_wait(db: &mut Client, backend: i64, answered: impl Fn() -> bool) -> bool {
+/// Whether the call waits for a standby before it answers, and its answer once it is told to wait no more.
+fn waits(server: &Server, db: &mut Client, call: &str) -> (bool, Vec<String>) {
+    let mut session = server.connect();
+    let backend = Bank::backend_of(&mut session);
+    let text = call.to_owned();
+    let answer = thread::spawn(move || session.try_lines(&text));
     let until = Instant::now() + Duration::from_secs(60);
     let waiting = format!("select count(*) from pg_stat_activity where pid = {backend} and wait_event = 'SyncRep'");
-    while !answered() {
-        if db.count(&waiting) == 1 {
-            return true;
-        }
-        assert!(Instant::now() < until, "backend {backend} neither waits nor answers");
+    let mut has_waited = false;
+    while !has_waited && !answer.is_finished() {
+        has_waited = db.count(&waiting) == 1;
+        assert!(Instant::now() < until, "neither waits nor answers: {call}");
         thread::sleep(Duration::from_millis(5));
     }
-    false
+    // It holds its locks as long as it waits.
+    db.run(&format!("select pg_cancel_backend({backend}) from pg_stat_activity where pid = {backend}"));
+    let answer = answer.join().expect("no session fails");
+    (has_waited, answer.unwrap_or_else(|refusal| panic!("{refusal}\nfrom: {call}")))
 }
 
 #[test]
@@ -76,31 +82,14 @@ fn a_retry_is_answered_only_when_the_standbys_have_the_first_result() {
     server.start();
     let mut db = server.connect();
     // From some moment on the server knows that commits wait.
-    while {
-        let mut session = server.connect();
-        let backend = Bank::backend_of(&mut session);
-        let sign =
-            thread::spawn(move || session.run("insert into public.receipts values (gen_random_uuid(), 'a sign')"));
-        !comes_to_wait(&mut db, backend, || sign.is_finished())
-    } {}
+    while !waits(&server, &mut db, "insert into public.receipts values (gen_random_uuid(), 'a sign')").0 {}
     let mut at_once = Vec::new();
-    let retries: Vec<_> = calls
-        .into_iter()
-        .map(|[_, call]| {
-            let mut session = server.connect();
-            let backend = Bank::backend_of(&mut session);
-            let text = call.clone();
-            let retry = thread::spawn(move || session.try_lines(&text));
-            if !comes_to_wait(&mut db, backend, || retry.is_finished()) {
-                at_once.push(call);
-            }
-            retry
-        })
-        .collect();
-    server.add_settings("synchronous_standby_names = ''");
-    db.run("select pg_reload_conf()");
-    for (retry, first) in retries.into_iter().zip(first) {
-        assert_eq!(retry.join().expect("no session fails").expect("a retry is answered"), first);
+    for ([_, call], first) in calls.into_iter().zip(first) {
+        let (has_waited, answer) = waits(&server, &mut db, &call);
+        assert_eq!(answer, first, "{call}");
+        if !has_waited {
+            at_once.push(call);
+        }
     }
     assert_eq!(at_once, Vec::<String>::new(), "answered at once");
     audit(&mut db);

@@ -206,11 +206,11 @@ fn a_standby_promoted_in_mid_load_has_what_was_acknowledged() {
         load.pass(60, &mut dice);
         // What is sent from here on it gets no more, but for what waits in the socket.
         let receiver = next.connect().count("select pid from pg_stat_wal_receiver");
-        assert!(kill(receiver, "-STOP"), "the receiver of the log is there");
+        assert!(next.signal(receiver, "-STOP"), "the receiver of the log is there");
         load.pass(200, &mut dice);
         load.finish_with(|| {
             standby.kill_postmaster();
-            kill(receiver, "-CONT");
+            next.signal(receiver, "-CONT");
             next.promote();
             next.folder().to_owned()
         });
