@@ -48,7 +48,7 @@ impl Maker {
     }
 
     /// The next request, and the posting that may be given back once it is acknowledged.
-    pub fn next(&mut self) -> (Request, Option<Posting>) {
+    pub fn make(&mut self) -> (Request, Option<Posting>) {
         self.made += 1;
         let request = match self.dice.below(100) {
             0..22 => return self.transfer(),

@@ -59,7 +59,7 @@ impl Teller {
             if !self.journal.is_empty() && self.maker.dice.below(20) == 0 {
                 self.repeat_one(wire);
             }
-            let (request, posting) = self.maker.next();
+            let (request, posting) = self.maker.make();
             self.journal.push(Entry::new(request));
             let at = self.journal.len() - 1;
             self.carry_out(at, wire);

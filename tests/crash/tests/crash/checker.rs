@@ -8,7 +8,7 @@ use std::collections::HashMap;
 fn work(db: &mut Client, maker: &mut Maker, requests: usize) -> Vec<Entry> {
     (0..requests)
         .map(|_| {
-            let (request, posting) = maker.next();
+            let (request, posting) = maker.make();
             let mut entry = Entry::new(request);
             let answer = db.try_lines(&entry.request.sql);
             if answer.is_err() {
