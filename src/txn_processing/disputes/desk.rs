@@ -36,7 +36,7 @@ impl Claim<'_> {
 /// Opens a dispute, and credits the amount where the policy says so.
 pub fn open(desk: &Desk, claim: &Claim) -> Result<Uuid, Error> {
     if let Some(id) = claim.opened_before(desk)? {
-        return Ok(id);
+        return ledger::acknowledge_again(desk.session()).map(|()| id);
     }
     let transaction = claim.transaction;
     let refuse = |why: String| Error::NotDisputable { transaction, why };

@@ -3,6 +3,7 @@
 use super::super::answer::{Answer, Refusal, Success, to_json};
 use super::super::core::Kind;
 use super::super::engine::{Desk, Posted, bounded_metadata, given_reason, given_text};
+use super::super::store::acknowledge_again;
 use super::super::strict::{finite, id, required, sql_id};
 use super::core::{Asked, MAX_RETRIES};
 use super::processing::{Rights, carry_out, post_alone};
@@ -123,7 +124,7 @@ fn add(desk: &Desk, new: &NewRequest) -> Result<Uuid, Error> {
         }
         let key = new.key.expect("only a key can be taken");
         match store::find_key(desk.session(), key, new)? {
-            Some((request, true)) => return Ok(request),
+            Some((request, true)) => return acknowledge_again(desk.session()).map(|()| request),
             Some((request, false)) => return Err(Error::KeyConflict { request }),
             // It was deleted since: the key is free again.
             None => {}

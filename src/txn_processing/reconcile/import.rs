@@ -8,6 +8,7 @@ use crate::pg::{Arg, BpChar, Day, JsonDatum, Numeric, Session, Statement, Text, 
 use crate::txn_processing::account::MAX_BALANCE;
 use crate::txn_processing::core::in_currency;
 use crate::txn_processing::engine::Desk;
+use crate::txn_processing::store::acknowledge_again;
 use crate::txn_processing::strict::{finite, id, required};
 use rust_decimal::Decimal;
 use uuid::Uuid;
@@ -287,7 +288,7 @@ pub fn import(given: &Given) -> Result<Uuid, Error> {
     let mut currency = String::new();
     let checked = Checked::of(given, session, &mut currency)?;
     if let Some(earlier) = checked.earlier(session)? {
-        return Ok(earlier);
+        return acknowledge_again(session).map(|()| earlier);
     }
     store::lock(session, checked.account)?;
     // Somebody may have brought it while we waited: looked for again, as it would overlap with itself.
