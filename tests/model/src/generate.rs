@@ -152,9 +152,9 @@ impl Generator<'_> {
             from,
             to,
             amount: self.amount_for(account),
-            currency: match self.dice.below(10) {
+            currency: match self.dice.below(40) {
                 0 => Some("EUR"),
-                1..4 => currency,
+                1..14 => currency,
                 _ => None,
             },
             reference: match self.dice.below(30) {
@@ -287,9 +287,9 @@ impl Generator<'_> {
 
     fn status(&mut self) -> Op {
         // An account that is not active gets back to it soon.
-        let status = self.pick(&["active", "active", "active", "frozen", "dormant"]);
-        let freezes = self.pick(&[1, 2, 4, 6]);
-        let account = if status == "active" { self.account() } else { self.world.places[freezes].id };
+        let status = self.pick(&["active", "active", "active", "active", "frozen", "dormant"]);
+        let place = self.pick(&[1, 2, 4, 6]);
+        let account = if self.one_in(15) { self.account() } else { self.world.places[place].id };
         Op::SetStatus { account, status }
     }
 
@@ -297,7 +297,10 @@ impl Generator<'_> {
         let account = self.account();
         match self.dice.below(7) {
             0 | 1 => Op::SetOverdraft { account, limit: Decimal::from(self.dice.below(8) as i64 * 50 - 10) },
-            2 | 3 => Op::SetMode { account, slotted: self.one_in(2) },
+            2 | 3 => {
+                let account = if self.one_in(20) { UNKNOWN } else { self.place().id };
+                Op::SetMode { account, slotted: self.one_in(2) }
+            }
             4 | 5 => {
                 let period = self.pick(&["transaction", "day", "month"]);
                 let amount = if self.one_in(3) { None } else { Some(Decimal::from(self.dice.below(60) as u64 * 500)) };
