@@ -45,12 +45,16 @@ struct Plan {
     /// After the operation of this number, back to before the one of that number.
     back: Option<(usize, usize)>,
     commits: bool,
+    /// It, or what it meets, may be of several operations, and one of them picked to end a deadlock.
+    deadlocks: bool,
 }
 
 pub struct Crowd {
     pub world: World,
     pool: Mutex<Pool>,
     seed: u64,
+    /// Some transactions are of several operations. Else none is, and then there is no deadlock.
+    transactions: bool,
 }
 
 /// How a worker ended: all attempts, or what must not be.
@@ -62,31 +66,34 @@ fn now() -> i64 {
 }
 
 const CLOCK: &str = "select (extract(epoch from clock_timestamp()) * 1000000)::bigint";
-/// Deadlocks are found at once, and what the queue puts off is tried again at once.
-const SETTINGS: &str = "set deadlock_timeout = '20ms'; set neobank.queue_lock_timeout = '20ms'; \
-                        set neobank.queue_retry_delay = '1ms'";
+/// What the queue puts off is tried again at once.
+const SETTINGS: &str = "set neobank.queue_lock_timeout = '20ms'; set neobank.queue_retry_delay = '1ms'";
+/// Where deadlocks are to be expected they are found at once. Where not, the queue has all the time to give way, which
+/// it does after a tenth of a second, before somebody else is picked as the victim.
+const DEADLOCK_TIMEOUT: [&str; 2] = ["10s", "20ms"];
 const REPEATABLE: [&str; 2] = ["40001", "40P01"];
 
 impl Crowd {
-    pub fn new(world: World, seed: u64) -> Crowd {
-        Crowd { world, pool: Mutex::default(), seed }
+    pub fn new(world: World, seed: u64, transactions: bool) -> Crowd {
+        Crowd { world, pool: Mutex::default(), seed, transactions }
     }
 
     fn plan(&self, dice: &mut Dice) -> Plan {
         let pool = self.pool.lock().expect("no session panics with it");
-        let size = if dice.below(4) == 0 { 2 + dice.below(4) } else { 1 };
+        let size = if self.transactions && dice.below(4) == 0 { 2 + dice.below(4) } else { 1 };
         let level = if dice.below(2) == 0 { LEVELS[0] } else { LEVELS[dice.below(3)] };
         let ops: Vec<Op> = (0..size).map(|_| Generator { dice, world: &self.world, pool: &pool }.next_op()).collect();
         let back = (size > 1 && dice.below(3) == 0).then(|| {
             let after = dice.below(size);
             (after, dice.below(after + 1))
         });
-        Plan { level, ops, back, commits: size == 1 || dice.below(6) > 0 }
+        Plan { level, ops, back, commits: size == 1 || dice.below(6) > 0, deadlocks: self.transactions }
     }
 
     /// As many operations as that, by one of the sessions.
     pub fn work(&self, session: usize, client: &mut Client, operations: u64) -> Work {
         client.run(SETTINGS);
+        client.run(&format!("set deadlock_timeout = '{}'", DEADLOCK_TIMEOUT[usize::from(self.transactions)]));
         let mut dice = Dice(self.seed.wrapping_mul(1_000_003).wrapping_add(session as u64));
         let (mut attempts, mut tally, mut repeats) = (Vec::new(), Tally::default(), 0);
         while tally.operations < operations {
@@ -124,12 +131,11 @@ fn is_repeated(refusal: &Refusal, plan: &Plan) -> Result<bool, String> {
     if code.starts_with("NB") {
         return Ok(false);
     }
-    // One posting cannot be in a deadlock; and at READ COMMITTED none but batches, which see who else posts their ids,
-    // are told to repeat.
-    let one = plan.ops.len() == 1;
+    // Where all transactions are of one operation there are no deadlocks; and at READ COMMITTED none but batches, which
+    // see who else posts their ids, are told to repeat.
     let sees_ids = plan.ops.iter().any(|op| matches!(op, Op::Batch { .. }));
     let allowed = match code {
-        "40P01" => !one,
+        "40P01" => plan.deadlocks,
         "40001" => plan.level != LEVELS[0] || sees_ids,
         _ => false,
     };

@@ -54,10 +54,10 @@ fn record_rates(session: &mut Client, state: &mut State) {
     }
 }
 
-pub fn together(seed: u64, sessions: usize, operations: u64) -> Result<Together, String> {
+pub fn together(seed: u64, sessions: usize, operations: u64, transactions: bool) -> Result<Together, String> {
     same_day(|| {
         let mut bank = Bank::new();
-        let crowd = Arc::new(Crowd::new(World::open(&mut bank), seed));
+        let crowd = Arc::new(Crowd::new(World::open(&mut bank), seed, transactions));
         let mut state = State::opened(&crowd.world);
         let each = operations / sessions as u64;
         let work = neobank_sessions::together(&bank, sessions, move |n, client| crowd.work(n, client, each));
