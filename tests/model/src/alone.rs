@@ -7,7 +7,7 @@ use crate::compare::{compare_accounts, compare_ledger, compare_settlement};
 use crate::generate::Generator;
 use crate::op::Op;
 use crate::pool::Pool;
-use crate::state::{Circumstances, Mark, State};
+use crate::state::{Circumstances, Mark, Refusals, State};
 use crate::tally::Tally;
 use crate::world::World;
 use neobank_sessions::*;
@@ -66,7 +66,7 @@ impl Alone {
             Err(refusal) => Answer::Refused(refusal.code),
         };
         self.tally.count(&op, &answer);
-        let how = Circumstances { alone: true, read_committed: self.read_committed };
+        let how = Circumstances { alone: true, read_committed: self.read_committed, refusals: Refusals::All };
         self.state.accept(&op, &answer, how).map_err(|error| format!("{op:#?}\nanswered {answer:?}\n{error}"))?;
         let lines = if let Answer::Done(lines) = &answer { Some(lines.as_slice()) } else { None };
         self.pool.learn(&op, lines, &mut self.dice);
@@ -175,6 +175,15 @@ impl Alone {
 }
 
 impl Op {
+    /// Rows of an answer that are refusals of things which may have changed since.
+    pub fn refusals_in(&self, lines: &[String]) -> Vec<usize> {
+        match self {
+            Op::ProcessQueue { .. } => (0..lines.len()).filter(|row| lines[*row].contains("|failed|")).collect(),
+            _ if self.is_refused_in(lines) => vec![0],
+            _ => Vec::new(),
+        }
+    }
+
     /// Lines of an answer that say that nothing was done.
     pub fn is_refused_in(&self, lines: &[String]) -> bool {
         match self {

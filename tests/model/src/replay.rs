@@ -8,32 +8,34 @@
 //! postings of each account must ascend in it; and it agrees with real time, since each reading lies between question
 //! and answer.
 //!
-//! What did not stay (refusals, and what was rolled back) was seen by its session all the same: there must be a moment
-//! between its question and its answer (above READ COMMITTED: since its transaction began) at which the model answers
-//! the same, with what its own transaction had done by then.
+//! What did not stay (refusals, also those within an answer, and what was rolled back) was seen by its session all the
+//! same: there must be a moment between its question and its answer (above READ COMMITTED: since its transaction began)
+//! at which the model answers the same, with what its own transaction had done by then.
 
 use crate::alone::LEVELS;
+use crate::answer::Answer;
 use crate::crowd::{Asked, Attempt};
-use crate::state::{Circumstances, State};
+use crate::state::{Circumstances, Refusals, State};
 
 /// Something that did not stay, and the states that may explain it: after so many commits.
 struct Passing<'a> {
     attempt: &'a Attempt,
     asked: &'a Asked,
+    refusals: Refusals,
     first: usize,
     last: usize,
     /// Why the latest state did not.
     objection: String,
 }
 
-fn how(attempt: &Attempt) -> Circumstances {
-    Circumstances { alone: false, read_committed: attempt.level == LEVELS[0] }
+fn how(attempt: &Attempt, refusals: Refusals) -> Circumstances {
+    Circumstances { alone: false, read_committed: attempt.level == LEVELS[0], refusals }
 }
 
 fn commit(state: &mut State, attempt: &Attempt) -> Result<(), String> {
     for asked in attempt.asked.iter().filter(|asked| asked.stays) {
         state
-            .accept(&asked.op, &asked.answer, how(attempt))
+            .accept(&asked.op, &asked.answer, how(attempt, Refusals::Ignored))
             .map_err(|error| format!("{asked:#?}\n{error}\nsession {}, at {}", attempt.session, attempt.level))?;
     }
     state.settle();
@@ -44,9 +46,10 @@ fn commit(state: &mut State, attempt: &Attempt) -> Result<(), String> {
 fn explains(state: &mut State, passing: &mut Passing) -> bool {
     let before = state.mark();
     let (attempt, asked) = (passing.attempt, passing.asked);
-    let built_upon = asked.upon.iter().map(|at| &attempt.asked[*at]);
-    let explained: Result<(), String> =
-        built_upon.chain([asked]).try_for_each(|asked| state.accept(&asked.op, &asked.answer, how(attempt)));
+    let mut built_upon = asked.upon.iter().map(|at| &attempt.asked[*at]);
+    let explained = built_upon
+        .try_for_each(|asked| state.accept(&asked.op, &asked.answer, how(attempt, Refusals::Ignored)))
+        .and_then(|()| state.accept(&asked.op, &asked.answer, how(attempt, passing.refusals)));
     state.back_to(before);
     match explained {
         Ok(()) => true,
@@ -66,11 +69,22 @@ fn passing<'a>(attempts: &'a [Attempt], order: &[&'a Attempt]) -> Vec<Passing<'a
     }
     let mut found: Vec<Passing> = Vec::new();
     for attempt in attempts {
-        for asked in attempt.asked.iter().filter(|asked| !asked.stays) {
+        for asked in &attempt.asked {
+            let refusals = match &asked.answer {
+                Answer::Done(lines) => asked.op.refusals_in(lines),
+                Answer::Refused(_) => Vec::new(),
+            };
+            let mut looked_at: Vec<Refusals> = refusals.into_iter().map(Refusals::Of).collect();
+            if !asked.stays {
+                looked_at.push(if looked_at.is_empty() { Refusals::All } else { Refusals::Ignored });
+            }
             let since = if attempt.level == LEVELS[0] { asked.asked_at } else { attempt.begun_at };
             let first = all_answered.partition_point(|answered| *answered < since);
             let last = order.partition_point(|other| other.committed.expect("committed") <= asked.answered_at);
-            found.push(Passing { attempt, asked, first, last, objection: String::new() });
+            found.extend(looked_at.into_iter().map(|refusals| {
+                let objection = String::new();
+                Passing { attempt, asked, refusals, first, last, objection }
+            }));
         }
     }
     found.sort_by_key(|passing| passing.first);

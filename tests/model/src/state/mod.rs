@@ -30,6 +30,23 @@ pub struct Circumstances {
     /// Alone: nobody else works on the bank, and the answer is known exactly.
     pub alone: bool,
     pub read_committed: bool,
+    pub refusals: Refusals,
+}
+
+/// Refusals within an answer may be of an earlier moment than what the answer says was done: what was refused was not
+/// held until the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusals {
+    All,
+    Ignored,
+    /// That of this row.
+    Of(usize),
+}
+
+impl Circumstances {
+    fn checks(self, row: usize) -> bool {
+        self.refusals == Refusals::All || self.refusals == Refusals::Of(row)
+    }
 }
 
 #[derive(Debug, Default)]
@@ -135,7 +152,7 @@ impl State {
 
     fn predict(&mut self, op: &Op, seen: &Answer, how: Circumstances) -> Result<(), String> {
         match op {
-            Op::Post { posting, contract } => self.accept_posting(posting, *contract, seen),
+            Op::Post { posting, contract } => self.accept_posting(posting, *contract, seen, how),
             Op::Adjust { id, account, amount } => self.accept_adjustment(*id, *account, *amount, seen),
             Op::Refund { id, original, amount } => self.accept_refund(*id, *original, *amount, seen),
             Op::Reverse { id, original, allow_overdraft } => {

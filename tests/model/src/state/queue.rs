@@ -1,7 +1,7 @@
 //! The queue of requests.
 
 use super::rows::{Content, Posted, Queued};
-use super::{Circumstances, State, done};
+use super::{Circumstances, Refusals, State, done};
 use crate::answer::{Answer, Faults, agree, code_of};
 use crate::op::{Posting, Request};
 use neobank_sessions::{Decimal, Uuid};
@@ -76,7 +76,7 @@ impl State {
     }
 
     /// What became of one request: `completed` with its posting's id, or `failed` with a code.
-    fn accept_outcome(&mut self, id: Uuid, outcome: Result<Option<Uuid>, &str>) -> Result<(), String> {
+    fn accept_outcome(&mut self, id: Uuid, outcome: Result<Option<Uuid>, &str>, checked: bool) -> Result<(), String> {
         let queued = self.requests.get(&id).ok_or(format!("request {id} is unknown"))?.clone();
         agree("the status of a request that is carried out", queued.status, "queued")?;
         let mut faults = Faults::default();
@@ -84,7 +84,9 @@ impl State {
         let told = |error| format!("{queued:?}: {error}");
         match outcome {
             Err(code) => {
-                faults.allow(code).map_err(told)?;
+                if checked {
+                    faults.allow(code).map_err(told)?;
+                }
                 self.requests.change(id, |queued| queued.status = "failed");
             }
             Ok(transaction) => {
@@ -128,12 +130,15 @@ impl State {
         if how.alone {
             self.check_choice(&ids, at_most)?;
         }
-        for (id, row) in ids.iter().zip(&rows) {
+        for (at, (id, row)) in ids.iter().zip(&rows).enumerate() {
             match (row[1], row[2]) {
-                ("completed", "ok") => self.accept_outcome(*id, Ok(row[3].parse().ok()))?,
-                ("failed", word) => self.accept_outcome(*id, Err(&code_of(word)))?,
+                ("completed", "ok") => self.accept_outcome(*id, Ok(row[3].parse().ok()), true)?,
+                ("failed", word) => self.accept_outcome(*id, Err(&code_of(word)), how.checks(at))?,
                 ("queued", word) if !how.alone && TRANSIENT.contains(&word) => {}
                 _ => return Err(format!("an outcome that cannot be: {row:?}")),
+            }
+            if how.refusals == Refusals::Of(at) {
+                break;
             }
         }
         Ok(())
@@ -151,10 +156,13 @@ impl State {
             (Some("request_already_processed"), Some(is @ ("completed" | "failed"))) => {
                 agree("the status that is told", text("status"), Some(is))
             }
-            (Some(_), Some("queued")) => self.accept_outcome(id, Err(text("sqlstate").ok_or("no SQLSTATE")?)),
+            (Some(_), Some("queued")) => {
+                let code = text("sqlstate").ok_or("no SQLSTATE")?;
+                self.accept_outcome(id, Err(code), how.checks(0))
+            }
             (None, Some("queued")) => {
                 let posted = text("reversal_transaction_id").or(text("transaction_id"));
-                self.accept_outcome(id, Ok(posted.and_then(|posted| posted.parse().ok())))
+                self.accept_outcome(id, Ok(posted.and_then(|posted| posted.parse().ok())), true)
             }
             (code, status) => Err(format!("{code:?} of a request that is {status:?}")),
         }
