@@ -148,7 +148,8 @@ pub fn resolve(desk: &Desk, id: Uuid, verdict: &Verdict) -> Result<Option<Uuid>,
     let kept = verdict.outcome.kept(dispute.amount, verdict.amount, &dispute.currency)?;
     if dispute.state != "open" {
         // Where nothing was kept there was nothing to charge back, whatever was asked for.
-        let charged = kept.is_zero() || verdict.charge_back.is_none_or(|charge| charge == dispute.charge_back);
+        let charged =
+            kept.is_zero() || verdict.charge_back.is_none_or(|charge| charge == dispute.charge_back);
         let same = dispute.state == verdict.outcome.name()
             && dispute.kept == Some(kept)
             && dispute.note.as_deref() == verdict.note
