@@ -7,7 +7,7 @@ use crate::neobank::access::check_execute;
 use crate::pg::{BpChar, Numeric, Text, finish};
 use crate::txn_processing::engine::{Desk, Posted, given_reason, post};
 use crate::txn_processing::{
-    Kind, MAX_AMOUNT, Tail, finite, id, in_currency, open_reserve, post_adjustment, post_against, required,
+    Kind, MAX_AMOUNT, Tail, finite, id, in_currency, open_holds, post_adjustment, post_against, required,
     sql_id,
 };
 use pgrx::prelude::*;
@@ -120,8 +120,7 @@ fn close(
     if !matches!(locked.status.as_str(), "active" | "dormant") {
         return Err(Error::StatusChange { account, from: locked.status, to: "closed".into() });
     }
-    let reserved = open_reserve(desk.session(), account)?;
-    if !reserved.is_zero() {
+    if let Some(reserved) = open_holds(desk.session(), account)? {
         return Err(Error::HoldsOpen { account, reserved });
     }
     let mut swept = None;

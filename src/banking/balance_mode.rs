@@ -6,7 +6,7 @@ use crate::error::Error;
 use crate::pg::{Arg, Session, Statement, Text, Type, finish, server};
 use crate::txn_processing::engine::Desk;
 use crate::txn_processing::{
-    MAX_SLOT_BALANCE, chain_start, forget_usage, id, is_limited, open_reserve, required,
+    MAX_SLOT_BALANCE, chain_start, forget_usage, id, is_limited, open_holds, required,
 };
 use pgrx::prelude::*;
 use uuid::Uuid;
@@ -64,9 +64,8 @@ impl Mode {
 }
 
 fn to_slots(session: &Session, account: &LockedAccount, at: i64) -> Result<(), Error> {
-    let reserved = open_reserve(session, account.id)?;
-    let why = if !reserved.is_zero() {
-        Some(format!("has {reserved} set aside, which is held against one balance"))
+    let why = if let Some(reserved) = open_holds(session, account.id)? {
+        Some(format!("has open holds of {reserved}, which are held against one balance"))
     } else if is_limited(session, account.id)? {
         Some("has limits, which are counted on one balance".to_owned())
     } else {
