@@ -18,7 +18,7 @@ fn main() -> ExitCode {
         &format!("sql/upgrade/{from}--{to}.sql"),
         "sql/upgrade/finish.sql",
     ]
-    .map(|path| read(path));
+    .map(read);
     match upgrade(&Sources { frozen: &frozen, fresh: &fresh, by_hand: &by_hand, finish: &finish }) {
         Ok(statements) => {
             print!("{}", script(from, to, &statements));

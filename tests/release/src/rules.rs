@@ -43,9 +43,7 @@ pub fn name(statement: &Statement) -> String {
         up_to(normal.find(" IS "))
     } else if normal.starts_with(CONFIG_DUMP) {
         up_to(normal.find(','))
-    } else if normal.starts_with("CREATE VIEW ") {
-        words(normal, 3)
-    } else if ["CREATE TABLE ", "INSERT INTO ", "CREATE DOMAIN ", "CREATE TYPE ", "CREATE SEQUENCE "]
+    } else if ["CREATE TABLE ", "CREATE VIEW ", "INSERT INTO ", "CREATE DOMAIN ", "CREATE TYPE ", "CREATE SEQUENCE "]
         .iter()
         .any(|kind| normal.starts_with(kind))
     {
