@@ -44,3 +44,41 @@ fn a_version_past_an_integer_is_said_and_not_cut_off() {
     let refusal = refused(&mut bank.db, &set, "NB021");
     assert!(refusal.detail.contains("2147483648"), "{refusal}");
 }
+
+#[test]
+fn metadata_is_nested_sixteen_levels_and_no_more() {
+    let mut bank = Bank::new();
+    let a = bank.account("10");
+    let deposit = |levels: usize, inner: &str| {
+        let json = format!("{}{inner}{}", "{\"a\": ".repeat(levels), "}".repeat(levels));
+        format!("select txn_processing.deposit('{a}', 1, metadata => '{json}')")
+    };
+    // Brackets and quotes inside a text are no levels.
+    bank.db.run(&deposit(16, r#""[[[[\"{{{{\\""#));
+    let refusal = refused(&mut bank.db, &deposit(17, "1"), "NB021");
+    assert!(refusal.detail.contains("deeper than 16 levels"), "{refusal}");
+    refused(&mut bank.db, &deposit(15, "[[1]]"), "NB021");
+}
+
+#[test]
+fn a_tenants_name_is_taken_once() {
+    let mut bank = Bank::new();
+    bank.db.run("select banking.create_tenant('North')");
+    let refusal = refused(&mut bank.db, "select banking.create_tenant('North')", "NB021");
+    assert!(refusal.detail.contains("There is a tenant \"North\" already."), "{refusal}");
+}
+
+#[test]
+fn a_balance_that_is_as_wanted_is_left_and_one_of_the_banks_own_is_refused() {
+    let mut bank = Bank::new();
+    let a = bank.account("10");
+    let cash = bank.internal("cash", "USD");
+    let set = |account: Uuid, version: i32| {
+        format!("select success, new_version from banking.update_account_optimistic('{account}', 10.0, {version})")
+    };
+    let version = bank.db.count(&format!("select version from banking.accounts where account_id = '{a}'")) as i32;
+    let before = snapshot(&mut bank.db);
+    assert_eq!(bank.db.one(&set(a, version)), format!("t|{version}"));
+    assert_eq!(before, snapshot(&mut bank.db));
+    refused(&mut bank.db, &set(cash, 1), "NB024");
+}
