@@ -56,6 +56,7 @@ mod refusals;
 mod review;
 mod rollback;
 mod seed_defects;
+mod seldom;
 mod settlement;
 mod slots;
 mod slots_bound;
