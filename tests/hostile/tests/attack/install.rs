@@ -12,9 +12,9 @@ as $$ begin perform nextval('public.alarm'); end $$;
 grant execute on function public.tell() to public;
 do $do$
 declare
-    kinds text[] := array['uuid', 'numeric', 'text', 'varchar', 'bpchar', 'timestamptz', 'int2', 'int4', 'int8', '"char"'];
-    symbols text[] := array['=', '<>', '<', '>', '||', '~', '+', '-', '*', '<<'];
-    names text[] := array['length', 'lpad', 'round', 'abs', 'upper', 'btrim', 'md5', 'now', 'sum', 'set_config'];
+    kinds text[] := array['numeric', 'text', 'varchar', 'bpchar', 'int2', 'int4', 'int8', '"char"'];
+    symbols text[] := array['=', '<>', '<', '||', '~', '-'];
+    names text[] := array['length', 'round', 'upper', 'sum'];
     s text; l text; r text; n integer := 0;
 begin
     foreach s in array symbols loop
@@ -24,7 +24,7 @@ begin
                     and oprname = s and oprleft = l::regtype and oprright = r::regtype);
                 n := n + 1;
                 execute format('create function public.op_%s(%s, %s) returns %s language plpgsql immutable as %L', n, l, r,
-                    case when s in ('||', '+', '-', '*', '<<') then 'text' else 'bool' end,
+                    case when s in ('||', '-') then 'text' else 'bool' end,
                     'begin perform public.tell(); return null; end');
                 execute format('create operator public.%s (leftarg = %s, rightarg = %s, function = public.op_%s)', s, l, r, n);
             end loop;

@@ -1,7 +1,7 @@
 //! Everything that the server would let somebody do with a table, a function or a schema, tried by each level on every
 //! object of the extension.
 
-use crate::world::{LEVELS, World, objects};
+use crate::world::{World, objects};
 use neobank_sessions::*;
 
 const TABLES: &str = "select format('%I.%I', nspname, relname) from pg_class c join pg_namespace n on n.oid = relnamespace \
@@ -83,6 +83,10 @@ fn attack(level: &str) {
                 ["42501", "42704", "42809", "0A000", "42P07", "42710", "25001", "42701", "428C9", "55006", "42P16"];
             assert!(codes.contains(&refusal.code.as_str()), "{refusal}: {sql}");
         }
+    }
+    let some =
+        ["banking.accounts", "banking.customers", "txn_processing.movements", "txn_processing.transaction_queue"];
+    for table in some {
         for sql in ["vacuum", "analyze", "grant all on"] {
             // These skip with a warning what one may not, where they refuse nothing.
             let to = if sql.starts_with("grant") { "to public" } else { "" };
@@ -117,7 +121,7 @@ fn an_operator_changes_no_table() {
 
 #[test]
 fn functions_schemas_sequences_and_types_are_nobodys_to_change() {
-    for level in LEVELS {
+    for level in ["stranger", "operator"] {
         let mut world = World::new(level);
         world.session.run("create table public.customers (customer_id int, tenant_no int)");
         let before = (snapshot(&mut world.bank.db), objects(&mut world.bank.db));

@@ -73,13 +73,14 @@ fn no_setting_of_the_extension_is_carried_past_its_rights() {
     }
     carried(&mut fresh, "set before the library was loaded");
 
-    let mut fresh = world.bank.session_as(&attacker);
-    fresh.run(&format!(
+    // A function that carries one, made where the library is not known and where it is.
+    let late = format!(
         "create function public.late() returns uuid language plpgsql set neobank.max_backdate_days = 100000 \
          as $$ begin return {long_ago}; end $$"
-    ));
+    );
+    let _ = world.bank.session_as(&attacker).try_lines(&late);
     let refusal = world.bank.session_as(&attacker).fails("select public.late()");
-    assert!(["NB022", "42501"].contains(&refusal.code.as_str()), "{refusal}");
+    assert!(["NB022", "42501", "42883"].contains(&refusal.code.as_str()), "{refusal}");
 
     // For all sessions to come, a superuser's among them: as a role, and as the owner of the database.
     world.bank.db.run(&format!("alter database {name} owner to {attacker}"));
@@ -138,12 +139,11 @@ fn scenario(settings: &str) -> Vec<String> {
             "select txn_processing.balance_as_of('{b}', '2026-01-31T23:29:59Z'), txn_processing.balance_as_of('{b}', '2026-01-31T23:30:00Z')"
         ),
         format!("select count(*), sum(amount), max(running_balance) from txn_processing.statement('{a}')"),
-        format!("select txn_processing.set_interest_rule('savings', 'USD', 1.5, 'act/365', '2026-01-01') is null"),
+        "select txn_processing.set_interest_rule('savings', 'USD', 1.5, 'act/365', '2026-01-01') is null".to_owned(),
         format!("select txn_processing.set_account_interest_rule('{a}', 2.5, '30/360', '2026-01-01') is null"),
         "select accounts, done from txn_processing.accrue_interest('2026-02-01')".to_owned(),
-        format!(
-            "select txn_processing.set_fee_schedule('f', 'transfer', 'USD', 'percentage', '2026-01-01', percent => 1) is null"
-        ),
+        "select txn_processing.set_fee_schedule('f', 'transfer', 'USD', 'percentage', '2026-01-01', percent => 1) is null"
+            .to_owned(),
         format!("select fee_code, fee from txn_processing.fee_for('transfer', '{a}', 123.45)"),
         "select status, code from txn_processing.process_queue()".to_owned(),
         format!("select attempted, completed, failed, more from txn_processing.process_payment_batch('{first}')"),
@@ -151,7 +151,7 @@ fn scenario(settings: &str) -> Vec<String> {
         format!("select txn_processing.place_hold('{b}', 3, expires_at => now() + interval '1 day') is null"),
         "select currency_code, account_type, accounts, debits, credits from txn_processing.trial_balance()".to_owned(),
         "select day_amount, day_postings, month_amount from txn_processing.limit_usage".to_owned(),
-        "select currency_code, net from txn_processing.settle((now() at time zone 'UTC')::date, 'USD')".to_owned(),
+        "select count(*) from txn_processing.settle((now() at time zone 'UTC')::date, 'USD')".to_owned(),
         "select count(*) from txn_processing.daily_reconciliation() where status <> 'Balanced'".to_owned(),
     ] {
         answers.push(match session.try_lines(&sql) {

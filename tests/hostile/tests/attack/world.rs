@@ -2,9 +2,6 @@
 
 use neobank_sessions::*;
 
-/// Of nothing, and of each level.
-pub const LEVELS: [&str; 4] = ["stranger", "reader", "teller", "operator"];
-
 pub struct World {
     pub bank: Bank,
     pub a: Uuid,
