@@ -251,6 +251,7 @@ pub enum Error {
     /// The extension cannot be dropped with what is in it.
     LedgerNotEmpty {
         content: Option<String>,
+    },
     /// The system would not give as much memory as a call is going to take.
     OutOfMemory {
         bytes: usize,
