@@ -138,12 +138,11 @@ fn scenario(settings: &str) -> Vec<String> {
             "select txn_processing.balance_as_of('{b}', '2026-01-31T23:29:59Z'), txn_processing.balance_as_of('{b}', '2026-01-31T23:30:00Z')"
         ),
         format!("select count(*), sum(amount), max(running_balance) from txn_processing.statement('{a}')"),
-        format!("select txn_processing.set_interest_rule('savings', 'USD', 1.5, 'act/365', '2026-01-01') is null"),
+        "select txn_processing.set_interest_rule('savings', 'USD', 1.5, 'act/365', '2026-01-01') is null".to_owned(),
         format!("select txn_processing.set_account_interest_rule('{a}', 2.5, '30/360', '2026-01-01') is null"),
         "select accounts, done from txn_processing.accrue_interest('2026-02-01')".to_owned(),
-        format!(
-            "select txn_processing.set_fee_schedule('f', 'transfer', 'USD', 'percentage', '2026-01-01', percent => 1) is null"
-        ),
+        "select txn_processing.set_fee_schedule('f', 'transfer', 'USD', 'percentage', '2026-01-01', percent => 1) is null"
+            .to_owned(),
         format!("select fee_code, fee from txn_processing.fee_for('transfer', '{a}', 123.45)"),
         "select status, code from txn_processing.process_queue()".to_owned(),
         format!("select attempted, completed, failed, more from txn_processing.process_payment_batch('{first}')"),
