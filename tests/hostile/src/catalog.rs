@@ -51,7 +51,7 @@ pub fn functions(db: &mut Client) -> Vec<Function> {
     let rows = db.lines(&format!(
         "select json_build_object( \
            'name', format('%I.%I', n.nspname, p.proname), 'kind', p.prokind, \
-           'trigger', p.prorettype = 'trigger'::regtype, \
+           'trigger', p.prorettype in ('trigger'::regtype, 'event_trigger'::regtype), \
            'arguments', (select coalesce(json_agg(json_build_object( \
               'name', coalesce(name, ''), 'kind', format_type(kind, null), \
               'has_default', nth > p.pronargs - p.pronargdefaults, \

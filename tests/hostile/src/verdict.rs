@@ -59,7 +59,7 @@ impl Verdict {
     fn is_in_order(&self, asked: Asked, code: &str) -> bool {
         let further: &[&str] = match asked {
             Asked::Call => CALL,
-            Asked::Trigger => &["0A000", "39P01"],
+            Asked::Trigger => &["0A000", "39P01", "39P03"],
             Asked::Table => TABLE,
             Asked::Setting => &["22004", "22023", "55P02", "42704", "2D000"],
         };
