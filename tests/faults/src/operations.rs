@@ -324,7 +324,7 @@ pub const ALL: &[Operation] = &[
         "close_account",
         &["update stage.one set made = stage.account('checking', 'USD', '{mode}', 9)"],
         "select banking.close_account(made, (select a from {accounts} limit 1)) from stage.one",
-        Again::Nothing,
+        Again::Refused(&["NB019"]),
     ),
     after("open_account", &[], "select stage.account('checking', 'USD', '{mode}', 5)", Again::Anew),
     after("create_customer", &[], "select banking.create_customer('Ada', 'Byron') from stage.fresh", Again::Anew),

@@ -3,7 +3,7 @@
 //! session goes on, and the same call brings the operation to its end.
 
 use neobank_faults::operations::{ALL, Again};
-use neobank_faults::{Operation, Stage, at_rest, check_log, check_storage, differences, effects, found_bank};
+use neobank_faults::{Operation, Stage, at_rest, check_log, check_storage, differences, effects, found_bank, seed};
 use neobank_sessions::*;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
@@ -297,10 +297,4 @@ fn every_function_that_writes_is_swept() {
     let swept = |name: &String| NOT_SWEPT.contains(&name.as_str()) || ALL.iter().any(|o| o.name == name);
     let forgotten: Vec<&String> = functions.iter().filter(|name| !swept(name)).collect();
     assert!(forgotten.is_empty(), "no operation sweeps {forgotten:?}");
-}
-
-/// From the environment, else from the clock.
-fn seed() -> u64 {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970");
-    setting("SEED", now.as_secs())
 }
