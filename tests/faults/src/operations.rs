@@ -289,7 +289,12 @@ pub const ALL: &[Operation] = &[
         "select txn_processing.unmatch(spare, 'not so') from stage.one",
         Again::Refused(&["NB055"]),
     ),
-    keyed("set_reconciliation_rule", "select txn_processing.set_reconciliation_rule(id::text, 1) from stage.fresh"),
+    after(
+        "set_reconciliation_rule",
+        &[],
+        "select txn_processing.set_reconciliation_rule(id::text, 1) from stage.fresh",
+        Again::Anew,
+    ),
     after(
         "set_balance_mode",
         &[UNSPENT],
@@ -306,7 +311,7 @@ pub const ALL: &[Operation] = &[
         "set_overdraft_limit",
         &[UNSPENT],
         "select banking.set_overdraft_limit(made, 7, 'why') from stage.one",
-        Again::Nothing,
+        Again::Anew,
     ),
     bound(
         "set_account_limit",
@@ -335,9 +340,9 @@ pub const ALL: &[Operation] = &[
         "select u.* from stage.one, banking.update_account_optimistic(made, 10, 2) u",
         Again::Nothing,
     ),
-    keyed("set_fx_rate", "select txn_processing.set_fx_rate('USD', 'CHF', 0.5, at) from stage.one"),
-    keyed("set_hold_rule", "select txn_processing.set_hold_rule('business', 5)"),
-    keyed("set_dispute_policy", "select txn_processing.set_dispute_policy('business', true, 5)"),
+    after("set_fx_rate", &[], "select txn_processing.set_fx_rate('USD', 'CHF', 0.5, at) from stage.one", Again::Anew),
+    after("set_hold_rule", &[], "select txn_processing.set_hold_rule('business', 5)", Again::Anew),
+    after("set_dispute_policy", &[], "select txn_processing.set_dispute_policy('business', true, 5)", Again::Anew),
     keyed(
         "set_interest_rule",
         "select txn_processing.set_interest_rule('term_deposit', 'USD', 3, 'act/360', day + 400) from stage.one",

@@ -58,7 +58,7 @@ fn what_is_prepared_survives_the_servers_death_and_is_all_or_nothing() {
     let mut dice = Dice(seed);
     for stage in Stage::ALL {
         for operation in ALL.iter().filter(|o| stage.accounts == "exclusive" || !o.only_exclusive) {
-            if rounds == 1 && dice.below(8) > 0 {
+            if rounds == 1 && dice.below(12) > 0 {
                 continue;
             }
             for end in ["rollback", "commit"] {
