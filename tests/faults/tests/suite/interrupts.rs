@@ -3,7 +3,7 @@
 //! session goes on, and the same call brings the operation to its end.
 
 use neobank_faults::operations::{ALL, Again};
-use neobank_faults::{Operation, Stage, at_rest, check_log, check_storage, differences, effects, found_bank};
+use neobank_faults::{Operation, Stage, at_rest, check_log, check_storage, differences, effects, found_bank, seed};
 use neobank_sessions::*;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
@@ -257,7 +257,7 @@ fn a_hit_at_any_point_of_any_operation_is_all_or_nothing() {
         sweep.connect();
         for operation in ALL.iter().filter(|o| stage.accounts == "exclusive" || !o.only_exclusive) {
             // A small run takes other ones on each stage.
-            if rounds == 1 && sweep.dice.below(6) > 0 {
+            if rounds == 1 && sweep.dice.below(10) > 0 {
                 continue;
             }
             let length = sweep.measure(operation);
@@ -299,8 +299,31 @@ fn every_function_that_writes_is_swept() {
     assert!(forgotten.is_empty(), "no operation sweeps {forgotten:?}");
 }
 
-/// From the environment, else from the clock.
-fn seed() -> u64 {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970");
-    setting("SEED", now.as_secs())
+/// What the sweeps take for granted of the operations.
+#[test]
+fn every_operation_repeated_does_what_is_said_of_it() {
+    let mut bank = Bank::new();
+    let db = &mut bank.db;
+    Stage::set(db);
+    let mut otherwise = Vec::new();
+    let stage = Stage::ALL[0];
+    for operation in ALL {
+        stage.prepare(db, operation);
+        let call = stage.text(operation.call);
+        db.run(&call);
+        let before = snapshot(db);
+        let again = db.try_lines(&call);
+        let twice = effects(&before, &snapshot(db));
+        let is_as_said = match (&again, operation.again) {
+            (Ok(_), Again::Nothing) => twice.is_empty(),
+            (Ok(_), Again::Anew) => true,
+            (Err(refusal), Again::Refused(codes)) => codes.contains(&refusal.code.as_str()),
+            _ => false,
+        };
+        if !is_as_said {
+            otherwise.push(format!("{}: {again:?} {twice:?}", operation.name));
+        }
+    }
+    assert!(otherwise.is_empty(), "{otherwise:#?}");
+    audit(db);
 }

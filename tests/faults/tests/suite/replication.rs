@@ -1,6 +1,10 @@
 //! The ledger replicated by the server's logical replication, as docs/operations.md says: to a second database under
-//! load; then the second one writes, the first follows it without a copy and a third one with one. All end with the same rows, sums and balances, and
-//! nobody but the apply worker gets past the guards.
+//! load; then the second one writes, the first follows it without a copy and a third one with one. All end with the same
+//! rows, sums and balances, and nobody but the apply worker gets past the guards.
+//!
+//! Two things were in the way. `banking.account_limits` had no replica identity: once it was published, no limit could be
+//! taken away or replaced. And each table is copied at a moment of its own: entries of backdated postings that come
+//! before their postings would be taken for forged ones, and refused.
 
 use neobank_faults::{Stage, at_rest, check_log, check_storage, differences};
 use neobank_sessions::*;
@@ -96,10 +100,11 @@ fn load(cluster: &PrivateCluster, database: &str, stop: &Arc<AtomicBool>) -> thr
         let mut posted = 0;
         while !stop.load(Ordering::Relaxed) {
             session.run(
-                "select txn_processing.transfer(e.a, s.b, 0.01), txn_processing.transfer(s.b, e.b, 0.01) \
+                "select txn_processing.transfer(e.a, s.b, 0.01), txn_processing.transfer(s.b, e.b, 0.01), \
+                 txn_processing.transfer(e.b, s.a, 0.01, effective_at => now() - interval '1 hour') \
                  from stage.exclusive e join stage.slotted s using (n) where n = 1 + (random() * 23)::int",
             );
-            posted += 2;
+            posted += 3;
             thread::sleep(Duration::from_millis(5));
         }
         posted
