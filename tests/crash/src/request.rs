@@ -4,6 +4,7 @@
 //! [`crate::check`]: a posting with its id, accounts and amount is one, a hold, a capture, a queued request.
 
 use neobank_sessions::{Refusal, Uuid};
+use std::path::PathBuf;
 
 /// How an answer is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +49,8 @@ pub struct Entry {
     pub request: Request,
     pub standings: Vec<Standing>,
     pub answer: Vec<String>,
+    /// Where the sockets are of the server that answered.
+    pub answered_by: PathBuf,
     /// How often it was sent without an answer.
     pub lost: u32,
 }
@@ -55,7 +58,7 @@ pub struct Entry {
 impl Entry {
     pub fn new(request: Request) -> Entry {
         let standings = vec![Standing::Open; request.facts.len()];
-        Entry { request, standings, answer: Vec::new(), lost: 0 }
+        Entry { request, standings, answer: Vec::new(), answered_by: PathBuf::new(), lost: 0 }
     }
 
     pub fn is_acknowledged(&self) -> bool {

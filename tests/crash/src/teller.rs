@@ -34,7 +34,7 @@ pub struct Wire {
 pub struct Teller {
     number: usize,
     maker: Maker,
-    session: Option<(Client, i64)>,
+    session: Option<(Client, i64, PathBuf)>,
     pub journal: Vec<Entry>,
 }
 
@@ -93,6 +93,8 @@ impl Teller {
                 }
                 Err(refusal) if is_transient(&refusal) => self.roll_back(wire),
                 answer => {
+                    let server = self.session.as_ref().map(|(_, _, server)| server.clone());
+                    self.journal[at].answered_by = server.unwrap_or_default();
                     if let Err(refusal) = &answer {
                         let known = refusal.code.starts_with("NB") || refusal.code == "23505";
                         assert!(known, "client {}: {refusal}\nfrom: {sql}", self.number);
@@ -126,7 +128,13 @@ impl Teller {
         let (sql, wanted) = (entry.request.sql.clone(), entry.answer.clone());
         loop {
             match self.send(&sql, wire) {
-                Err(refusal) if is_lost(&refusal) => self.session = None,
+                Err(refusal) if is_lost(&refusal) => {
+                    self.session = None;
+                    // Told to come to an end, it may find itself at a server that never promised to have it all.
+                    if wire.stop.load(Ordering::Relaxed) {
+                        return;
+                    }
+                }
                 Err(refusal) if is_transient(&refusal) => self.roll_back(wire),
                 Err(refusal) => panic!("client {}: acknowledged, and now {refusal}\nfrom: {sql}", self.number),
                 Ok(lines) => {
@@ -149,14 +157,14 @@ impl Teller {
         if self.session.is_none() {
             self.session = Some(self.connected(wire));
         }
-        let (session, backend) = self.session.as_mut().expect("it was just made");
+        let (session, backend, _) = self.session.as_mut().expect("it was just made");
         wire.at_work[self.number].store(*backend, Ordering::Relaxed);
         let answer = session.try_lines(sql);
         wire.at_work[self.number].store(0, Ordering::Relaxed);
         answer
     }
 
-    fn connected(&self, wire: &Wire) -> (Client, i64) {
+    fn connected(&self, wire: &Wire) -> (Client, i64, PathBuf) {
         let until = Instant::now() + PATIENCE;
         loop {
             let address = wire.address.lock().expect("nobody fails with it").clone();
@@ -168,7 +176,7 @@ impl Teller {
             });
             match connected {
                 Ok((session, lines)) if !lines.is_empty() => {
-                    return (session, lines[0].parse().expect("a process id"));
+                    return (session, lines[0].parse().expect("a process id"), address);
                 }
                 Ok(_) => {}
                 Err(refusal) => {

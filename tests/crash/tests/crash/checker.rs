@@ -102,7 +102,7 @@ fn the_check_finds_what_is_missing_and_what_is_too_much() {
 /// With synchronous_commit off an acknowledgement promises nothing, and the kill takes what was not written yet.
 #[test]
 fn the_check_finds_a_real_loss() {
-    let settings = "synchronous_commit = off\nwal_writer_delay = 10s\nwal_writer_flush_after = 1GB";
+    let settings = "wal_writer_delay = 10s\nwal_writer_flush_after = 1GB";
     let mut server = Server::create("loss", settings);
     let mut db = server.connect();
     let books = Books::found(&mut db);
@@ -111,6 +111,7 @@ fn the_check_finds_a_real_loss() {
     let mut journal = Vec::new();
     for _ in 0..10 {
         // Whatever else writes the log in time, it does not do so ten times.
+        db.run("set synchronous_commit = off");
         journal.extend(work(&mut db, &mut maker, 30));
         server.kill_postmaster();
         server.start();
