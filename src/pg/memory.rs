@@ -55,7 +55,7 @@ impl WithReserve {
         done
     }
 
-    fn from_reserve(&self, layout: Layout) -> *mut u8 {
+    fn take_reserve(&self, layout: Layout) -> *mut u8 {
         self.is_short.store(true, Ordering::Relaxed);
         self.locked(|| {
             let start = self.used.load(Ordering::Relaxed).next_multiple_of(layout.align());
@@ -89,7 +89,7 @@ unsafe impl GlobalAlloc for WithReserve {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         // SAFETY: the caller's promise.
         let memory = unsafe { System.alloc(layout) };
-        if memory.is_null() { self.from_reserve(layout) } else { memory }
+        if memory.is_null() { self.take_reserve(layout) } else { memory }
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
@@ -99,7 +99,7 @@ unsafe impl GlobalAlloc for WithReserve {
             if !memory.is_null() {
                 return memory;
             }
-            let memory = self.from_reserve(layout);
+            let memory = self.take_reserve(layout);
             if !memory.is_null() {
                 memory.write_bytes(0, layout.size());
             }
@@ -179,10 +179,10 @@ mod tests {
         let layout = |size: usize| Layout::from_size_align(size, 16).expect("a power of two");
         let quarter = layout(RESERVE_BYTES / 4);
         for _ in 0..3 {
-            let pieces: Vec<usize> = (0..4).map(|_| allocator.from_reserve(quarter) as usize).collect();
+            let pieces: Vec<usize> = (0..4).map(|_| allocator.take_reserve(quarter) as usize).collect();
             assert!(pieces.windows(2).all(|two| two[1] - two[0] == quarter.size()), "{pieces:?}");
             assert!(pieces.iter().all(|piece| allocator.is_ours(*piece as *mut u8)));
-            assert!(allocator.from_reserve(layout(1)).is_null(), "nothing is left");
+            assert!(allocator.take_reserve(layout(1)).is_null(), "nothing is left");
             assert!(allocator.is_short.load(Ordering::Relaxed));
             // SAFETY: a piece of the reserve, given back with the layout that it was taken with.
             pieces.iter().for_each(|piece| unsafe { allocator.dealloc(*piece as *mut u8, quarter) });
@@ -190,7 +190,7 @@ mod tests {
         }
         // SAFETY: as above; what was written is still there where the piece grows.
         unsafe {
-            let small = allocator.from_reserve(layout(8));
+            let small = allocator.take_reserve(layout(8));
             small.write_bytes(7, 8);
             let grown = allocator.realloc(small, layout(8), 4096);
             assert!((0..8).all(|at| grown.add(at).read() == 7) && !allocator.is_ours(grown));
