@@ -148,7 +148,7 @@ pub fn may_set(setting: &CStr) -> bool {
             && pg_sys::pg_parameter_aclcheck(
                 setting.as_ptr(),
                 pg_sys::GetSessionUserId(),
-                pg_sys::ACL_SET.into(),
+                pg_sys::ACL_SET as pg_sys::AclMode,
             ) == pg_sys::AclResult::ACLCHECK_OK
     }
 }
