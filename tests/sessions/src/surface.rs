@@ -32,6 +32,7 @@ const SURFACE: &[&str] = &[
     "select format('%s %s: %s', kind, name, concat_ws(', ',
         case relpersistence when 'p' then null else 'persistence ' || relpersistence::text end,
         case when relrowsecurity then 'row security' end, case when relforcerowsecurity then 'forced' end,
+        case relreplident when 'f' then 'replica identity full' when 'i' then 'replica identity by index' end,
         array_to_string(reloptions, ', '))) from relations where relkind <> 'S'",
     "select format('sequence %s: %s start %s increment %s from %s to %s cache %s%s', name, seqtypid::regtype, seqstart,
         seqincrement, seqmin, seqmax, seqcache, case when seqcycle then ' cycle' else '' end)
