@@ -107,33 +107,57 @@ fn capture_all(
     to_account: Option<Uuid>,
     tail: &Tail,
 ) -> Result<Vec<Posted>, Error> {
-    let holds = store::of_group(desk.session(), group)?;
-    if holds.is_empty() {
-        return Err(Error::HoldNotOpen { hold: group, why: "is no group with an open hold".into() });
+    let mut holds = store::of_group(desk.session(), group)?;
+    loop {
+        if holds.is_empty() {
+            return Err(no_open_hold(group));
+        }
+        let whole = |(hold, ..): &(Uuid, Uuid, Option<Uuid>)| {
+            order(desk, Capture { hold: *hold, is_final: true }, None, to_account, tail)
+        };
+        let orders = holds.iter().map(whole).collect::<Result<Vec<_>, _>>()?;
+        let posted = all_or_first_refusal(post_all(desk, orders.into_iter().map(Ok).collect(), |_| true)?);
+        if !matches!(posted, Err(Error::HoldNotOpen { .. })) {
+            return posted;
+        }
+        // One was closed while its account was waited for, and so is none of the group any more. The accounts of the
+        // others are held by now.
+        let open = store::of_group(desk.session(), group)?;
+        let before = holds.len();
+        holds.retain(|(hold, ..)| open.iter().any(|(still, ..)| still == hold));
+        if holds.len() == before {
+            return posted;
+        }
     }
-    let whole = |(hold, ..): &(Uuid, Uuid, Option<Uuid>)| {
-        order(desk, Capture { hold: *hold, is_final: true }, None, to_account, tail)
-    };
-    let orders = holds.iter().map(whole).collect::<Result<Vec<_>, _>>()?;
-    all_or_first_refusal(post_all(desk, orders.into_iter().map(Ok).collect(), |_| true)?)
 }
 
-fn release(desk: &Desk, hold: Uuid, reason: Option<&str>) -> Result<(), Error> {
+fn no_open_hold(group: Uuid) -> Error {
+    Error::HoldNotOpen { hold: group, why: "is no group with an open hold".into() }
+}
+
+/// Inside: why not, where it is not open.
+fn release_if_open(desk: &Desk, hold: Uuid, reason: Option<&str>) -> Result<Result<(), Error>, Error> {
     let account = store::account_of(desk.session(), hold)?;
     accounts::lock_account(desk.session(), account)?;
     let hold: Hold = store::lock(desk.session(), hold)?;
-    hold.must_be_open()?;
+    if let Err(closed) = hold.must_be_open() {
+        return Ok(Err(closed));
+    }
     store::close(desk.session(), hold.id, State::Released, reason)?;
-    store::write_available(desk.session(), account, open_reserve(desk.session(), account)?)
+    store::write_available(desk.session(), account, open_reserve(desk.session(), account)?).map(Ok)
 }
 
+fn release(desk: &Desk, hold: Uuid, reason: Option<&str>) -> Result<(), Error> {
+    release_if_open(desk, hold, reason)?
+}
+
+/// Releases those that are open once their accounts are held: another session may have closed one meanwhile.
 fn release_all(desk: &Desk, group: Uuid, reason: Option<&str>) -> Result<i64, Error> {
-    let holds = store::of_group(desk.session(), group)?;
-    if holds.is_empty() {
-        return Err(Error::HoldNotOpen { hold: group, why: "is no group with an open hold".into() });
+    let mut released = 0;
+    for (hold, ..) in store::of_group(desk.session(), group)? {
+        released += i64::from(release_if_open(desk, hold, reason)?.is_ok());
     }
-    holds.iter().try_for_each(|(hold, ..)| release(desk, *hold, reason))?;
-    Ok(holds.len() as i64)
+    if released == 0 { Err(no_open_hold(group)) } else { Ok(released) }
 }
 
 fn expire(desk: &Desk, most: i32) -> Result<i64, Error> {

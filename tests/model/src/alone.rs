@@ -66,7 +66,12 @@ impl Alone {
             Err(refusal) => Answer::Refused(refusal.code),
         };
         self.tally.count(&op, &answer);
-        let how = Circumstances { alone: true, read_committed: self.read_committed, refusals: Refusals::All };
+        let how = Circumstances {
+            alone: true,
+            read_committed: self.read_committed,
+            refusals: Refusals::All,
+            since: u64::MAX,
+        };
         self.state.accept(&op, &answer, how).map_err(|error| format!("{op:#?}\nanswered {answer:?}\n{error}"))?;
         let lines = if let Answer::Done(lines) = &answer { Some(lines.as_slice()) } else { None };
         self.pool.learn(&op, lines, &mut self.dice);

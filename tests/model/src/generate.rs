@@ -32,7 +32,7 @@ const DRAWS: [(usize, Draw); 27] = [
     (6, |g| g.capture()),
     (3, |g| Op::Release { hold: g.known(g.pool.holds.as_slice()) }),
     (1, |g| Op::CaptureGroup { group: g.known(g.pool.groups.as_slice()) }),
-    (1, |g| Op::ReleaseGroup { group: g.known(g.pool.groups.as_slice()) }),
+    (1, |g| Op::ReleaseGroup { id: g.id(), group: g.known(g.pool.groups.as_slice()) }),
     (1, |_| Op::ExpireHolds),
     (5, |g| g.batch()),
     (5, |g| g.exchange()),

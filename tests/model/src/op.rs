@@ -132,7 +132,9 @@ pub enum Op {
     CaptureGroup {
         group: Uuid,
     },
+    /// `id` is given as the reason, so that each hold tells who released it.
     ReleaseGroup {
+        id: Uuid,
         group: Uuid,
     },
     ExpireHolds,

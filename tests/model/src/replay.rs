@@ -28,14 +28,21 @@ struct Passing<'a> {
     objection: String,
 }
 
-fn how(attempt: &Attempt, refusals: Refusals) -> Circumstances {
-    Circumstances { alone: false, read_committed: attempt.level == LEVELS[0], refusals }
+fn how(attempt: &Attempt, refusals: Refusals, since: usize) -> Circumstances {
+    Circumstances { alone: false, read_committed: attempt.level == LEVELS[0], refusals, since: since as u64 }
 }
 
-fn commit(state: &mut State, attempt: &Attempt) -> Result<(), String> {
+/// How many of the commits had all been answered when it was asked, or above READ COMMITTED when its transaction began.
+fn since(attempt: &Attempt, asked: &Asked, all_answered: &[i64]) -> usize {
+    let since = if attempt.level == LEVELS[0] { asked.asked_at } else { attempt.begun_at };
+    all_answered.partition_point(|answered| *answered < since)
+}
+
+fn commit(state: &mut State, attempt: &Attempt, all_answered: &[i64]) -> Result<(), String> {
     for asked in attempt.asked.iter().filter(|asked| asked.stays) {
+        let since = since(attempt, asked, all_answered);
         state
-            .accept(&asked.op, &asked.answer, how(attempt, Refusals::Ignored))
+            .accept(&asked.op, &asked.answer, how(attempt, Refusals::Ignored, since))
             .map_err(|error| format!("{asked:#?}\n{error}\nsession {}, at {}", attempt.session, attempt.level))?;
     }
     state.settle();
@@ -48,8 +55,8 @@ fn explains(state: &mut State, passing: &mut Passing) -> bool {
     let (attempt, asked) = (passing.attempt, passing.asked);
     let mut built_upon = asked.upon.iter().map(|at| &attempt.asked[*at]);
     let explained = built_upon
-        .try_for_each(|asked| state.accept(&asked.op, &asked.answer, how(attempt, Refusals::Ignored)))
-        .and_then(|()| state.accept(&asked.op, &asked.answer, how(attempt, passing.refusals)));
+        .try_for_each(|asked| state.accept(&asked.op, &asked.answer, how(attempt, Refusals::Ignored, passing.first)))
+        .and_then(|()| state.accept(&asked.op, &asked.answer, how(attempt, passing.refusals, passing.first)));
     state.back_to(before);
     match explained {
         Ok(()) => true,
@@ -61,12 +68,7 @@ fn explains(state: &mut State, passing: &mut Passing) -> bool {
 }
 
 /// All that did not stay, by the first state that may explain it.
-fn passing<'a>(attempts: &'a [Attempt], order: &[&'a Attempt]) -> Vec<Passing<'a>> {
-    // When the commits up to there had all been answered: whoever asks later sees them.
-    let mut all_answered: Vec<i64> = Vec::with_capacity(order.len());
-    for attempt in order {
-        all_answered.push(all_answered.last().copied().unwrap_or(i64::MIN).max(attempt.ended_at));
-    }
+fn passing<'a>(attempts: &'a [Attempt], order: &[&'a Attempt], all_answered: &[i64]) -> Vec<Passing<'a>> {
     let mut found: Vec<Passing> = Vec::new();
     for attempt in attempts {
         for asked in &attempt.asked {
@@ -78,8 +80,7 @@ fn passing<'a>(attempts: &'a [Attempt], order: &[&'a Attempt]) -> Vec<Passing<'a
             if !asked.stays {
                 looked_at.push(if looked_at.is_empty() { Refusals::All } else { Refusals::Ignored });
             }
-            let since = if attempt.level == LEVELS[0] { asked.asked_at } else { attempt.begun_at };
-            let first = all_answered.partition_point(|answered| *answered < since);
+            let first = since(attempt, asked, all_answered);
             let last = order.partition_point(|other| other.committed.expect("committed") <= asked.answered_at);
             found.extend(looked_at.into_iter().map(|refusals| {
                 let objection = String::new();
@@ -101,7 +102,12 @@ pub fn replay(mut state: State, attempts: &[Attempt]) -> Result<(State, usize), 
             return Err(format!("the server's clock is not this machine's: {attempt:#?}"));
         }
     }
-    let mut waiting = passing(attempts, &order).into_iter().peekable();
+    // When the commits up to there had all been answered: whoever asks later sees them.
+    let mut all_answered: Vec<i64> = Vec::with_capacity(order.len());
+    for attempt in &order {
+        all_answered.push(all_answered.last().copied().unwrap_or(i64::MIN).max(attempt.ended_at));
+    }
+    let mut waiting = passing(attempts, &order, &all_answered).into_iter().peekable();
     let mut open: Vec<Passing> = Vec::new();
     let mut explained = 0;
     for commits in 0..=order.len() {
@@ -123,7 +129,8 @@ pub fn replay(mut state: State, attempts: &[Attempt]) -> Result<(State, usize), 
             ));
         }
         if let Some(attempt) = order.get(commits) {
-            commit(&mut state, attempt)
+            state.turn = commits as u64 + 1;
+            commit(&mut state, attempt, &all_answered)
                 .map_err(|error| format!("after {commits} commits, no serial order leads to this: {error}"))?;
         }
     }

@@ -45,8 +45,16 @@ pub struct Together {
     pub explained: u64,
 }
 
-/// The rates that the bank says it exchanged at.
-fn record_rates(session: &mut Client, state: &mut State) {
+/// The rates that the bank says it exchanged at, and the holds that it says were closed by their group.
+fn take_records(session: &mut Client, state: &mut State) {
+    let released = "select closing_reason, hold_id from txn_processing.holds \
+                    where state = 'released' and closing_reason <> 'not wanted'";
+    let captured = "select transaction_id, hold_id from txn_processing.hold_captures";
+    for line in session.lines(released).iter().chain(&session.lines(captured)) {
+        let (key, hold) = line.split_once('|').expect("two columns");
+        let of_key = state.recorded_holds.entry(key.parse().expect("an id")).or_default();
+        of_key.push(hold.parse().expect("an id"));
+    }
     let rates = "select transaction_id, stored_rate from txn_processing.fx_transfers where reverses is null";
     for line in session.lines(rates) {
         let (id, rate) = line.split_once('|').expect("two columns");
@@ -71,7 +79,7 @@ pub fn together(seed: u64, sessions: usize, operations: u64, transactions: bool)
             round.repeats += repeats;
         }
         audit_all(&mut bank.db).map_err(told)?;
-        record_rates(&mut bank.db, &mut state);
+        take_records(&mut bank.db, &mut state);
         let (state, explained) = replay(state, &attempts).map_err(told)?;
         round.explained = explained as u64;
         compare_accounts(&mut bank.db, &state).map_err(told)?;

@@ -177,7 +177,7 @@ impl Op {
             ),
             Op::Release { hold } => format!("select txn_processing.release_hold('{hold}', 'not wanted') is null"),
             Op::CaptureGroup { group } => format!("select txn_processing.capture_hold_group('{group}')"),
-            Op::ReleaseGroup { group } => format!("select txn_processing.release_hold_group('{group}', 'not wanted')"),
+            Op::ReleaseGroup { id, group } => format!("select txn_processing.release_hold_group('{group}', '{id}')"),
             Op::ExpireHolds => "select txn_processing.expire_holds()".to_owned(),
             Op::SetStatus { account, status } => {
                 format!("select banking.set_account_status('{account}', '{status}', 'as it goes') is null")

@@ -51,7 +51,8 @@ impl State {
         agree("the id of a hold", lines[0].as_str(), &id.to_string())?;
         let number = self.holds.mark();
         let (account, amount, to, group, short) = (*account, *amount, *to, *group, *short);
-        let hold = Hold { account, amount, to, group, captured: Decimal::ZERO, open: false, short, number };
+        let hold =
+            Hold { account, amount, to, group, captured: Decimal::ZERO, open: false, short, number, turn: self.turn };
         self.holds.set(*id, hold);
         if !short {
             self.change_hold(*id, |hold| hold.open = true);
@@ -146,52 +147,100 @@ impl State {
         open.into_iter().map(|(_, _, id)| id).collect()
     }
 
-    pub(super) fn accept_release_of_group(&mut self, group: Uuid, seen: &Answer) -> Result<(), String> {
+    /// The holds that a call for the group may have found: all that are open, or those without the ones placed since.
+    fn found(&self, group: Uuid, how: Circumstances) -> Vec<Vec<Uuid>> {
         let open = self.group(group);
-        match seen {
-            Answer::Refused(code) if open.is_empty() => agree("the code", code.as_str(), "NB011"),
-            Answer::Refused(code) => Err(format!("refused with {code}, though {open:?} are open")),
-            Answer::Done(lines) => {
-                agree("how many were open", lines[0].as_str(), &open.len().to_string())?;
-                open.into_iter().for_each(|id| self.change_hold(id, |hold| hold.open = false));
-                Ok(())
-            }
+        let older = |id: &&Uuid| self.holds.get(id).is_some_and(|hold| hold.turn <= how.since);
+        let all_but_young: Vec<Uuid> = open.iter().filter(older).copied().collect();
+        if all_but_young.len() == open.len() { vec![open] } else { vec![open, all_but_young] }
+    }
+
+    /// Those that it found by the bank's records, if they can be.
+    fn recorded(&self, keys: &[Uuid], found: &[Vec<Uuid>]) -> Result<Option<Vec<Uuid>>, String> {
+        let recorded: Option<Vec<&Vec<Uuid>>> = keys.iter().map(|key| self.recorded_holds.get(key)).collect();
+        let Some(recorded) = recorded.filter(|_| !keys.is_empty()) else { return Ok(None) };
+        let ids: Vec<Uuid> = recorded.into_iter().flatten().copied().collect();
+        let (all, least) = (&found[0], &found[found.len() - 1]);
+        match ids.iter().all(|id| all.contains(id)) && least.iter().all(|id| ids.contains(id)) {
+            true => Ok(Some(all.iter().filter(|id| ids.contains(id)).copied().collect())),
+            false => Err(format!("closed were {ids:?} of {all:?}, of which {least:?} could not be missed")),
         }
     }
 
-    pub(super) fn accept_capture_of_group(&mut self, group: Uuid, seen: &Answer) -> Result<(), String> {
-        let open = self.group(group);
-        let before = self.mark();
-        let mut refused: Option<Faults> = None;
-        for id in &open {
+    pub(super) fn accept_release_of_group(
+        &mut self,
+        id: Uuid,
+        group: Uuid,
+        seen: &Answer,
+        how: Circumstances,
+    ) -> Result<(), String> {
+        let found = self.found(group, how);
+        let lines = match seen {
+            Answer::Refused(code) if found.iter().any(Vec::is_empty) => {
+                return agree("the code", code.as_str(), "NB011");
+            }
+            Answer::Refused(code) => return Err(format!("refused with {code}, though {found:?} are open")),
+            Answer::Done(lines) => lines,
+        };
+        let recorded = self.recorded(&[id], &found)?;
+        let of_this_size = |open: &&Vec<Uuid>| open.len().to_string() == lines[0] && !open.is_empty();
+        let released = recorded.as_ref().or(found.iter().find(of_this_size));
+        let released = released.ok_or(format!("{lines:?} released, of {found:?}"))?;
+        agree("how many were open", lines[0].as_str(), &released.len().to_string())?;
+        released.iter().for_each(|id| self.change_hold(*id, |hold| hold.open = false));
+        Ok(())
+    }
+
+    /// Captures each whole; what there is to refuse about the first that cannot be.
+    fn capture_all(&mut self, open: &[Uuid]) -> Option<Faults> {
+        for id in open {
             let mut faults = Faults::default();
             let posted = self.capture(*id, None, None, &mut faults);
             if !faults.none() {
-                refused = Some(faults);
-                break;
+                return Some(faults);
             }
             let posted = posted.expect("nothing is wrong with it");
             let amount = posted.amount();
             self.book(None, posted);
             self.captured(*id, amount, true);
         }
-        match seen {
-            Answer::Done(lines) => {
-                if let Some(faults) = refused {
-                    faults.allow_success()?;
-                }
-                agree("how many were captured", lines.len(), open.len())?;
-                agree("an empty group", open.is_empty(), false)
-            }
-            Answer::Refused(code) => {
-                self.back_to(before);
-                match refused {
-                    Some(faults) => faults.allow(code),
-                    None if open.is_empty() => agree("the code", code.as_str(), "NB011"),
-                    None => Err(format!("refused with {code}, though {open:?} can be captured")),
-                }
+        None
+    }
+
+    pub(super) fn accept_capture_of_group(
+        &mut self,
+        group: Uuid,
+        seen: &Answer,
+        how: Circumstances,
+    ) -> Result<(), String> {
+        let mut found = self.found(group, how);
+        if let Answer::Done(lines) = seen {
+            let ids: Vec<Uuid> = lines.iter().filter_map(|line| line.parse().ok()).collect();
+            if let Some(recorded) = self.recorded(&ids, &found)? {
+                found = vec![recorded];
             }
         }
+        let mut told = String::new();
+        for open in found {
+            let before = self.mark();
+            let refused = self.capture_all(&open);
+            let accepted = match (seen, refused) {
+                (Answer::Done(_), Some(faults)) => faults.allow_success(),
+                (Answer::Done(lines), None) => agree("how many were captured", lines.len(), open.len())
+                    .and_then(|()| agree("an empty group", open.is_empty(), false)),
+                (Answer::Refused(code), Some(faults)) => faults.allow(code),
+                (Answer::Refused(code), None) if open.is_empty() => agree("the code", code.as_str(), "NB011"),
+                (Answer::Refused(code), None) => Err(format!("refused with {code}, though {open:?} can be captured")),
+            };
+            if accepted.is_err() || matches!(seen, Answer::Refused(_)) {
+                self.back_to(before);
+            }
+            match accepted {
+                Ok(()) => return Ok(()),
+                Err(error) => told = error,
+            }
+        }
+        Err(told)
     }
 
     /// Holds whose time is over count no more without it, so it changes nothing that shows.

@@ -31,6 +31,9 @@ pub struct Circumstances {
     pub alone: bool,
     pub read_committed: bool,
     pub refusals: Refusals,
+    /// All of the first so many transactions had been answered when it was asked. What was placed in a group of holds
+    /// later, while the group was looked for, it may have missed.
+    pub since: u64,
 }
 
 /// Refusals within an answer may be of an earlier moment than what the answer says was done: what was refused was not
@@ -69,8 +72,11 @@ pub struct State {
     applied: Vec<Applied>,
     /// An account of the bank that is named at times.
     cash: Uuid,
-    /// Counts transactions; requests are as old as theirs.
+    /// Counts transactions; requests and holds are as old as theirs.
     pub turn: u64,
+    /// Which holds those were that sessions side by side closed by their group, as the bank recorded them: by the id of
+    /// a release, and by the transaction of a capture.
+    pub recorded_holds: HashMap<Uuid, Vec<Uuid>>,
     /// Rates that exchanges of sessions side by side were made at, as the bank recorded them: which rate is in force
     /// is a matter of each one's snapshot.
     pub recorded_rates: HashMap<Uuid, Decimal>,
@@ -162,8 +168,8 @@ impl State {
             Op::Hold { .. } => self.accept_hold(op, seen),
             Op::Capture { .. } => self.accept_capture(op, seen),
             Op::Release { hold } => self.accept_release(*hold, seen),
-            Op::CaptureGroup { group } => self.accept_capture_of_group(*group, seen),
-            Op::ReleaseGroup { group } => self.accept_release_of_group(*group, seen),
+            Op::CaptureGroup { group } => self.accept_capture_of_group(*group, seen, how),
+            Op::ReleaseGroup { id, group } => self.accept_release_of_group(*id, *group, seen, how),
             Op::ExpireHolds => self.accept_expiry(seen, how),
             Op::Exchange { .. } => self.accept_exchange(op, seen, how),
             Op::SetRate { base, quote, rate } => {

@@ -207,6 +207,8 @@ pub struct Hold {
     pub short: bool,
     /// In the order of placing.
     pub number: usize,
+    /// Its transaction.
+    pub turn: u64,
 }
 
 impl Hold {
