@@ -1,16 +1,30 @@
 -- Made by scripts/upgrade-script out of two install scripts and sql/upgrade/0.1.0--0.2.0.sql: not to be edited.
 \echo Use "ALTER EXTENSION neobank UPDATE TO '0.2.0'" to load this file. \quit
 
+CREATE OR REPLACE  FUNCTION neobank."guard_accounts"(
+
+) RETURNS trigger /* Triggered */
+STRICT
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'guard_accounts_wrapper';
+
+CREATE OR REPLACE  FUNCTION neobank."guard_ledger"(
+
+) RETURNS trigger /* Triggered */
+STRICT
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'guard_ledger_wrapper';
+
 ALTER TABLE banking.customers ALTER COLUMN customer_number
     SET DEFAULT ('C' || pg_catalog.to_char(pg_catalog.nextval('banking.customer_number_seq'), 'FM9999999990000000000'));
-
-ALTER TABLE banking.account_limits REPLICA IDENTITY FULL;
 
 UPDATE txn_processing.transaction_queue SET max_retries = CASE WHEN max_retries < 0 THEN 0 ELSE 100 END
 WHERE NOT max_retries BETWEEN 0 AND 100;
 
 ALTER TABLE txn_processing.transaction_queue
     ADD CONSTRAINT transaction_queue_max_retries_check CHECK (max_retries BETWEEN 0 AND 100);
+
+ALTER TABLE banking.account_limits REPLICA IDENTITY FULL;
 
 CREATE OR REPLACE FUNCTION txn_processing.daily_reconciliation(p_date date DEFAULT CURRENT_DATE)
 RETURNS TABLE (

@@ -107,8 +107,8 @@ impl<T: IntoDatum> IntoDatum for Many<T> {
 }
 sql_type!(Many<pgrx::Uuid>, "uuid[]");
 sql_type!(Many<super::Numeric>, "numeric[]");
-sql_type!(Many<String>, "text[]");
-sql_type!(Many<bool>, "boolean[]");
+sql_type!(Many<String>, "TEXT[]");
+sql_type!(Many<bool>, "bool[]");
 
 /// `char(3)`: a currency code, without its padding.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -152,7 +152,7 @@ text_like!(BpChar, pg_sys::BPCHAROID, |t| t.trim_end_matches(' ').to_owned());
 text_like!(Text, pg_sys::TEXTOID, |t| t);
 text_like!(Varchar, pg_sys::VARCHAROID, |t| t);
 sql_type!(BpChar, "char(3)");
-sql_type!(Text, "text");
+sql_type!(Text, "TEXT");
 sql_type!(Varchar, "varchar(50)");
 
 /// A timestamptz in microseconds since 2000-01-01 00:00 UTC; the infinities are the ends of the range.

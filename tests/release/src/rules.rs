@@ -38,7 +38,7 @@ pub fn name(statement: &Statement) -> String {
     let normal = statement.normal.as_str();
     let up_to = |end: Option<usize>| normal[..end.unwrap_or(normal.len())].trim_end().to_owned();
     if normal.starts_with("CREATE FUNCTION") || normal.starts_with("CREATE PROCEDURE") {
-        up_to(end_of_arguments(normal))
+        up_to(end_of_arguments(normal)).replace("( )", "()")
     } else if normal.starts_with("COMMENT ON ") {
         up_to(normal.find(" IS "))
     } else if normal.starts_with(CONFIG_DUMP) {
