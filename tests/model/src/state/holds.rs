@@ -23,6 +23,8 @@ impl State {
         let Op::Hold { id, account, amount, to, group, short } = op else { unreachable!("a hold") };
         let mut faults = Faults::default();
         faults.must("NB005", *amount <= Decimal::ZERO);
+        faults.may("NB006", *to == Some(*account));
+        faults.may("NB024", *to == Some(self.cash));
         if let Some((party, currency)) = self.named(*account, &mut faults) {
             self.judge_amount(*amount, currency, &mut faults);
             if let Party::Customer(_) = party {
@@ -31,7 +33,7 @@ impl State {
                 faults.must("NB026", held.slotted);
                 faults.must("NB001", *amount > held.available());
             }
-            self.judge_receiver(*to, *account, currency, &mut faults);
+            self.judge_receiver(*to, currency, &mut faults);
         }
         // On a busy machine its time may be over before it is placed.
         faults.may("NB021", *short);
@@ -61,13 +63,11 @@ impl State {
     }
 
     /// To whom it is to go may be looked at when the hold is placed, and is when it is captured.
-    fn judge_receiver(&self, to: Option<Uuid>, account: Uuid, currency: &str, faults: &mut Faults) {
+    fn judge_receiver(&self, to: Option<Uuid>, currency: &str, faults: &mut Faults) {
         let Some(to) = to else { return };
         let mut found = Faults::default();
         let receiver = self.named(to, &mut found);
         faults.may("NB002", receiver.is_none());
-        faults.may("NB024", to == self.cash);
-        faults.may("NB006", to == account);
         faults.may("NB004", receiver.is_some_and(|(_, other)| other != currency));
     }
 
