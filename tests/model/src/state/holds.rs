@@ -23,6 +23,8 @@ impl State {
         let Op::Hold { id, account, amount, to, group, short } = op else { unreachable!("a hold") };
         let mut faults = Faults::default();
         faults.must("NB005", *amount <= Decimal::ZERO);
+        faults.may("NB006", *to == Some(*account));
+        faults.may("NB024", *to == Some(self.cash));
         if let Some((party, currency)) = self.named(*account, &mut faults) {
             self.judge_amount(*amount, currency, &mut faults);
             if let Party::Customer(_) = party {
@@ -31,7 +33,7 @@ impl State {
                 faults.must("NB026", held.slotted);
                 faults.must("NB001", *amount > held.available());
             }
-            self.judge_receiver(*to, *account, currency, &mut faults);
+            self.judge_receiver(*to, currency, &mut faults);
         }
         // On a busy machine its time may be over before it is placed.
         faults.may("NB021", *short);
@@ -61,18 +63,23 @@ impl State {
     }
 
     /// To whom it is to go may be looked at when the hold is placed, and is when it is captured.
-    fn judge_receiver(&self, to: Option<Uuid>, account: Uuid, currency: &str, faults: &mut Faults) {
+    fn judge_receiver(&self, to: Option<Uuid>, currency: &str, faults: &mut Faults) {
         let Some(to) = to else { return };
         let mut found = Faults::default();
         let receiver = self.named(to, &mut found);
         faults.may("NB002", receiver.is_none());
-        faults.may("NB024", to == self.cash);
-        faults.may("NB006", to == account);
         faults.may("NB004", receiver.is_some_and(|(_, other)| other != currency));
     }
 
     /// The posting of a capture. `amount` none: all that is left.
-    fn capture(&self, id: Uuid, amount: Option<Decimal>, to: Option<Uuid>, faults: &mut Faults) -> Option<Posted> {
+    fn capture(
+        &self,
+        id: Uuid,
+        amount: Option<Decimal>,
+        to: Option<Uuid>,
+        last: bool,
+        faults: &mut Faults,
+    ) -> Option<Posted> {
         faults.must("NB005", amount.is_some_and(|amount| amount <= Decimal::ZERO));
         let Some(hold) = self.holds.get(&id) else {
             faults.must("NB011", true);
@@ -97,8 +104,15 @@ impl State {
                 Party::Own("payments_clearing")
             }
         };
+        // What stays set aside for further captures is not there for this one, though an account may have been overdrawn
+        // since: by a fee, or by a lower limit.
+        let freed = match (hold.open, last) {
+            (true, true) => left,
+            (true, false) => left.min(amount),
+            (false, _) => Decimal::ZERO,
+        };
         let leg = Leg { debit: Party::Customer(hold.account), credit, amount, currency: account.currency };
-        let draft = Draft { leg, bounded: true, counted: true, freed: if hold.open { left } else { Decimal::ZERO } };
+        let draft = Draft { leg, bounded: true, counted: true, freed };
         self.judge(&draft, faults);
         Some(Posted::new(Content::Capture { hold: id, amount: None, to }, posted_as, vec![draft.leg]))
     }
@@ -114,7 +128,7 @@ impl State {
         let Op::Capture { id, hold, amount, to, last } = op else { unreachable!("a capture") };
         let mut faults = Faults::default();
         let content = Content::Capture { hold: *hold, amount: *amount, to: *to };
-        let mut posted = self.capture(*hold, *amount, *to, &mut faults);
+        let mut posted = self.capture(*hold, *amount, *to, *last, &mut faults);
         if let Some(posted) = &mut posted {
             posted.content = content.clone();
         }
@@ -195,7 +209,7 @@ impl State {
     fn capture_all(&mut self, open: &[Uuid]) -> Option<Faults> {
         for id in open {
             let mut faults = Faults::default();
-            let posted = self.capture(*id, None, None, &mut faults);
+            let posted = self.capture(*id, None, None, true, &mut faults);
             if !faults.none() {
                 return Some(faults);
             }
