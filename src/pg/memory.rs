@@ -20,13 +20,7 @@ const SMALL_BYTES: usize = RESERVE_BYTES / 8;
 const SERVER_BYTES: usize = 4 << 20;
 
 #[global_allocator]
-static ALLOCATOR: WithReserve = WithReserve {
-    reserve: Page(UnsafeCell::new([0; RESERVE_BYTES])),
-    used: AtomicUsize::new(0),
-    live: AtomicUsize::new(0),
-    locked: AtomicBool::new(false),
-    is_short: AtomicBool::new(false),
-};
+static ALLOCATOR: WithReserve = WithReserve::new();
 
 #[repr(align(4096))]
 struct Page(UnsafeCell<[u8; RESERVE_BYTES]>);
@@ -45,6 +39,16 @@ struct WithReserve {
 unsafe impl Sync for WithReserve {}
 
 impl WithReserve {
+    const fn new() -> Self {
+        WithReserve {
+            reserve: Page(UnsafeCell::new([0; RESERVE_BYTES])),
+            used: AtomicUsize::new(0),
+            live: AtomicUsize::new(0),
+            locked: AtomicBool::new(false),
+            is_short: AtomicBool::new(false),
+        }
+    }
+
     /// A backend has one thread; the tests of the cores, which have several, share this too.
     fn locked<T>(&self, work: impl FnOnce() -> T) -> T {
         while self.locked.swap(true, Ordering::Acquire) {
@@ -168,14 +172,9 @@ mod tests {
 
     #[test]
     fn the_reserve_is_handed_out_once_and_anew_when_all_has_come_back() {
-        let allocator = WithReserve {
-            reserve: Page(UnsafeCell::new([0; RESERVE_BYTES])),
-            used: AtomicUsize::new(0),
-            live: AtomicUsize::new(0),
-            locked: AtomicBool::new(false),
-            is_short: AtomicBool::new(false),
-        };
-        let allocator = Box::leak(Box::new(allocator));
+        // Too large for the stack of a test.
+        static OF_THE_TEST: WithReserve = WithReserve::new();
+        let allocator = &OF_THE_TEST;
         let layout = |size: usize| Layout::from_size_align(size, 16).expect("a power of two");
         let quarter = layout(RESERVE_BYTES / 4);
         for _ in 0..3 {
