@@ -1,7 +1,7 @@
 # What each target does is said by `make help`; the work is in scripts/.
 .DEFAULT_GOAL := help
-.PHONY: help run stop test test-all model jackhammer crash faults hostile install bench clean setup
-export PG_CONFIG DATA OPERATIONS TRANSFERS KILLS ROUNDS CALLS SEED
+.PHONY: help run stop test test-all model jackhammer crash faults hostile fuzz coverage install bench clean setup
+export PG_CONFIG DATA OPERATIONS TRANSFERS KILLS ROUNDS CALLS SEED SECONDS_EACH TARGETS
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
@@ -33,6 +33,13 @@ model jackhammer crash faults hostile:
 	@scripts/setup --tests
 	@scripts/install
 	@scripts/prove $@
+
+coverage: ## counts which of the Rust code the tests run, in a copy of the server; prints a table, HTML in target/coverage
+	@scripts/setup --tests
+	@scripts/coverage
+
+fuzz: ## libFuzzer over the codec of numeric and every parser, without a server (SECONDS_EACH=60 TARGETS=numeric)
+	@scripts/fuzz
 
 install: ## builds and installs the extension into the server of PG_CONFIG
 	@scripts/setup

@@ -191,12 +191,16 @@ BEGIN
     END IF;
     IF rank IS NULL THEN
         RAISE EXCEPTION 'argument "level" is out of bounds'
-            USING ERRCODE = 'NB021', DETAIL = format('There is no level %L.', level),
+            USING ERRCODE = 'NB021', DETAIL = format('There is no level %L.', left(level, 100)),
                   HINT = 'Levels are reader, teller and operator.';
     END IF;
     IF role = 'public' THEN
         RAISE EXCEPTION 'argument "role" is out of bounds'
             USING ERRCODE = 'NB021', DETAIL = 'PUBLIC is everybody, and gets nothing.', HINT = 'Name a role.';
+    END IF;
+    IF NOT EXISTS (SELECT FROM pg_roles r WHERE r.rolname = role) THEN
+        RAISE EXCEPTION 'role "%" does not exist', role
+            USING ERRCODE = 'undefined_object', HINT = 'Create it first.';
     END IF;
     FOR entry IN
         SELECT r.* FROM neobank.access_rights r WHERE array_position(levels, r.access_level) <= rank
@@ -224,6 +228,10 @@ BEGIN
     IF role = 'public' THEN
         RAISE EXCEPTION 'argument "role" is out of bounds'
             USING ERRCODE = 'NB021', DETAIL = 'PUBLIC has nothing that could be revoked.', HINT = 'Name a role.';
+    END IF;
+    IF NOT EXISTS (SELECT FROM pg_roles r WHERE r.rolname = role) THEN
+        RAISE EXCEPTION 'role "%" does not exist', role
+            USING ERRCODE = 'undefined_object', HINT = 'There is nothing to revoke.';
     END IF;
     FOR entry IN SELECT r.* FROM neobank.access_rights r LOOP
         EXECUTE format('REVOKE ALL ON %s %s FROM %I', entry.object_kind, entry.object_name, role);

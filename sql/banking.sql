@@ -66,7 +66,7 @@ CREATE TABLE banking.customers (
     customer_id uuid PRIMARY KEY DEFAULT neobank.uuid_v7(),
     tenant_no integer NOT NULL DEFAULT 0 REFERENCES banking.tenants,
     customer_number varchar(50) NOT NULL
-        DEFAULT ('C' || pg_catalog.lpad(pg_catalog.nextval('banking.customer_number_seq')::text, 10, '0')),
+        DEFAULT ('C' || pg_catalog.to_char(pg_catalog.nextval('banking.customer_number_seq'), 'FM9999999990000000000')),
     first_name varchar(100) NOT NULL,
     last_name varchar(100) NOT NULL,
     email varchar(255),

@@ -1,4 +1,6 @@
 -- ISO 4217: alphabetic code, minor-unit exponent, numeric code, name. Metals, funds and test codes are left out.
+-- What is not ASCII in a name is decoded: else the script could not be read in a database of another encoding, and the
+-- refusal of it that the script begins with would not be reached.
 INSERT INTO banking.currencies (currency_code, exponent, numeric_code, name, shipped) VALUES
     ('AED', 2, '784', 'UAE Dirham', true),
     ('AFN', 2, '971', 'Afghani', true),
@@ -142,7 +144,7 @@ INSERT INTO banking.currencies (currency_code, exponent, numeric_code, name, shi
     ('TJS', 2, '972', 'Somoni', true),
     ('TMT', 2, '934', 'Turkmenistan New Manat', true),
     ('TND', 3, '788', 'Tunisian Dinar', true),
-    ('TOP', 2, '776', 'Pa’anga', true),
+    ('TOP', 2, '776', 'Pa' || pg_catalog.convert_from(pg_catalog.decode('e28099', 'hex'), 'UTF8') || 'anga', true),
     ('TRY', 2, '949', 'Turkish Lira', true),
     ('TTD', 2, '780', 'Trinidad and Tobago Dollar', true),
     ('TWD', 2, '901', 'New Taiwan Dollar', true),
@@ -155,8 +157,8 @@ INSERT INTO banking.currencies (currency_code, exponent, numeric_code, name, shi
     ('UYU', 2, '858', 'Peso Uruguayo', true),
     ('UYW', 4, '927', 'Unidad Previsional', true),
     ('UZS', 2, '860', 'Uzbekistan Sum', true),
-    ('VED', 2, '926', 'Bolívar Soberano', true),
-    ('VES', 2, '928', 'Bolívar Soberano', true),
+    ('VED', 2, '926', 'Bol' || pg_catalog.convert_from(pg_catalog.decode('c3ad', 'hex'), 'UTF8') || 'var Soberano', true),
+    ('VES', 2, '928', 'Bol' || pg_catalog.convert_from(pg_catalog.decode('c3ad', 'hex'), 'UTF8') || 'var Soberano', true),
     ('VND', 0, '704', 'Dong', true),
     ('VUV', 0, '548', 'Vatu', true),
     ('WST', 2, '882', 'Tala', true),

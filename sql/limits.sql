@@ -14,6 +14,8 @@ CREATE TABLE banking.account_limits (
 CREATE UNIQUE INDEX account_limits_account_key ON banking.account_limits (account_id, period) WHERE account_id IS NOT NULL;
 CREATE UNIQUE INDEX account_limits_type_key ON banking.account_limits (account_type, currency_code, period)
     WHERE account_type IS NOT NULL;
+-- Its rows are deleted, and no key of it is free of nulls: without this a publication of the table would refuse that.
+ALTER TABLE banking.account_limits REPLICA IDENTITY FULL;
 REVOKE ALL ON banking.account_limits FROM PUBLIC;
 COMMENT ON TABLE banking.account_limits IS
     'What an account, or each account of a type and currency, may spend in one transaction, in a day and in a month (UTC). What is set for the account goes before what is set for its type. Set by banking.set_account_limit and set_type_limit.';

@@ -12,7 +12,7 @@ CREATE TABLE txn_processing.transaction_queue (
     status varchar(20) NOT NULL DEFAULT 'queued'
         CHECK (status IN ('queued', 'processing', 'completed', 'failed', 'expired')),
     retry_count integer NOT NULL DEFAULT 0,
-    max_retries integer NOT NULL DEFAULT 3,
+    max_retries integer NOT NULL DEFAULT 3 CHECK (max_retries BETWEEN 0 AND 100),
     error_message text,
     created_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
     processed_at timestamptz,

@@ -215,7 +215,8 @@ BEGIN ATOMIC
     -- what the ledger added since. Debits and credits are added up where they are read, so that parallel workers share
     -- both the reading and the adding; the day's end is worked out once, not per posting.
     WITH day AS (
-        SELECT (coalesce(p_date, CURRENT_DATE) + 1)::timestamptz AS ends
+        -- No posting is as late as the latest day that a timestamp can have, and the day after that is none.
+        SELECT (least(coalesce(p_date, CURRENT_DATE), DATE '9999-12-31') + 1)::timestamptz AS ends
     ), sides AS (
         SELECT
             m.credit_account AS account_id,

@@ -1,6 +1,6 @@
 //! Every setting of the extension.
 
-use crate::pg::settings::define_session_switch;
+use crate::pg::settings::{define_session_switch, refuse_those_of_the_connection};
 use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting, PostgresGucEnum};
 use std::ffi::CString;
 
@@ -96,6 +96,7 @@ pub fn posting_path() -> PostingPath {
 }
 
 pub fn init() {
+    refuse_those_of_the_connection();
     GucRegistry::define_enum_guc(
         c"neobank.posting_path",
         c"How a posting reaches the tables: auto, direct or spi.",

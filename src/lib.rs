@@ -9,6 +9,7 @@ mod banking;
 mod error;
 mod event_store;
 mod guard;
+mod guard_drop;
 mod guc;
 mod neobank;
 mod pg;
@@ -65,6 +66,8 @@ extension_sql_file!(
     name = "access",
     requires = ["queue", "payment_batches", "fx", "reconciliation", "fees", "event_store_tables"]
 );
+extension_sql_file!("../sql/guard_shipped.sql", name = "guard_shipped", requires = ["guards"]);
+extension_sql_file!("../sql/guard_drop.sql", name = "guard_drop", requires = ["access"]);
 extension_sql_file!("../sql/finish.sql", name = "finish", finalize);
 
 /// Runs when a backend loads the library; the ledger needs no preloading, the queue's background workers do.

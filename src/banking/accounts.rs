@@ -4,10 +4,10 @@ use super::core::{account_number, account_number_is_valid, status_may_change};
 use super::store::{self, Change, LockedAccount, NewAccount};
 use crate::error::Error;
 use crate::neobank::access::check_execute;
-use crate::pg::{BpChar, Numeric, finish};
+use crate::pg::{BpChar, Numeric, Text, finish};
 use crate::txn_processing::engine::{Desk, Posted, given_reason, post};
 use crate::txn_processing::{
-    Kind, MAX_AMOUNT, Tail, finite, id, in_currency, open_reserve, post_adjustment, post_against, required,
+    Kind, MAX_AMOUNT, Tail, finite, id, in_currency, open_holds, post_adjustment, post_against, required,
     sql_id,
 };
 use pgrx::prelude::*;
@@ -120,8 +120,7 @@ fn close(
     if !matches!(locked.status.as_str(), "active" | "dormant") {
         return Err(Error::StatusChange { account, from: locked.status, to: "closed".into() });
     }
-    let reserved = open_reserve(desk.session(), account)?;
-    if !reserved.is_zero() {
+    if let Some(reserved) = open_holds(desk.session(), account)? {
         return Err(Error::HoldsOpen { account, reserved });
     }
     let mut swept = None;
@@ -223,11 +222,11 @@ fn update_optimistic(account: Uuid, wanted: Decimal, expected: i32) -> Result<Op
 #[allow(clippy::too_many_arguments)]
 fn open_account(
     customer_id: Option<pgrx::Uuid>,
-    account_type: default!(Option<String>, "'checking'"),
+    account_type: default!(Option<Text>, "'checking'"),
     currency: default!(Option<BpChar>, "'USD'"),
     opening_deposit: default!(Option<Numeric>, 0),
     overdraft_limit: default!(Option<Numeric>, 0),
-    account_number: default!(Option<String>, "NULL"),
+    account_number: default!(Option<Text>, "NULL"),
     tenant: default!(Option<pgrx::Uuid>, "NULL"),
 ) -> pgrx::Uuid {
     let result = (|| {
@@ -253,8 +252,8 @@ fn open_account(
 #[pg_extern(schema = "banking", volatile, parallel_unsafe)]
 fn set_account_status(
     account_id: Option<pgrx::Uuid>,
-    status: Option<String>,
-    reason: Option<String>,
+    status: Option<Text>,
+    reason: Option<Text>,
     tenant: default!(Option<pgrx::Uuid>, "NULL"),
 ) {
     let result = required("account_id", account_id).and_then(|account| {
@@ -269,7 +268,7 @@ fn set_account_status(
 fn set_overdraft_limit(
     account_id: Option<pgrx::Uuid>,
     overdraft_limit: Option<Numeric>,
-    reason: Option<String>,
+    reason: Option<Text>,
     tenant: default!(Option<pgrx::Uuid>, "NULL"),
 ) {
     let result = required("account_id", account_id).and_then(|account| {

@@ -3,10 +3,10 @@
 
 use super::store::{self, LockedAccount};
 use crate::error::Error;
-use crate::pg::{Arg, Session, Statement, Type, finish, server};
+use crate::pg::{Arg, Session, Statement, Text, Type, finish, server};
 use crate::txn_processing::engine::Desk;
 use crate::txn_processing::{
-    MAX_SLOT_BALANCE, chain_start, forget_usage, id, is_limited, open_reserve, required,
+    MAX_SLOT_BALANCE, chain_start, forget_usage, id, is_limited, open_holds, required,
 };
 use pgrx::prelude::*;
 use uuid::Uuid;
@@ -64,9 +64,8 @@ impl Mode {
 }
 
 fn to_slots(session: &Session, account: &LockedAccount, at: i64) -> Result<(), Error> {
-    let reserved = open_reserve(session, account.id)?;
-    let why = if !reserved.is_zero() {
-        Some(format!("has {reserved} set aside, which is held against one balance"))
+    let why = if let Some(reserved) = open_holds(session, account.id)? {
+        Some(format!("has open holds of {reserved}, which are held against one balance"))
     } else if is_limited(session, account.id)? {
         Some("has limits, which are counted on one balance".to_owned())
     } else {
@@ -121,7 +120,7 @@ fn switch(account: Uuid, mode: Mode, tenant: Option<Uuid>) -> Result<(), Error> 
 #[pg_extern(schema = "banking", volatile, parallel_unsafe)]
 fn set_balance_mode(
     account_id: Option<pgrx::Uuid>,
-    mode: Option<String>,
+    mode: Option<Text>,
     tenant: default!(Option<pgrx::Uuid>, "NULL"),
 ) {
     let result = required("account_id", account_id).and_then(|account| {

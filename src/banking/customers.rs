@@ -2,7 +2,7 @@
 
 use super::store;
 use crate::error::Error;
-use crate::pg::{Arg, Session, Statement, Type, finish};
+use crate::pg::{Arg, Session, Statement, Text, Type, finish};
 use crate::txn_processing::engine::{Desk, bounded_text, given_text};
 use crate::txn_processing::{id, required, sql_id};
 use pgrx::datum::Date;
@@ -65,7 +65,7 @@ fn new_tenant(name: Option<&str>) -> Result<Uuid, Error> {
 }
 
 #[pg_extern(schema = "banking", volatile, parallel_unsafe)]
-fn create_tenant(name: Option<String>) -> pgrx::Uuid {
+fn create_tenant(name: Option<Text>) -> pgrx::Uuid {
     let result = new_tenant(name.as_deref());
     drop(name);
     sql_id(finish(result))
@@ -74,19 +74,19 @@ fn create_tenant(name: Option<String>) -> pgrx::Uuid {
 #[pg_extern(schema = "banking", volatile, parallel_unsafe)]
 #[allow(clippy::too_many_arguments)]
 fn create_customer(
-    first_name: Option<String>,
-    last_name: Option<String>,
-    email: default!(Option<String>, "NULL"),
-    phone_primary: default!(Option<String>, "NULL"),
+    first_name: Option<Text>,
+    last_name: Option<Text>,
+    email: default!(Option<Text>, "NULL"),
+    phone_primary: default!(Option<Text>, "NULL"),
     date_of_birth: default!(Option<Date>, "NULL"),
-    customer_type: default!(Option<String>, "'individual'"),
-    phone_secondary: default!(Option<String>, "NULL"),
-    address_line1: default!(Option<String>, "NULL"),
-    address_line2: default!(Option<String>, "NULL"),
-    city: default!(Option<String>, "NULL"),
-    state_province: default!(Option<String>, "NULL"),
-    postal_code: default!(Option<String>, "NULL"),
-    country_code: default!(Option<String>, "NULL"),
+    customer_type: default!(Option<Text>, "'individual'"),
+    phone_secondary: default!(Option<Text>, "NULL"),
+    address_line1: default!(Option<Text>, "NULL"),
+    address_line2: default!(Option<Text>, "NULL"),
+    city: default!(Option<Text>, "NULL"),
+    state_province: default!(Option<Text>, "NULL"),
+    postal_code: default!(Option<Text>, "NULL"),
+    country_code: default!(Option<Text>, "NULL"),
     tenant: default!(Option<pgrx::Uuid>, "NULL"),
 ) -> pgrx::Uuid {
     let result = {

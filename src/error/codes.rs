@@ -38,6 +38,7 @@ impl Error {
             Error::StatementConflict { .. } => ("NB007", "id_conflict"),
             Error::StatementUneven { .. } => ("NB048", "statement_uneven"),
             Error::StatementOverlap { .. } => ("NB049", "statement_overlap"),
+            Error::LedgerNotEmpty { .. } => ("NB052", "ledger_not_empty"),
             Error::MatchState { .. } => ("NB055", "match_state"),
             Error::ReconciliationNotFound { .. } => ("NB056", "reconciliation_not_found"),
             Error::LinkedFailed => ("NB028", "linked_failed"),
@@ -67,8 +68,10 @@ impl Error {
             Error::EventInvalid { .. } => ("NB104", "event_invalid"),
             Error::NotFoldable { .. } => ("NB105", "not_foldable"),
             Error::IdInFlight => ("40001", "serialization_failure"),
+            Error::NotATrigger { .. } => ("39P01", "trigger_protocol_violated"),
             Error::NullArgument { .. } => ("22004", "null_argument"),
             Error::ConcurrentUpdate => ("40001", "serialization_failure"),
+            Error::OutOfMemory { .. } => ("53200", "out_of_memory"),
             Error::Server(_) => ("XX000", "server_error"),
         }
     }

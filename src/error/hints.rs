@@ -106,10 +106,15 @@ impl Error {
             }
             Error::Disputed { .. } => "Resolve the dispute with txn_processing.resolve_dispute first.",
             Error::DisputeNotOpen { .. } => "Look at txn_processing.disputes and its state.",
+            Error::LedgerNotEmpty { .. } => {
+                "Dump the database first; DROP EXTENSION neobank CASCADE drops the ledger with all that is in it."
+            }
             Error::IsolationLevel => "Begin the transaction with ISOLATION LEVEL READ COMMITTED.",
             Error::ClaimLost => "Look for a trigger that writes txn_processing.transaction_queue.",
+            Error::NotATrigger { .. } => "It is called by the triggers on the ledger's tables.",
             Error::NullArgument { .. } => "Give a value.",
             Error::ConcurrentUpdate | Error::IdInFlight => "Repeat the transaction from its start.",
+            Error::OutOfMemory { .. } => "Bring fewer items in a call, or give the server more memory.",
             Error::Server(_) => return None,
         })
     }

@@ -123,6 +123,10 @@ pub enum Error {
     NullArgument {
         name: &'static str,
     },
+    /// A trigger's function was called as a plain one.
+    NotATrigger {
+        function: &'static str,
+    },
     NotPermitted {
         role: String,
         function: &'static str,
@@ -244,6 +248,14 @@ pub enum Error {
         account: Uuid,
         day: String,
     },
+    /// The extension cannot be dropped with what is in it.
+    LedgerNotEmpty {
+        content: Option<String>,
+    },
+    /// The system would not give as much memory as a call is going to take.
+    OutOfMemory {
+        bytes: usize,
+    },
     /// What the server itself raised, passed on as it was.
     /// The stream is not where the caller expects it.
     VersionConflict {
@@ -292,6 +304,7 @@ impl Error {
     pub fn report(&self) -> Report {
         let (sqlstate, word) = self.codes();
         let (message, detail) = self.texts();
+        let (message, detail) = (bounded(message), detail.map(bounded));
         Report { sqlstate, word, message, detail, hint: self.hint() }
     }
 
@@ -304,7 +317,46 @@ impl Error {
                 | Error::IdInFlight
                 | Error::ClaimLost
                 | Error::Suppressed
+                | Error::NotATrigger { .. }
                 | Error::NoDirectPath { .. }
+                | Error::OutOfMemory { .. }
         )
+    }
+}
+
+/// Characters that an error shows of a text that is too long, at its start and at its end.
+const SHOWN: [usize; 2] = [400, 100];
+
+/// The text, with its middle left out where an argument has made it long: errors go to clients and into the log.
+fn bounded(text: String) -> String {
+    let [head, tail] = SHOWN;
+    // Bytes first: that is quick, and no text has more characters than bytes.
+    if text.len() <= head + tail {
+        return text;
+    }
+    let length = text.chars().count();
+    if length <= head + tail {
+        return text;
+    }
+    let start: String = text.chars().take(head).collect();
+    let end: String = text.chars().skip(length - tail).collect();
+    format!("{start} ... {end}")
+}
+
+#[cfg(test)]
+mod unit_tests {
+    use super::bounded;
+
+    #[test]
+    fn texts_of_errors_keep_their_ends() {
+        assert_eq!(bounded("x".repeat(500)), "x".repeat(500));
+        let long = bounded(format!("It is \"{}\".", "\u{1f4b0}".repeat(100_000)));
+        assert!(
+            long.starts_with("It is \"\u{1f4b0}")
+                && long.ends_with("\u{1f4b0}\".")
+                && long.chars().count() == 505
+        );
+        // 500 characters of four bytes each are left whole.
+        assert_eq!(bounded("\u{1f4b0}".repeat(500)).chars().count(), 500);
     }
 }

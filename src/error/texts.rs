@@ -221,6 +221,7 @@ impl Error {
                 "interest out of range".into(),
                 Some(format!("The interest of account {account} for {day} is too large to be counted.")),
             ),
+            Error::LedgerNotEmpty { content } => ("the ledger holds money".into(), content.clone()),
             Error::IdInFlight => (
                 "could not serialize access: a transaction id is being posted by another session".into(),
                 None,
@@ -229,8 +230,12 @@ impl Error {
                 "a trigger suppressed the posting".into(),
                 Some("A row written to the ledger's tables did not arrive, or a trigger changed its account meanwhile.".into()),
             ),
+            Error::NotATrigger { function } => (format!("{function} was not called by a trigger"), None),
             Error::NullArgument { name } => (format!("argument {name:?} must not be null"), None),
             Error::ConcurrentUpdate => ("could not serialize access due to concurrent update".into(), None),
+            Error::OutOfMemory { bytes } => {
+                ("out of memory".into(), Some(format!("The call would take about {bytes} bytes.")))
+            }
             Error::Server(_) => ("error of the server".into(), None),
         }
     }

@@ -52,6 +52,24 @@ impl Drop for PinnedSearchPath {
     }
 }
 
+/// Every setting that this process knows of.
+pub fn settings() -> &'static [*mut pg_sys::config_generic] {
+    // SAFETY: as many as the server says; none ends before the process or the memory context of this call does.
+    unsafe {
+        #[cfg(feature = "pg15")]
+        return std::slice::from_raw_parts(
+            pg_sys::get_guc_variables(),
+            pg_sys::GetNumConfigOptions() as usize,
+        );
+        #[cfg(not(feature = "pg15"))]
+        {
+            let mut count = 0;
+            let first = pg_sys::get_guc_variables(&mut count);
+            std::slice::from_raw_parts(first, count as usize)
+        }
+    }
+}
+
 /// Begins an index scan on `keys` equality keys.
 ///
 /// # Safety

@@ -1,5 +1,6 @@
 //! Errors in both directions: catching the server's without losing a field, raising ours with their own SQLSTATE.
 
+use super::memory;
 use crate::error::Error;
 use pgrx::pg_sys;
 use std::cell::Cell;
@@ -15,15 +16,28 @@ pub fn is_failing() -> bool {
     FAILED.get() || std::thread::panicking()
 }
 
-/// An error the server raised while we called it: code, texts, constraint name and context as they were.
+/// An error the server raised while we called it: code, texts, constraint name and context as they were. Null where
+/// there was no memory left to keep it in.
 #[derive(Debug)]
 pub struct ServerError(*mut pg_sys::ErrorData);
+
+const OUT_OF_MEMORY: &str = "53200";
 
 impl ServerError {
     /// Whether it has that SQLSTATE.
     pub fn is(&self, sqlstate: &str) -> bool {
+        self.packed_sqlstate() == pack_sqlstate(sqlstate)
+    }
+
+    /// Whether it says nothing about what was tried, and would meet all else as well: the statement is to stop (57014),
+    /// or the server lacks memory or disk (class 53).
+    pub fn stops_all(&self) -> bool {
+        self.is("57014") || self.packed_sqlstate() & 0xFFF == pack_sqlstate("53")
+    }
+
+    fn packed_sqlstate(&self) -> c_int {
         // SAFETY: copied by `catch`, it lives as long as the transaction.
-        unsafe { (*self.0).sqlerrcode == pack_sqlstate(sqlstate) }
+        unsafe { self.0.as_ref() }.map_or_else(|| pack_sqlstate(OUT_OF_MEMORY), |data| data.sqlerrcode)
     }
 }
 
@@ -56,6 +70,7 @@ unsafe extern "C-unwind" {
     ) -> pg_sys::SPIPlanPtr;
     fn ThrowErrorData(error: *mut pg_sys::ErrorData);
     fn ReThrowError(error: *mut pg_sys::ErrorData) -> !;
+    fn CopyErrorData() -> *mut pg_sys::ErrorData;
 }
 
 /// What a program and a person want to know of an error that does not end the transaction.
@@ -86,8 +101,7 @@ impl Failure {
 
 impl ServerError {
     fn sqlstate(&self) -> String {
-        // SAFETY: as in `is`.
-        let packed = unsafe { (*self.0).sqlerrcode };
+        let packed = self.packed_sqlstate();
         let character = |place: i32| char::from(b'0' + ((packed >> (6 * place)) & 0x3F) as u8);
         (0..5).map(character).collect()
     }
@@ -95,7 +109,7 @@ impl ServerError {
     fn text(&self, of: impl Fn(&pg_sys::ErrorData) -> *mut std::ffi::c_char) -> Option<String> {
         // SAFETY: as in `is`; its texts are null or C strings that live as long.
         unsafe {
-            let text = of(&*self.0);
+            let text = of(self.0.as_ref()?);
             (!text.is_null()).then(|| CStr::from_ptr(text).to_string_lossy().into_owned())
         }
     }
@@ -131,6 +145,9 @@ unsafe fn catch_into<T: Copy>(
             pg_sys::PG_exception_stack = std::ptr::from_ref(buffer).cast_mut().cast();
             #[cfg(any(test, feature = "pg_test"))]
             super::faults::strike();
+            if memory::is_short() {
+                raise_out_of_memory();
+            }
             result.write(call());
             0
         });
@@ -140,11 +157,49 @@ unsafe fn catch_into<T: Copy>(
             return Ok(result.assume_init());
         }
         pg_sys::CurrentMemoryContext = keep;
-        let error = pg_sys::CopyErrorData();
+        let error = copy_error();
         pg_sys::FlushErrorState();
         FAILED.set(true);
         pg_sys::CurrentMemoryContext = context;
-        Err(ServerError(error))
+        Err(error)
+    }
+}
+
+/// The error that was caught, in the current memory context. Copying it may run out of memory in its turn, and an error
+/// in the handling of another one is one step of few to the server's end.
+///
+/// # Safety
+/// An error was just caught and is not flushed yet.
+unsafe fn copy_error() -> ServerError {
+    // SAFETY: the exception stack is put back on both ways out; the closure owns nothing.
+    unsafe {
+        let exceptions = pg_sys::PG_exception_stack;
+        let callbacks = pg_sys::error_context_stack;
+        let mut copy = std::ptr::null_mut::<pg_sys::ErrorData>();
+        let copied = &raw mut copy;
+        let jumped = cee_scape::call_with_sigsetjmp(false, |buffer| {
+            pg_sys::PG_exception_stack = std::ptr::from_ref(buffer).cast_mut().cast();
+            copied.write(CopyErrorData());
+            0
+        });
+        pg_sys::PG_exception_stack = exceptions;
+        pg_sys::error_context_stack = callbacks;
+        ServerError(if jumped == 0 { copied.read() } else { std::ptr::null_mut() })
+    }
+}
+
+/// The server's own error for memory that ran out, made without any.
+fn raise_out_of_memory() -> ! {
+    // SAFETY: zeroed ErrorData is the empty one; ThrowErrorData copies its texts into memory that the server keeps for
+    // errors.
+    unsafe {
+        let mut data = std::mem::MaybeUninit::<pg_sys::ErrorData>::zeroed().assume_init();
+        data.elevel = pgrx::PgLogLevel::ERROR as c_int;
+        data.sqlerrcode = pack_sqlstate(OUT_OF_MEMORY);
+        data.message = c"out of memory".as_ptr().cast_mut();
+        data.hint = c"Bring fewer items in a call, or give the server more memory.".as_ptr().cast_mut();
+        ThrowErrorData(&mut data);
+        std::hint::unreachable_unchecked()
     }
 }
 
@@ -153,6 +208,9 @@ unsafe fn catch_into<T: Copy>(
 /// # Safety
 /// `keep` outlives the error.
 pub unsafe fn keep_in(keep: pg_sys::MemoryContext, error: ServerError) -> ServerError {
+    if error.0.is_null() {
+        return error;
+    }
     // SAFETY: the error is whole; thrown again, it is copied as any other.
     unsafe { catch_into(keep, || -> () { ReThrowError(error.0) }).expect_err("what is thrown is caught") }
 }
@@ -165,6 +223,7 @@ pub fn forget(_error: ServerError) {
 /// What an error has left half done has been taken down.
 pub fn recovered() {
     FAILED.set(false);
+    memory::recovered();
 }
 
 /// The value, or the error raised: the last call of every SQL function.
@@ -202,8 +261,11 @@ fn error_data(error: &Error, level: pgrx::PgLogLevel) -> *mut pg_sys::ErrorData 
 
 /// Raises `error` in the server. Nothing below the SQL function's own frame may still own anything.
 pub fn raise(error: Error) -> ! {
-    FAILED.set(false);
+    recovered();
     if let Error::Server(ServerError(data)) = error {
+        if data.is_null() {
+            raise_out_of_memory();
+        }
         // SAFETY: `data` came from CopyErrorData in this transaction.
         unsafe { ReThrowError(data) }
     }

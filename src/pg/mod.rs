@@ -5,8 +5,10 @@ pub mod append;
 mod args;
 pub mod compat;
 pub mod ereport;
+pub mod event;
 #[cfg(any(test, feature = "pg_test"))]
 pub mod faults;
+pub mod memory;
 pub mod numeric;
 mod plain;
 mod raw;
@@ -19,6 +21,7 @@ pub mod subtransaction;
 pub mod table;
 #[cfg(any(test, feature = "pg_test"))]
 mod tests;
+pub mod trigger;
 pub mod types;
 pub mod watch;
 pub mod worker;
@@ -28,4 +31,4 @@ pub use ereport::finish;
 pub use numeric::Numeric;
 pub use rights::OwnerRights;
 pub use spi::{PRESENT, Row, Session, Statement};
-pub use types::{BpChar, Day, JsonDatum, Tid, Time, Varchar};
+pub use types::{BpChar, Day, JsonDatum, Many, Text, Tid, Time, Varchar};

@@ -1,38 +1,14 @@
-//! The one codec between SQL `numeric` and [`Decimal`].
-//!
-//! The server stores a numeric as base-10,000 digits behind a short or a long header (src/backend/utils/adt/numeric.c).
-//! Reading the digits costs tens of nanoseconds, a way through text about a microsecond.
+//! SQL `numeric` as [`Decimal`]: the datum around the digits, which [`digits`] reads and writes.
 
+mod digits;
+
+pub use digits::Unrepresentable;
+
+use digits::{decode, encode};
 use pgrx::callconv::{Arg, ArgAbi, BoxRet, FcInfo};
 use pgrx::nullable::Nullable;
 use pgrx::{FromDatum, IntoDatum, pg_sys};
 use rust_decimal::Decimal;
-
-const BASE: u128 = 10_000;
-const DIGITS_PER_GROUP: i32 = 4;
-const SIGN_MASK: u16 = 0xC000;
-const SPECIAL: u16 = 0xC000;
-const EXTENDED_MASK: u16 = 0xF000;
-const NAN: u16 = 0xC000;
-const LONG_NEGATIVE: u16 = 0x4000;
-const LONG_DSCALE: u16 = 0x3FFF;
-const SHORT: u16 = 0x8000;
-const SHORT_NEGATIVE: u16 = 0x2000;
-const SHORT_DSCALE_SHIFT: u16 = 7;
-const SHORT_DSCALE: u16 = 0x3F;
-const SHORT_WEIGHT_SIGN: u16 = 0x40;
-const SHORT_WEIGHT: u16 = 0x3F;
-/// What 96 bits hold in full; the server's numeric goes far beyond.
-const MAX_DECIMAL_DIGITS: u32 = 28;
-
-/// Why a numeric has no [`Decimal`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unrepresentable {
-    NotANumber,
-    Infinite,
-    /// More than 28 significant digits.
-    TooManyDigits,
-}
 
 /// A `numeric` argument or result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,102 +18,6 @@ impl From<Decimal> for Numeric {
     fn from(value: Decimal) -> Self {
         Numeric(Ok(value))
     }
-}
-
-/// Decodes the payload of a numeric: what follows the varlena header.
-fn decode(payload: &[u8]) -> Result<Decimal, Unrepresentable> {
-    let word = |at: usize| u16::from_ne_bytes([payload[at], payload[at + 1]]);
-    let header = word(0);
-    if header & SIGN_MASK == SPECIAL {
-        return Err(if header & EXTENDED_MASK == NAN {
-            Unrepresentable::NotANumber
-        } else {
-            Unrepresentable::Infinite
-        });
-    }
-    let (negative, dscale, weight, first_digit) = if header & SIGN_MASK == SHORT {
-        let low = (header & SHORT_WEIGHT) as i32;
-        let weight = if header & SHORT_WEIGHT_SIGN != 0 { low - 64 } else { low };
-        let dscale = (header >> SHORT_DSCALE_SHIFT) & SHORT_DSCALE;
-        (header & SHORT_NEGATIVE != 0, dscale as u32, weight, 2)
-    } else {
-        let weight = i16::from_ne_bytes([payload[2], payload[3]]) as i32;
-        (header & LONG_NEGATIVE != 0, (header & LONG_DSCALE) as u32, weight, 4)
-    };
-
-    let digits = &payload[first_digit..];
-    let count = (digits.len() / 2) as i32;
-    let mut mantissa: u128 = 0;
-    for at in 0..count as usize {
-        let digit = u16::from_ne_bytes([digits[2 * at], digits[2 * at + 1]]) as u128;
-        mantissa = mantissa
-            .checked_mul(BASE)
-            .and_then(|m| m.checked_add(digit))
-            .ok_or(Unrepresentable::TooManyDigits)?;
-    }
-    // Digit i stands for 10,000^(weight - i): the last one fixes the natural scale.
-    let mut scale = (count - 1 - weight) * DIGITS_PER_GROUP;
-    if mantissa == 0 {
-        return Ok(Decimal::new(0, dscale.min(MAX_DECIMAL_DIGITS)));
-    }
-    while scale > 0 && mantissa.is_multiple_of(10) && scale > dscale as i32 {
-        mantissa /= 10;
-        scale -= 1;
-    }
-    let wanted = dscale.min(MAX_DECIMAL_DIGITS) as i32;
-    while scale < wanted {
-        match mantissa.checked_mul(10).filter(|m| *m >> 96 == 0) {
-            Some(wider) => {
-                mantissa = wider;
-                scale += 1;
-            }
-            // The value is held in full already unless it needs these places to the left of the point.
-            None if scale >= 0 => break,
-            None => return Err(Unrepresentable::TooManyDigits),
-        }
-    }
-    let mantissa = i128::try_from(mantissa).map_err(|_| Unrepresentable::TooManyDigits)?;
-    let signed = if negative { -mantissa } else { mantissa };
-    u32::try_from(scale)
-        .ok()
-        .and_then(|scale| Decimal::try_from_i128_with_scale(signed, scale).ok())
-        .ok_or(Unrepresentable::TooManyDigits)
-}
-
-/// Header and at most eight base-10,000 digits, after the four bytes of varlena length.
-struct Encoded {
-    words: [u16; 12],
-    count: usize,
-}
-
-fn encode(value: Decimal) -> Encoded {
-    let scale = value.scale();
-    let pad = (4 - scale % 4) % 4;
-    let mut rest = value.mantissa().unsigned_abs() * 10u128.pow(pad);
-    let fraction_groups = ((scale + pad) / 4) as i32;
-    let mut reversed = [0u16; 11];
-    let mut groups = 0usize;
-    while rest > 0 {
-        reversed[groups] = (rest % BASE) as u16;
-        rest /= BASE;
-        groups += 1;
-    }
-    let weight = if groups == 0 { 0 } else { groups as i32 - fraction_groups - 1 };
-    let trailing_zeros = reversed[..groups].iter().take_while(|d| **d == 0).count();
-    let negative = value.is_sign_negative() && groups > 0;
-
-    let mut words = [0u16; 12];
-    words[0] = SHORT
-        | if negative { SHORT_NEGATIVE } else { 0 }
-        | ((scale as u16) << SHORT_DSCALE_SHIFT)
-        | if weight < 0 { SHORT_WEIGHT_SIGN } else { 0 }
-        | (weight as u16 & SHORT_WEIGHT);
-    let mut count = 1;
-    for digit in reversed[trailing_zeros..groups].iter().rev() {
-        words[count] = *digit;
-        count += 1;
-    }
-    Encoded { words, count }
 }
 
 /// Reads a numeric datum.
@@ -201,33 +81,5 @@ unsafe impl pgrx::datum::UnboxDatum for Numeric {
     {
         // SAFETY: not null by the trait's contract.
         Numeric(unsafe { from_datum(datum.sans_lifetime()) })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    fn through_bytes(value: Decimal) -> Decimal {
-        let encoded = encode(value);
-        let bytes: Vec<u8> = encoded.words[..encoded.count].iter().flat_map(|w| w.to_ne_bytes()).collect();
-        decode(&bytes).expect("an encoded Decimal decodes")
-    }
-
-    proptest! {
-        #[test]
-        fn every_decimal_survives(mantissa in -79_228_162_514_264_337_593_543_950_335i128..=79_228_162_514_264_337_593_543_950_335, scale in 0u32..=28) {
-            let value = Decimal::from_i128_with_scale(mantissa, scale);
-            let back = through_bytes(value);
-            prop_assert_eq!(back, value);
-            prop_assert_eq!(back.scale(), value.scale());
-        }
-
-        #[test]
-        fn no_bytes_panic(bytes in proptest::collection::vec(any::<u8>(), 4..40)) {
-            let even = &bytes[..bytes.len() & !1];
-            let _ = decode(even);
-        }
     }
 }

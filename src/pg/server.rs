@@ -152,6 +152,25 @@ pub fn has_extension() -> bool {
     unsafe { pg_sys::get_extension_oid(c"neobank".as_ptr(), true) != pg_sys::InvalidOid }
 }
 
+/// Whether the session's user was granted the right to set it; not known, so no, outside of a transaction.
+pub fn may_set(setting: &CStr) -> bool {
+    // SAFETY: a catalog look-up inside a transaction.
+    unsafe {
+        pg_sys::IsTransactionState()
+            && pg_sys::pg_parameter_aclcheck(
+                setting.as_ptr(),
+                pg_sys::GetSessionUserId(),
+                pg_sys::ACL_SET as pg_sys::AclMode,
+            ) == pg_sys::AclResult::ACLCHECK_OK
+    }
+}
+
+/// Whether this process applies what another server's publication sends.
+pub fn is_applying() -> bool {
+    // SAFETY: reads a variable of this process.
+    unsafe { pg_sys::IsLogicalWorker() }
+}
+
 /// Whether the library is being loaded by the postmaster, from shared_preload_libraries.
 pub fn is_preloading() -> bool {
     // SAFETY: reads a variable of this process.

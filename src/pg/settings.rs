@@ -1,7 +1,9 @@
 //! Settings whose rules the safe registry cannot express.
 
+use super::{compat, server};
 use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting};
 use pgrx::pg_sys;
+use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 use std::ffi::{CStr, c_void};
 
@@ -45,5 +47,30 @@ pub fn define_session_switch(
             None,
             None,
         );
+    }
+}
+
+/// Refuses to be loaded where the client's connection options name a setting of the extension that the client may not
+/// set: until then the server has taken them as they came, in the place of what a superuser has set for the database or
+/// the role, and would now go on with the built-in value.
+pub fn refuse_those_of_the_connection() {
+    // SAFETY: settings live as long as the process, and their names end in a zero byte.
+    let given = compat::settings().iter().find_map(|setting| unsafe {
+        let setting = &**setting;
+        let name = CStr::from_ptr(setting.name);
+        let is_ours = name.to_bytes().to_ascii_lowercase().starts_with(b"neobank.");
+        let is_clients = setting.reset_source == pg_sys::GucSource::PGC_S_CLIENT
+            && setting.reset_scontext == pg_sys::GucContext::PGC_BACKEND;
+        (is_ours && is_clients && !server::may_set(name)).then(|| name.to_string_lossy().into_owned())
+    });
+    if let Some(name) = given {
+        ErrorReport::new(
+            PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE,
+            format!("permission denied to set parameter \"{name}\""),
+            "refuse_those_of_the_connection",
+        )
+        .set_detail("It is among the options that the connection was opened with.")
+        .set_hint("Connect without it.")
+        .report(PgLogLevel::ERROR);
     }
 }

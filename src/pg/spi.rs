@@ -5,6 +5,7 @@
 
 use super::args::{Arg, Type};
 use super::ereport::{self, ServerError};
+use super::memory;
 use super::numeric;
 use super::subtransaction::undoable;
 use super::types::{JsonDatum, Time};
@@ -18,6 +19,9 @@ use uuid::Uuid;
 
 /// Parameters of the widest statement.
 const MAX_ARGS: usize = 20;
+
+/// What is made of a row, at the most: its values, and what is worked out and written from them.
+const BYTES_PER_ROW: usize = 1_024;
 
 /// Why a column's value is there.
 pub const PRESENT: &str = "not null by its declaration";
@@ -205,6 +209,9 @@ impl Session {
         assert!(code >= 0, "SPI_execute_plan answered {code} for {:?}", statement.sql);
         // SAFETY: SPI sets both with each execution.
         let (table, processed) = unsafe { (pg_sys::SPI_tuptable, pg_sys::SPI_processed) };
+        if !table.is_null() {
+            memory::need(processed as usize, BYTES_PER_ROW)?;
+        }
         Ok(Rows { table, processed: processed as usize, session: PhantomData })
     }
 }

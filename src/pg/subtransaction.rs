@@ -31,12 +31,12 @@ pub fn undoable<T>(work: impl FnOnce() -> Result<Option<T>, Error>) -> Result<Op
 
 /// Runs `work` in a subtransaction of its own. Where it fails the subtransaction is rolled back, with its locks, and the
 /// transaction goes on: the failure is an answer. An error still is only what stops the statement itself (a cancel, a
-/// timeout), or would meet every other attempt as well (a setting that cannot be kept). What `work` opens, it must close.
+/// timeout), or would meet every other attempt as well (no memory, a full disk, a setting that cannot be kept). What `work` opens, it must close.
 pub fn attempted<T>(work: impl FnOnce() -> Result<T, Error>) -> Result<Result<T, Failure>, Error> {
     match undoable(|| work().map(Some)) {
         Ok(done) => Ok(Ok(done.expect("the work answers something or fails"))),
-        Err(Error::Server(error)) if error.is("57014") => Err(Error::Server(error)),
-        Err(error @ Error::NoDirectPath { .. }) => Err(error),
+        Err(Error::Server(error)) if error.stops_all() => Err(Error::Server(error)),
+        Err(error @ (Error::NoDirectPath { .. } | Error::OutOfMemory { .. })) => Err(error),
         Err(error) => Ok(Err(Failure::of(error))),
     }
 }

@@ -1,5 +1,6 @@
 //! SQL types that pgrx does not carry over as the contract spells them.
 
+use super::memory;
 use pgrx::callconv::{Arg, ArgAbi, BoxRet, FcInfo};
 use pgrx::nullable::Nullable;
 use pgrx::{FromDatum, IntoDatum, pg_sys};
@@ -36,6 +37,79 @@ macro_rules! sql_type {
 }
 pub(crate) use sql_type;
 
+/// Refuses an argument of which a copy of Rust's would take more memory than there is.
+///
+/// # Safety
+/// The datum is of a type of variable length, compressed or not.
+unsafe fn ask_for(datum: pg_sys::Datum, bytes_per_byte: usize) {
+    // SAFETY: the caller's promise.
+    let bytes = unsafe { pg_sys::toast_raw_datum_size(datum) };
+    if let Err(error) = memory::need(bytes, bytes_per_byte) {
+        // The arguments before this one are the wrapper's, which drops them as this unwinds.
+        let report = error.report();
+        let code = pgrx::PgSqlErrorCode::ERRCODE_OUT_OF_MEMORY;
+        pg_sys::panic::ErrorReport::new(code, report.message, "ask_for")
+            .set_detail(report.detail.unwrap_or_default())
+            .set_hint(report.hint.unwrap_or_default())
+            .report(pgrx::PgLogLevel::ERROR);
+    }
+}
+
+/// `text`, which may be longer than there is memory for two of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Text(pub String);
+
+impl From<&str> for Text {
+    fn from(text: &str) -> Self {
+        Text(text.to_owned())
+    }
+}
+
+impl std::ops::Deref for Text {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+/// An array that a call brings, each element of which may be null.
+///
+/// Its length is checked once it is here, and to make it takes memory of Rust's: so that is asked for first.
+pub struct Many<T>(pub Vec<Option<T>>);
+
+/// Bytes of ours and of the server's own copies for each byte of an array; short numbers and texts take the most.
+const BYTES_PER_BYTE: usize = 16;
+
+impl<T> FromDatum for Many<T>
+where
+    Vec<Option<T>>: FromDatum,
+{
+    unsafe fn from_polymorphic_datum(datum: pg_sys::Datum, is_null: bool, oid: pg_sys::Oid) -> Option<Self> {
+        if is_null {
+            return None;
+        }
+        // SAFETY: an array, compressed or not.
+        unsafe { ask_for(datum, BYTES_PER_BYTE) };
+        // SAFETY: the caller's contract.
+        unsafe { Vec::<Option<T>>::from_polymorphic_datum(datum, false, oid) }.map(Many)
+    }
+}
+
+impl<T: IntoDatum> IntoDatum for Many<T> {
+    fn into_datum(self) -> Option<pg_sys::Datum> {
+        self.0.into_datum()
+    }
+
+    fn type_oid() -> pg_sys::Oid {
+        Vec::<T>::type_oid()
+    }
+}
+sql_type!(Many<pgrx::Uuid>, "uuid[]");
+sql_type!(Many<super::Numeric>, "numeric[]");
+sql_type!(Many<String>, "TEXT[]");
+sql_type!(Many<bool>, "bool[]");
+
 /// `char(3)`: a currency code, without its padding.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BpChar(pub String);
@@ -53,7 +127,12 @@ macro_rules! text_like {
                 oid: pg_sys::Oid,
             ) -> Option<Self> {
                 let read: fn(String) -> String = $read;
+                if is_null {
+                    return None;
+                }
                 // SAFETY: bpchar and varchar have the layout of text.
+                unsafe { ask_for(datum, 1) };
+                // SAFETY: as above.
                 unsafe { String::from_polymorphic_datum(datum, is_null, oid) }.map(|t| $type(read(t)))
             }
         }
@@ -70,8 +149,10 @@ macro_rules! text_like {
     };
 }
 text_like!(BpChar, pg_sys::BPCHAROID, |t| t.trim_end_matches(' ').to_owned());
+text_like!(Text, pg_sys::TEXTOID, |t| t);
 text_like!(Varchar, pg_sys::VARCHAROID, |t| t);
 sql_type!(BpChar, "char(3)");
+sql_type!(Text, "TEXT");
 sql_type!(Varchar, "varchar(50)");
 
 /// A timestamptz in microseconds since 2000-01-01 00:00 UTC; the infinities are the ends of the range.

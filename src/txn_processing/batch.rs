@@ -7,9 +7,12 @@ use super::slots;
 use super::store::{self, Movement};
 use super::{holds, limits};
 use crate::error::Error;
-use crate::pg::server;
+use crate::pg::{memory, server};
 use std::collections::{HashMap, HashSet};
 use uuid::Uuid;
+
+/// What a batch keeps of an item, and of its accounts, until it is written.
+pub const BYTES_PER_ITEM: usize = 2_048;
 
 /// What became of an item.
 pub type Outcome = Result<Posted, Error>;
@@ -21,6 +24,7 @@ pub fn post_all(
     orders: Vec<Result<Order, Error>>,
     linked: impl Fn(usize) -> bool,
 ) -> Result<Vec<Outcome>, Error> {
+    memory::need(orders.len(), BYTES_PER_ITEM)?;
     let books = Books::open(desk)?;
     let wants = wanted(&orders);
     let (items, mut refused): (Vec<_>, Vec<_>) = orders.into_iter().map(apart).unzip();

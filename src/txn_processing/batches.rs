@@ -1,13 +1,13 @@
 //! `post_transfers` and `post_batch`: arrays in, one row per item out.
 
-use super::batch::{Outcome, all_or_first_refusal, post_all};
+use super::batch::{BYTES_PER_ITEM, Outcome, all_or_first_refusal, post_all};
 use super::core::{Kind, exact_amount};
 use super::engine::{Desk, Order};
 use super::store;
 use super::strict::{finite, id, required, sql_id};
 use crate::error::Error;
 use crate::neobank::access::check_execute;
-use crate::pg::{Numeric, finish};
+use crate::pg::{Many, Numeric, finish, memory};
 use pgrx::prelude::*;
 use rust_decimal::Decimal;
 use std::collections::HashMap;
@@ -17,7 +17,7 @@ use uuid::Uuid;
 const MAX_ITEMS: usize = 10_000;
 
 /// An array argument, each element of which may be null.
-type Array<T> = Option<Vec<Option<T>>>;
+type Array<T> = Option<Many<T>>;
 
 /// The arrays that both functions have.
 struct Columns {
@@ -31,7 +31,7 @@ struct Columns {
 }
 
 fn of_length<T>(argument: &'static str, array: &Array<T>, items: usize) -> Result<(), Error> {
-    match array.as_ref().map(Vec::len) {
+    match array.as_ref().map(|array| array.0.len()) {
         Some(length) if length != items => Err(Error::ArgumentBounds {
             argument,
             why: format!("It has {length} elements; from_accounts has {items}."),
@@ -50,25 +50,26 @@ impl Columns {
         linked: Array<bool>,
         atomic: Option<bool>,
     ) -> Result<Self, Error> {
-        let from = required("from_accounts", from)?;
+        let from = required("from_accounts", from)?.0;
         let items = from.len();
         if items > MAX_ITEMS {
             let why = format!("It has {items} elements; a call takes up to {MAX_ITEMS}.");
             return Err(Error::ArgumentBounds { argument: "from_accounts", why });
         }
+        memory::need(items, BYTES_PER_ITEM)?;
         of_length("to_accounts", &to, items)?;
         of_length("amounts", &amounts, items)?;
         of_length("transaction_ids", &ids, items)?;
         of_length("refs", &references, items)?;
         of_length("linked", &linked, items)?;
-        if linked.as_ref().and_then(|linked| linked.last()) == Some(&Some(true)) {
+        if linked.as_ref().and_then(|linked| linked.0.last()) == Some(&Some(true)) {
             let why = "The last item is tied to a next one, and there is none.".into();
             return Err(Error::ArgumentBounds { argument: "linked", why });
         }
         Ok(Columns {
             from,
-            to: required("to_accounts", to)?,
-            amounts: required("amounts", amounts)?,
+            to: required("to_accounts", to)?.0,
+            amounts: required("amounts", amounts)?.0,
             ids,
             references,
             linked,
@@ -81,10 +82,10 @@ impl Columns {
     }
 
     fn order(&self, at: usize, kind: Kind, debit: Uuid, credit: Uuid) -> Result<Order<'_>, Error> {
-        let id_of = |ids: &Vec<Option<pgrx::Uuid>>| ids[at].map(id);
+        let id_of = |ids: &Many<pgrx::Uuid>| ids.0[at].map(id);
         Ok(Order {
             transaction_id: self.ids.as_ref().and_then(id_of),
-            reference: self.references.as_ref().and_then(|references| references[at].as_deref()),
+            reference: self.references.as_ref().and_then(|references| references.0[at].as_deref()),
             ..Order::of(kind, debit, credit, Some(self.amount(at)?))
         })
     }
@@ -104,7 +105,7 @@ impl Columns {
     }
 
     fn post(&self, desk: &Desk, orders: Vec<Result<Order<'_>, Error>>) -> Result<Vec<Outcome>, Error> {
-        let tied = |at: usize| self.linked.as_ref().is_some_and(|linked| linked[at] == Some(true));
+        let tied = |at: usize| self.linked.as_ref().is_some_and(|linked| linked.0[at] == Some(true));
         let outcomes = post_all(desk, orders, |at| self.atomic || tied(at))?;
         if !self.atomic {
             return Ok(outcomes);
@@ -202,9 +203,9 @@ fn post_transfers(
     from_accounts: Array<pgrx::Uuid>,
     to_accounts: Array<pgrx::Uuid>,
     amounts: Array<Numeric>,
-    transaction_ids: default!(Option<Vec<Option<pgrx::Uuid>>>, "NULL"),
-    refs: default!(Option<Vec<Option<String>>>, "NULL"),
-    linked: default!(Option<Vec<Option<bool>>>, "NULL"),
+    transaction_ids: default!(Option<Many<pgrx::Uuid>>, "NULL"),
+    refs: default!(Option<Many<String>>, "NULL"),
+    linked: default!(Option<Many<bool>>, "NULL"),
     atomic: default!(Option<bool>, false),
 ) -> TableIterator<
     'static,
@@ -232,9 +233,9 @@ fn post_batch(
     from_accounts: Array<pgrx::Uuid>,
     to_accounts: Array<pgrx::Uuid>,
     amounts: Array<Numeric>,
-    transaction_ids: default!(Option<Vec<Option<pgrx::Uuid>>>, "NULL"),
-    refs: default!(Option<Vec<Option<String>>>, "NULL"),
-    linked: default!(Option<Vec<Option<bool>>>, "NULL"),
+    transaction_ids: default!(Option<Many<pgrx::Uuid>>, "NULL"),
+    refs: default!(Option<Many<String>>, "NULL"),
+    linked: default!(Option<Many<bool>>, "NULL"),
     atomic: default!(Option<bool>, false),
 ) -> TableIterator<
     'static,
@@ -250,7 +251,7 @@ fn post_batch(
         let columns =
             Columns::checked(from_accounts, to_accounts, amounts, transaction_ids, refs, linked, atomic)?;
         of_length("types", &types, columns.from.len())?;
-        let types = required("types", types)?;
+        let types = required("types", types)?.0;
         let desk = Desk::open();
         let kinds: Vec<_> = types.iter().map(|name| kind_of(name.as_deref())).collect();
         let bank = Bank::find(&desk, &columns, &kinds)?;

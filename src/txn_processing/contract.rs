@@ -5,7 +5,7 @@ use super::core::{Kind, generated_reference};
 use super::engine::Desk;
 use super::strict::{Tail, id, post_internal, post_reversal, post_transfer, required};
 use crate::error::Error;
-use crate::pg::{BpChar, JsonDatum, Numeric, Varchar};
+use crate::pg::{BpChar, JsonDatum, Numeric, Text, Varchar};
 use pgrx::JsonB;
 use pgrx::prelude::*;
 use uuid::Uuid;
@@ -16,7 +16,7 @@ fn tail(
     currency: Option<BpChar>,
     metadata: Option<JsonDatum>,
 ) -> Tail {
-    let reference = reference.map(|r| r.0);
+    let reference = reference.map(|r| Text(r.0));
     Tail { currency, reference, metadata, transaction_id, ..Tail::default() }
 }
 
@@ -66,8 +66,8 @@ execute!(execute_payment, Kind::Payment);
 #[pg_extern(schema = "txn_processing", volatile, parallel_unsafe)]
 fn reverse_transaction(
     p_transaction_id: Option<pgrx::Uuid>,
-    p_reason: Option<String>,
-    p_reversed_by: default!(Option<String>, "CURRENT_USER"),
+    p_reason: Option<Text>,
+    p_reversed_by: default!(Option<Text>, "CURRENT_USER"),
 ) -> JsonB {
     let result = reversal(p_transaction_id, p_reason, p_reversed_by);
     to_json(result)
@@ -75,8 +75,8 @@ fn reverse_transaction(
 
 fn reversal(
     transaction: Option<pgrx::Uuid>,
-    reason: Option<String>,
-    reversed_by: Option<String>,
+    reason: Option<Text>,
+    reversed_by: Option<Text>,
 ) -> Result<Answer, Error> {
     let original: Uuid = id(required("p_transaction_id", transaction)?);
     let reason = required("p_reason", reason)?;

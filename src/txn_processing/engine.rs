@@ -219,7 +219,8 @@ pub fn post(desk: &Desk, order: &Order) -> Result<Posted, Error> {
         // and a backdated time out of its window.
         Err(refusal) => {
             slots::take_back(desk)?;
-            earlier(desk, order)?.ok_or(refusal)
+            let posted = earlier(desk, order)?.ok_or(refusal)?;
+            store::acknowledge_again(desk.session()).map(|()| posted)
         }
     }
 }

@@ -27,6 +27,12 @@ static TAKEN: Statement = Statement::new(
     &[Type::UuidArray],
 );
 
+static NOTHING: Statement = Statement::new(
+    c"SELECT pg_catalog.pg_logical_emit_message(true, 'neobank'::text, ''::text)
+      WHERE NOT pg_catalog.pg_is_in_recovery()",
+    &[],
+);
+
 static SIDE: Statement =
     Statement::new(c"SELECT normal_side FROM banking.accounts WHERE account_id = $1", &[Type::Uuid]);
 
@@ -350,4 +356,12 @@ pub fn given_back(session: &Session, id: Uuid) -> Result<Given, Error> {
         disputed: row.uuid(4),
         part_of: row.uuid(5),
     })
+}
+
+/// Before what an earlier call did is answered once more: the new answer is an acknowledgement too. That call's commit may
+/// not have reached the standbys that commits wait for, because its own wait was interrupted or the server crashed in it,
+/// and a transaction that has only read waits for nobody. One that has written to the log, if only an empty message, waits
+/// until the standbys have all that stands before it. Not needed where a row has been locked, which writes to the log.
+pub fn acknowledge_again(session: &Session) -> Result<(), Error> {
+    session.run(&NOTHING, &[]).map(drop)
 }

@@ -9,7 +9,7 @@ use super::give_back::give_back;
 use super::store;
 use crate::error::Error;
 use crate::guc;
-use crate::pg::{BpChar, JsonDatum, Numeric, Time, finish, numeric::Unrepresentable};
+use crate::pg::{BpChar, JsonDatum, Numeric, Text, Time, finish, numeric::Unrepresentable};
 use pgrx::prelude::*;
 use rust_decimal::Decimal;
 use uuid::Uuid;
@@ -56,8 +56,8 @@ pub fn amount_if_given(value: Option<Numeric>) -> Result<Option<Decimal>, Error>
 #[derive(Default)]
 pub struct Tail {
     pub currency: Option<BpChar>,
-    pub description: Option<String>,
-    pub reference: Option<String>,
+    pub description: Option<Text>,
+    pub reference: Option<Text>,
     pub metadata: Option<JsonDatum>,
     pub transaction_id: Option<pgrx::Uuid>,
     pub effective_at: Option<Time>,
@@ -160,8 +160,8 @@ fn transfer(
     to_account: Option<pgrx::Uuid>,
     amount: Option<Numeric>,
     currency: default!(Option<BpChar>, "NULL"),
-    description: default!(Option<String>, "NULL"),
-    reference: default!(Option<String>, "NULL"),
+    description: default!(Option<Text>, "NULL"),
+    reference: default!(Option<Text>, "NULL"),
     metadata: default!(Option<JsonDatum>, "NULL"),
     transaction_id: default!(Option<pgrx::Uuid>, "NULL"),
     effective_at: default!(Option<Time>, "NULL"),
@@ -182,8 +182,8 @@ macro_rules! against_the_bank {
             account: Option<pgrx::Uuid>,
             amount: Option<Numeric>,
             currency: default!(Option<BpChar>, "NULL"),
-            description: default!(Option<String>, "NULL"),
-            reference: default!(Option<String>, "NULL"),
+            description: default!(Option<Text>, "NULL"),
+            reference: default!(Option<Text>, "NULL"),
             metadata: default!(Option<JsonDatum>, "NULL"),
             transaction_id: default!(Option<pgrx::Uuid>, "NULL"),
             effective_at: default!(Option<Time>, "NULL"),
@@ -206,9 +206,9 @@ against_the_bank!(credit_interest, Kind::Interest);
 fn adjust(
     account: Option<pgrx::Uuid>,
     amount: Option<Numeric>,
-    reason: Option<String>,
+    reason: Option<Text>,
     currency: default!(Option<BpChar>, "NULL"),
-    reference: default!(Option<String>, "NULL"),
+    reference: default!(Option<Text>, "NULL"),
     metadata: default!(Option<JsonDatum>, "NULL"),
     transaction_id: default!(Option<pgrx::Uuid>, "NULL"),
     effective_at: default!(Option<Time>, "NULL"),
@@ -235,8 +235,8 @@ fn checked_adjustment(
 fn refund(
     original_transaction: Option<pgrx::Uuid>,
     amount: default!(Option<Numeric>, "NULL"),
-    description: default!(Option<String>, "NULL"),
-    reference: default!(Option<String>, "NULL"),
+    description: default!(Option<Text>, "NULL"),
+    reference: default!(Option<Text>, "NULL"),
     metadata: default!(Option<JsonDatum>, "NULL"),
     transaction_id: default!(Option<pgrx::Uuid>, "NULL"),
     effective_at: default!(Option<Time>, "NULL"),
@@ -254,8 +254,8 @@ fn refund(
 #[allow(clippy::too_many_arguments)]
 fn reverse(
     transaction_id: Option<pgrx::Uuid>,
-    reason: Option<String>,
-    reference: default!(Option<String>, "NULL"),
+    reason: Option<Text>,
+    reference: default!(Option<Text>, "NULL"),
     metadata: default!(Option<JsonDatum>, "NULL"),
     reversal_transaction_id: default!(Option<pgrx::Uuid>, "NULL"),
     effective_at: default!(Option<Time>, "NULL"),

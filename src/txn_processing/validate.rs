@@ -12,7 +12,7 @@ use super::strict::{
 use crate::error::Error;
 use crate::neobank::access::check_execute;
 use crate::pg::subtransaction::undoable;
-use crate::pg::{BpChar, JsonDatum, Numeric, Time, finish};
+use crate::pg::{BpChar, JsonDatum, Numeric, Text, Time, finish};
 use pgrx::prelude::*;
 use rust_decimal::Decimal;
 use uuid::Uuid;
@@ -179,13 +179,13 @@ fn line(refusal: Option<Error>) -> Line {
 #[pg_extern(schema = "txn_processing", volatile, parallel_unsafe)]
 #[allow(clippy::too_many_arguments, clippy::type_complexity)]
 fn validate(
-    transaction_type: Option<String>,
+    transaction_type: Option<Text>,
     source: default!(Option<pgrx::Uuid>, "NULL"),
     destination: default!(Option<pgrx::Uuid>, "NULL"),
     amount: default!(Option<Numeric>, "NULL"),
     currency: default!(Option<BpChar>, "NULL"),
-    description: default!(Option<String>, "NULL"),
-    reference: default!(Option<String>, "NULL"),
+    description: default!(Option<Text>, "NULL"),
+    reference: default!(Option<Text>, "NULL"),
     metadata: default!(Option<JsonDatum>, "NULL"),
     transaction_id: default!(Option<pgrx::Uuid>, "NULL"),
     effective_at: default!(Option<Time>, "NULL"),

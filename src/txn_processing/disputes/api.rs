@@ -4,7 +4,7 @@ use super::core::{Outcome, Policy};
 use super::desk::{Claim, Verdict, open, resolve};
 use super::policy;
 use crate::error::Error;
-use crate::pg::{Numeric, finish};
+use crate::pg::{Numeric, Text, finish};
 use crate::txn_processing::engine::{Desk, bounded_text, given_reason};
 use crate::txn_processing::strict::{amount as positive, finite, id, required, sql_id};
 use pgrx::prelude::*;
@@ -14,7 +14,7 @@ const MAX_NOTE: usize = 1_000;
 #[pg_extern(schema = "txn_processing", volatile, parallel_unsafe)]
 fn open_dispute(
     transaction_id: Option<pgrx::Uuid>,
-    reason: Option<String>,
+    reason: Option<Text>,
     amount: default!(Option<Numeric>, "NULL"),
     dispute_id: default!(Option<pgrx::Uuid>, "NULL"),
 ) -> pgrx::Uuid {
@@ -34,9 +34,9 @@ fn open_dispute(
 #[pg_extern(schema = "txn_processing", volatile, parallel_unsafe)]
 fn resolve_dispute(
     dispute: Option<pgrx::Uuid>,
-    outcome: Option<String>,
+    outcome: Option<Text>,
     amount: default!(Option<Numeric>, "NULL"),
-    note: default!(Option<String>, "NULL"),
+    note: default!(Option<Text>, "NULL"),
     charge_back: default!(Option<bool>, "NULL"),
 ) -> Option<pgrx::Uuid> {
     let resolved = (|| {
@@ -59,7 +59,7 @@ fn resolve_dispute(
 
 #[pg_extern(schema = "txn_processing", volatile, parallel_unsafe)]
 fn set_dispute_policy(
-    account_type: Option<String>,
+    account_type: Option<Text>,
     provisional_credit: Option<bool>,
     window_days: Option<i32>,
     minimum_amount: default!(Option<Numeric>, 0),

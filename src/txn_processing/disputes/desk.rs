@@ -36,7 +36,7 @@ impl Claim<'_> {
 /// Opens a dispute, and credits the amount where the policy says so.
 pub fn open(desk: &Desk, claim: &Claim) -> Result<Uuid, Error> {
     if let Some(id) = claim.opened_before(desk)? {
-        return Ok(id);
+        return ledger::acknowledge_again(desk.session()).map(|()| id);
     }
     let transaction = claim.transaction;
     let refuse = |why: String| Error::NotDisputable { transaction, why };
@@ -147,7 +147,9 @@ pub fn resolve(desk: &Desk, id: Uuid, verdict: &Verdict) -> Result<Option<Uuid>,
     let dispute = store::find_and_lock(session, id)?.ok_or_else(|| refuse("does not exist".into()))?;
     let kept = verdict.outcome.kept(dispute.amount, verdict.amount, &dispute.currency)?;
     if dispute.state != "open" {
-        let charged = verdict.charge_back.is_none_or(|charge| charge == dispute.charge_back);
+        // Where nothing was kept there was nothing to charge back, whatever was asked for.
+        let charged =
+            kept.is_zero() || verdict.charge_back.is_none_or(|charge| charge == dispute.charge_back);
         let same = dispute.state == verdict.outcome.name()
             && dispute.kept == Some(kept)
             && dispute.note.as_deref() == verdict.note

@@ -7,7 +7,7 @@ use super::store::{self, Charged, Key};
 use crate::banking::store as banking;
 use crate::error::Error;
 use crate::guc;
-use crate::pg::{BpChar, JsonDatum, Numeric, OwnerRights, Session, Time, finish};
+use crate::pg::{BpChar, JsonDatum, Numeric, OwnerRights, Session, Text, Time, finish};
 use crate::txn_processing::core::Kind;
 use crate::txn_processing::engine::{Desk, given_text};
 use crate::txn_processing::interest::api::{Figures, date, figure, pairs, posted, run_arguments};
@@ -91,12 +91,12 @@ impl<'a> Scope<'a> {
 #[pg_extern(schema = "txn_processing", volatile, parallel_unsafe)]
 #[allow(clippy::too_many_arguments)]
 fn set_fee_schedule(
-    fee_code: Option<String>,
-    applies_to: Option<String>,
+    fee_code: Option<Text>,
+    applies_to: Option<Text>,
     currency: Option<BpChar>,
-    method: Option<String>,
+    method: Option<Text>,
     valid_from: Option<Date>,
-    account_type: default!(Option<String>, "NULL"),
+    account_type: default!(Option<Text>, "NULL"),
     fixed_amount: default!(Option<Numeric>, 0),
     percent: default!(Option<Numeric>, 0),
     floor_amount: default!(Option<Numeric>, "NULL"),
@@ -104,7 +104,7 @@ fn set_fee_schedule(
     tier_from: default!(Option<Vec<Option<Numeric>>>, "NULL"),
     tier_percent: default!(Option<Vec<Option<Numeric>>>, "NULL"),
     tier_fixed: default!(Option<Vec<Option<Numeric>>>, "NULL"),
-    period: default!(Option<String>, "NULL"),
+    period: default!(Option<Text>, "NULL"),
     valid_to: default!(Option<Date>, "NULL"),
     tenant: default!(Option<pgrx::Uuid>, "NULL"),
 ) -> i32 {
@@ -154,7 +154,7 @@ fn set_fee_schedule(
 )]
 #[allow(clippy::type_complexity)]
 fn fee_for(
-    transaction_type: Option<String>,
+    transaction_type: Option<Text>,
     account: Option<pgrx::Uuid>,
     amount: Option<Numeric>,
     at: default!(Option<Time>, "pg_catalog.now()"),
@@ -177,7 +177,7 @@ fn fee_for(
 #[allow(clippy::type_complexity)]
 fn apply_fee(
     transaction_id: Option<pgrx::Uuid>,
-    fee_code: default!(Option<String>, "NULL"),
+    fee_code: default!(Option<Text>, "NULL"),
 ) -> TableIterator<
     'static,
     (name!(charged_code, String), name!(fee, Option<Numeric>), name!(fee_transaction, pgrx::Uuid)),
@@ -202,8 +202,8 @@ fn transfer_with_fee(
     to_account: Option<pgrx::Uuid>,
     amount: Option<Numeric>,
     currency: default!(Option<BpChar>, "NULL"),
-    description: default!(Option<String>, "NULL"),
-    reference: default!(Option<String>, "NULL"),
+    description: default!(Option<Text>, "NULL"),
+    reference: default!(Option<Text>, "NULL"),
     metadata: default!(Option<JsonDatum>, "NULL"),
     transaction_id: default!(Option<pgrx::Uuid>, "NULL"),
     effective_at: default!(Option<Time>, "NULL"),

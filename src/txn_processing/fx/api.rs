@@ -5,7 +5,7 @@ use super::store::{self, Deal, Recorded, Side};
 use super::sweep::sweep;
 use crate::error::Error;
 use crate::guc;
-use crate::pg::{BpChar, JsonDatum, Numeric, OwnerRights, Session, Time, finish, server};
+use crate::pg::{BpChar, JsonDatum, Numeric, OwnerRights, Session, Text, Time, finish, server};
 use crate::txn_processing::batch::post_legs;
 use crate::txn_processing::engine::{Desk, Order, Posted};
 use crate::txn_processing::strict::{Tail, amount as positive, finite, id, required, sql_id};
@@ -155,8 +155,8 @@ fn transfer_fx(
     rate: default!(Option<Numeric>, "NULL"),
     from_currency: default!(Option<BpChar>, "NULL"),
     to_currency: default!(Option<BpChar>, "NULL"),
-    description: default!(Option<String>, "NULL"),
-    reference: default!(Option<String>, "NULL"),
+    description: default!(Option<Text>, "NULL"),
+    reference: default!(Option<Text>, "NULL"),
     metadata: default!(Option<JsonDatum>, "NULL"),
     transaction_id: default!(Option<pgrx::Uuid>, "NULL"),
     effective_at: default!(Option<Time>, "NULL"),

@@ -5,7 +5,7 @@ use super::store::{self, NewHold};
 use super::{Capture, open_reserve};
 use crate::banking::store::{self as accounts, LockedAccount};
 use crate::error::{Error, Role};
-use crate::pg::{BpChar, JsonDatum, Numeric, Time, finish, server};
+use crate::pg::{BpChar, JsonDatum, Numeric, Text, Time, finish, server};
 use crate::txn_processing::account::{Side, Status};
 use crate::txn_processing::batch::{all_or_first_refusal, post_all};
 use crate::txn_processing::core::{Kind, in_currency};
@@ -107,33 +107,57 @@ fn capture_all(
     to_account: Option<Uuid>,
     tail: &Tail,
 ) -> Result<Vec<Posted>, Error> {
-    let holds = store::of_group(desk.session(), group)?;
-    if holds.is_empty() {
-        return Err(Error::HoldNotOpen { hold: group, why: "is no group with an open hold".into() });
+    let mut holds = store::of_group(desk.session(), group)?;
+    loop {
+        if holds.is_empty() {
+            return Err(no_open_hold(group));
+        }
+        let whole = |(hold, ..): &(Uuid, Uuid, Option<Uuid>)| {
+            order(desk, Capture { hold: *hold, is_final: true }, None, to_account, tail)
+        };
+        let orders = holds.iter().map(whole).collect::<Result<Vec<_>, _>>()?;
+        let posted = all_or_first_refusal(post_all(desk, orders.into_iter().map(Ok).collect(), |_| true)?);
+        if !matches!(posted, Err(Error::HoldNotOpen { .. })) {
+            return posted;
+        }
+        // One was closed while its account was waited for, and so is none of the group any more. The accounts of the
+        // others are held by now.
+        let open = store::of_group(desk.session(), group)?;
+        let before = holds.len();
+        holds.retain(|(hold, ..)| open.iter().any(|(still, ..)| still == hold));
+        if holds.len() == before {
+            return posted;
+        }
     }
-    let whole = |(hold, ..): &(Uuid, Uuid, Option<Uuid>)| {
-        order(desk, Capture { hold: *hold, is_final: true }, None, to_account, tail)
-    };
-    let orders = holds.iter().map(whole).collect::<Result<Vec<_>, _>>()?;
-    all_or_first_refusal(post_all(desk, orders.into_iter().map(Ok).collect(), |_| true)?)
 }
 
-fn release(desk: &Desk, hold: Uuid, reason: Option<&str>) -> Result<(), Error> {
+fn no_open_hold(group: Uuid) -> Error {
+    Error::HoldNotOpen { hold: group, why: "is no group with an open hold".into() }
+}
+
+/// Inside: why not, where it is not open.
+fn release_if_open(desk: &Desk, hold: Uuid, reason: Option<&str>) -> Result<Result<(), Error>, Error> {
     let account = store::account_of(desk.session(), hold)?;
     accounts::lock_account(desk.session(), account)?;
     let hold: Hold = store::lock(desk.session(), hold)?;
-    hold.must_be_open()?;
+    if let Err(closed) = hold.must_be_open() {
+        return Ok(Err(closed));
+    }
     store::close(desk.session(), hold.id, State::Released, reason)?;
-    store::write_available(desk.session(), account, open_reserve(desk.session(), account)?)
+    store::write_available(desk.session(), account, open_reserve(desk.session(), account)?).map(Ok)
 }
 
+fn release(desk: &Desk, hold: Uuid, reason: Option<&str>) -> Result<(), Error> {
+    release_if_open(desk, hold, reason)?
+}
+
+/// Releases those that are open once their accounts are held: another session may have closed one meanwhile.
 fn release_all(desk: &Desk, group: Uuid, reason: Option<&str>) -> Result<i64, Error> {
-    let holds = store::of_group(desk.session(), group)?;
-    if holds.is_empty() {
-        return Err(Error::HoldNotOpen { hold: group, why: "is no group with an open hold".into() });
+    let mut released = 0;
+    for (hold, ..) in store::of_group(desk.session(), group)? {
+        released += i64::from(release_if_open(desk, hold, reason)?.is_ok());
     }
-    holds.iter().try_for_each(|(hold, ..)| release(desk, *hold, reason))?;
-    Ok(holds.len() as i64)
+    if released == 0 { Err(no_open_hold(group)) } else { Ok(released) }
 }
 
 fn expire(desk: &Desk, most: i32) -> Result<i64, Error> {
@@ -146,7 +170,7 @@ fn expire(desk: &Desk, most: i32) -> Result<i64, Error> {
     Ok(expired)
 }
 
-fn reason_given(reason: &Option<String>) -> Result<Option<&str>, Error> {
+fn reason_given(reason: &Option<Text>) -> Result<Option<&str>, Error> {
     reason.as_deref().map(|reason| given_reason("reason", reason)).transpose()
 }
 
@@ -159,8 +183,8 @@ fn place_hold(
     to_account: default!(Option<pgrx::Uuid>, "NULL"),
     group_id: default!(Option<pgrx::Uuid>, "NULL"),
     currency: default!(Option<BpChar>, "NULL"),
-    description: default!(Option<String>, "NULL"),
-    reference: default!(Option<String>, "NULL"),
+    description: default!(Option<Text>, "NULL"),
+    reference: default!(Option<Text>, "NULL"),
     metadata: default!(Option<JsonDatum>, "NULL"),
     hold_id: default!(Option<pgrx::Uuid>, "NULL"),
 ) -> pgrx::Uuid {
@@ -207,8 +231,8 @@ fn capture_hold(
     amount: Option<Numeric>,
     to_account: Option<pgrx::Uuid>,
     is_final: Option<bool>,
-    description: Option<String>,
-    reference: Option<String>,
+    description: Option<Text>,
+    reference: Option<Text>,
     metadata: Option<JsonDatum>,
     transaction_id: Option<pgrx::Uuid>,
 ) -> pgrx::Uuid {
@@ -225,7 +249,7 @@ fn capture_hold(
 }
 
 #[pg_extern(schema = "txn_processing", volatile, parallel_unsafe)]
-fn release_hold(hold: Option<pgrx::Uuid>, reason: default!(Option<String>, "NULL")) {
+fn release_hold(hold: Option<pgrx::Uuid>, reason: default!(Option<Text>, "NULL")) {
     let result = (|| release(&Desk::open(), id(required("hold", hold)?), reason_given(&reason)?))();
     drop(reason);
     finish(result)
@@ -235,8 +259,8 @@ fn release_hold(hold: Option<pgrx::Uuid>, reason: default!(Option<String>, "NULL
 fn capture_hold_group(
     group_id: Option<pgrx::Uuid>,
     to_account: default!(Option<pgrx::Uuid>, "NULL"),
-    description: default!(Option<String>, "NULL"),
-    reference: default!(Option<String>, "NULL"),
+    description: default!(Option<Text>, "NULL"),
+    reference: default!(Option<Text>, "NULL"),
 ) -> SetOfIterator<'static, pgrx::Uuid> {
     let tail = Tail { description, reference, ..Tail::default() };
     let result = required("group_id", group_id)
@@ -247,7 +271,7 @@ fn capture_hold_group(
 }
 
 #[pg_extern(schema = "txn_processing", volatile, parallel_unsafe)]
-fn release_hold_group(group_id: Option<pgrx::Uuid>, reason: default!(Option<String>, "NULL")) -> i64 {
+fn release_hold_group(group_id: Option<pgrx::Uuid>, reason: default!(Option<Text>, "NULL")) -> i64 {
     let result =
         (|| release_all(&Desk::open(), id(required("group_id", group_id)?), reason_given(&reason)?))();
     drop(reason);
@@ -267,7 +291,7 @@ fn expire_holds(max_accounts: default!(Option<i32>, 10_000)) -> i64 {
 }
 
 #[pg_extern(schema = "txn_processing", volatile, parallel_unsafe)]
-fn set_hold_rule(account_type: Option<String>, overcapture_percent: Option<Numeric>) {
+fn set_hold_rule(account_type: Option<Text>, overcapture_percent: Option<Numeric>) {
     let result = (|| {
         let account_type = required("account_type", account_type.as_deref())?;
         let percent = finite(required("overcapture_percent", overcapture_percent)?)?;

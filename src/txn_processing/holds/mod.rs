@@ -10,7 +10,7 @@ mod store;
 
 pub use self::core::Taken;
 pub use api::{order, place};
-pub use store::{NewHold, open_reserve, record};
+pub use store::{NewHold, open_holds, open_reserve, record};
 
 use super::account::Account;
 use super::engine::Desk;

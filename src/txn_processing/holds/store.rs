@@ -9,7 +9,7 @@ use uuid::Uuid;
 // The one condition of what counts: open, and its time not over at this moment, which is later than now() where a lock
 // was waited for.
 static OPEN_RESERVE: Statement = Statement::new(
-    c"SELECT coalesce(sum(greatest(h.amount - h.captured, 0)), 0)
+    c"SELECT sum(greatest(h.amount - h.captured, 0))
       FROM txn_processing.holds h
       WHERE h.account_id = $1 AND h.state = 'open' AND (h.expires_at IS NULL OR h.expires_at > clock_timestamp())",
     &[Type::Uuid],
@@ -111,11 +111,15 @@ static SET_RULE: Statement = Statement::new(
     &[Type::Text, Type::Numeric, Type::Text],
 );
 
-/// What open holds set aside on the account at this moment.
-pub fn open_reserve(session: &Session, account: Uuid) -> Result<Decimal, Error> {
-    let sum =
-        session.one(&OPEN_RESERVE, &[Arg::Uuid(Some(account))], |row| row.numeric(1).expect(PRESENT))?;
+/// What the account's open holds set aside at this moment; none where it has none. That may be nothing while one is
+/// open: it was captured whole, and is kept open for more.
+pub fn open_holds(session: &Session, account: Uuid) -> Result<Option<Decimal>, Error> {
+    let sum = session.one(&OPEN_RESERVE, &[Arg::Uuid(Some(account))], |row| row.numeric(1))?;
     Ok(sum.expect("an aggregate without GROUP BY gives one row"))
+}
+
+pub fn open_reserve(session: &Session, account: Uuid) -> Result<Decimal, Error> {
+    Ok(open_holds(session, account)?.unwrap_or_default())
 }
 
 fn unknown(hold: Uuid) -> Error {

@@ -6,7 +6,7 @@ use super::core::{DayCount, Rule};
 use super::rules::{self, For};
 use crate::banking::store as banking;
 use crate::error::Error;
-use crate::pg::{BpChar, Numeric, finish, numeric::Unrepresentable};
+use crate::pg::{BpChar, Numeric, Text, finish, numeric::Unrepresentable};
 use crate::txn_processing::engine::Desk;
 use crate::txn_processing::runs::{Day, Progress, bounded_accounts, bounded_date};
 use crate::txn_processing::strict::{id, required, sql_id};
@@ -71,10 +71,10 @@ fn rule(
 #[pg_extern(schema = "txn_processing", volatile, parallel_unsafe)]
 #[allow(clippy::too_many_arguments)]
 fn set_interest_rule(
-    account_type: Option<String>,
+    account_type: Option<Text>,
     currency: Option<BpChar>,
     annual_percent: Option<Numeric>,
-    day_count: Option<String>,
+    day_count: Option<Text>,
     valid_from: Option<Date>,
     debit_percent: default!(Option<Numeric>, 0),
     tier_from: default!(Option<Vec<Option<Numeric>>>, "NULL"),
@@ -97,7 +97,7 @@ fn set_interest_rule(
 fn set_account_interest_rule(
     account: Option<pgrx::Uuid>,
     annual_percent: Option<Numeric>,
-    day_count: Option<String>,
+    day_count: Option<Text>,
     valid_from: Option<Date>,
     debit_percent: default!(Option<Numeric>, 0),
     tier_from: default!(Option<Vec<Option<Numeric>>>, "NULL"),

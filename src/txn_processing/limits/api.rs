@@ -5,7 +5,7 @@ use super::store::{self, Holder, Setting};
 use super::types;
 use crate::banking::store as accounts;
 use crate::error::Error;
-use crate::pg::{BpChar, Numeric, finish};
+use crate::pg::{BpChar, Numeric, Text, finish};
 use crate::txn_processing::core::in_currency;
 use crate::txn_processing::engine::{Desk, given_reason};
 use crate::txn_processing::strict::amount_if_given;
@@ -67,10 +67,10 @@ impl<'a> Figures<'a> {
 #[pg_extern(schema = "banking", volatile, parallel_unsafe)]
 fn set_account_limit(
     account_id: Option<pgrx::Uuid>,
-    period: Option<String>,
+    period: Option<Text>,
     max_amount: Option<Numeric>,
     max_postings: Option<i32>,
-    reason: Option<String>,
+    reason: Option<Text>,
     tenant: default!(Option<pgrx::Uuid>, "NULL"),
 ) {
     let result = (|| {
@@ -90,12 +90,12 @@ fn set_account_limit(
 
 #[pg_extern(schema = "banking", volatile, parallel_unsafe)]
 fn set_type_limit(
-    account_type: Option<String>,
+    account_type: Option<Text>,
     currency: Option<BpChar>,
-    period: Option<String>,
+    period: Option<Text>,
     max_amount: Option<Numeric>,
     max_postings: Option<i32>,
-    reason: Option<String>,
+    reason: Option<Text>,
 ) {
     let result = (|| {
         let of_type = required("account_type", account_type.as_deref())?;

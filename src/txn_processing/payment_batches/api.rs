@@ -2,7 +2,7 @@
 
 use super::core::check_chunk;
 use super::{create, process, store};
-use crate::pg::{JsonDatum, finish};
+use crate::pg::{JsonDatum, Text, finish};
 use crate::txn_processing::engine::Desk;
 use crate::txn_processing::strict::{id, required, sql_id};
 use pgrx::prelude::*;
@@ -10,8 +10,8 @@ use pgrx::prelude::*;
 #[pg_extern(schema = "txn_processing", volatile, parallel_unsafe)]
 fn create_payment_batch(
     items: Option<JsonDatum>,
-    idempotency_key: Option<String>,
-    description: default!(Option<String>, "NULL"),
+    idempotency_key: Option<Text>,
+    description: default!(Option<Text>, "NULL"),
 ) -> pgrx::Uuid {
     let created = (|| {
         let items = required("items", items)?;

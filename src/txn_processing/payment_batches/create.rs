@@ -4,6 +4,7 @@ use super::core::check_items;
 use crate::error::Error;
 use crate::pg::{Arg, JsonDatum, Session, Statement, Type};
 use crate::txn_processing::engine::{Desk, bounded_text, given_text};
+use crate::txn_processing::store::acknowledge_again;
 use uuid::Uuid;
 
 const MAX_KEY: usize = 100;
@@ -176,7 +177,7 @@ pub fn create(desk: &Desk, items: JsonDatum, key: &str, description: Option<&str
     let digest = row.text(2).expect("sha256 of a text");
     let first = session.run(&EARLIER, &[Arg::Text(Some(key)), Arg::Text(Some(&digest))])?.first();
     match first.and_then(|row| row.uuid(1).zip(row.bool(2))) {
-        Some((first, true)) => Ok(first),
+        Some((first, true)) => acknowledge_again(session).map(|()| first),
         _ => Err(Error::BatchKeyConflict { key: key.to_owned() }),
     }
 }

@@ -3,12 +3,13 @@
 use super::super::answer::{Answer, Refusal, Success, to_json};
 use super::super::core::Kind;
 use super::super::engine::{Desk, Posted, bounded_metadata, given_reason, given_text};
+use super::super::store::acknowledge_again;
 use super::super::strict::{finite, id, required, sql_id};
 use super::core::{Asked, MAX_RETRIES};
 use super::processing::{Rights, carry_out, post_alone};
 use super::store::{self, Claim, NewRequest, Request, Verdict};
 use crate::error::Error;
-use crate::pg::{BpChar, JsonDatum, Numeric, Time, finish, server};
+use crate::pg::{BpChar, JsonDatum, Numeric, Text, Time, finish, server};
 use pgrx::JsonB;
 use pgrx::prelude::*;
 use uuid::Uuid;
@@ -123,7 +124,7 @@ fn add(desk: &Desk, new: &NewRequest) -> Result<Uuid, Error> {
         }
         let key = new.key.expect("only a key can be taken");
         match store::find_key(desk.session(), key, new)? {
-            Some((request, true)) => return Ok(request),
+            Some((request, true)) => return acknowledge_again(desk.session()).map(|()| request),
             Some((request, false)) => return Err(Error::KeyConflict { request }),
             // It was deleted since: the key is free again.
             None => {}
@@ -146,6 +147,10 @@ fn check(desk: &Desk, new: &NewRequest) -> Result<(), Error> {
     if matches!(new.asked.kind, Kind::Reversal | Kind::Adjustment) {
         given_reason("reason", new.asked.reason.unwrap_or_default())?;
     }
+    if let Some(code) = new.currency.filter(|code| code.chars().count() > 3) {
+        // Which three letters it are is asked when it is posted; the table has no room for more.
+        return Err(Error::ArgumentBounds { argument: "currency", why: format!("It is {code:?}.") });
+    }
     within("priority", new.priority, 1, 10)?;
     within("max_retries", new.max_retries, 0, MAX_RETRIES)?;
     new.key.map_or(Ok(()), |key| given_text("idempotency_key", key, MAX_KEY).map(drop))
@@ -163,12 +168,12 @@ fn bounded_data(data: Option<JsonDatum>) -> Result<Option<JsonB>, Error> {
 #[pg_extern(schema = "txn_processing", volatile, parallel_unsafe)]
 #[allow(clippy::too_many_arguments)]
 fn enqueue(
-    transaction_type: Option<String>,
+    transaction_type: Option<Text>,
     source: default!(Option<pgrx::Uuid>, "NULL"),
     destination: default!(Option<pgrx::Uuid>, "NULL"),
     amount: default!(Option<Numeric>, "NULL"),
     currency: default!(Option<BpChar>, "NULL"),
-    idempotency_key: default!(Option<String>, "NULL"),
+    idempotency_key: default!(Option<Text>, "NULL"),
     priority: default!(Option<i32>, 5),
     request_data: default!(Option<JsonDatum>, "'{}'"),
     max_retries: default!(Option<i32>, 3),

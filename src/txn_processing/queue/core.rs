@@ -1,8 +1,8 @@
 //! What a request asks for, and what becomes of one that failed: no server, no clock, no randomness.
 #![forbid(unsafe_code)]
 
-use super::super::core::{Kind, amount_of, exact_amount};
 use crate::error::Error;
+use crate::txn_processing::core::{Kind, amount_of, exact_amount};
 use rust_decimal::Decimal;
 use uuid::Uuid;
 

@@ -5,7 +5,7 @@ use super::super::strict::{Tail, finite};
 use super::core::{Asked, Plan};
 use crate::error::Error;
 use crate::pg::spi::{OrderedPlans, c_text};
-use crate::pg::{Arg, BpChar, JsonDatum, Numeric, PRESENT, Row, Session, Statement, Type};
+use crate::pg::{Arg, BpChar, JsonDatum, Numeric, PRESENT, Row, Session, Statement, Text, Type};
 use uuid::Uuid;
 
 /// A claim of the requests that `$which` selects as the relation `ready`. Until it is committed nobody else takes them,
@@ -187,7 +187,7 @@ impl Request {
             max_retries: row.int(14).expect(PRESENT),
             tail: Tail {
                 currency: row.text(6).map(BpChar),
-                description,
+                description: description.map(Text),
                 metadata: (!data.is_empty()).then_some(data),
                 ..Tail::default()
             },

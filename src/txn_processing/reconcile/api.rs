@@ -6,7 +6,7 @@ use super::import::{self, Given, named};
 use super::matching;
 use super::store::{self, NewRule};
 use crate::error::Error;
-use crate::pg::{BpChar, Day, JsonDatum, Numeric, finish};
+use crate::pg::{BpChar, Day, JsonDatum, Many, Numeric, Text, finish};
 use crate::txn_processing::core::MAX_AMOUNT;
 use crate::txn_processing::engine::Desk;
 use crate::txn_processing::strict::{finite, id, required, sql_id};
@@ -14,15 +14,15 @@ use pgrx::prelude::*;
 use rust_decimal::Decimal;
 use uuid::Uuid;
 
-fn ids(name: &'static str, ids: Option<Vec<Option<pgrx::Uuid>>>) -> Result<Vec<Uuid>, Error> {
-    required(name, ids)?.into_iter().map(|element| required(name, element).map(id)).collect()
+fn ids(name: &'static str, ids: Option<Many<pgrx::Uuid>>) -> Result<Vec<Uuid>, Error> {
+    required(name, ids)?.0.into_iter().map(|element| required(name, element).map(id)).collect()
 }
 
 #[pg_extern(schema = "txn_processing", volatile, parallel_unsafe)]
 #[allow(clippy::too_many_arguments)]
 fn import_external_statement(
-    source: Option<String>,
-    statement_ref: Option<String>,
+    source: Option<Text>,
+    statement_ref: Option<Text>,
     account: Option<pgrx::Uuid>,
     currency: Option<BpChar>,
     opening_balance: Option<Numeric>,
@@ -99,7 +99,7 @@ fn set_rule(source: Option<&str>, priority: Option<i32>, tolerances: &Tolerances
 #[pg_extern(schema = "txn_processing", volatile, parallel_unsafe)]
 #[allow(clippy::too_many_arguments)]
 fn set_reconciliation_rule(
-    source: Option<String>,
+    source: Option<Text>,
     priority: Option<i32>,
     amount_tolerance: default!(Option<Numeric>, 0),
     amount_tolerance_percent: default!(Option<Numeric>, 0),
@@ -150,9 +150,9 @@ fn match_external_statement(
 
 #[pg_extern(schema = "txn_processing", volatile, parallel_unsafe)]
 fn manual_match(
-    lines: Option<Vec<Option<pgrx::Uuid>>>,
-    transactions: Option<Vec<Option<pgrx::Uuid>>>,
-    reason: Option<String>,
+    lines: Option<Many<pgrx::Uuid>>,
+    transactions: Option<Many<pgrx::Uuid>>,
+    reason: Option<Text>,
 ) -> pgrx::Uuid {
     let result = (|| {
         let (lines, transactions) = (ids("lines", lines)?, ids("transactions", transactions)?);
@@ -163,7 +163,7 @@ fn manual_match(
 }
 
 #[pg_extern(schema = "txn_processing", volatile, parallel_unsafe)]
-fn unmatch(match_id: Option<pgrx::Uuid>, reason: Option<String>) {
+fn unmatch(match_id: Option<pgrx::Uuid>, reason: Option<Text>) {
     let result = required("match_id", match_id)
         .and_then(|found| matching::undo(id(found), required("reason", reason.as_deref())?));
     drop(reason);

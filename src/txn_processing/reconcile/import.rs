@@ -4,10 +4,11 @@ use super::lines::{self, Total};
 use super::store;
 use crate::error::Error;
 use crate::pg::spi::c_text;
-use crate::pg::{Arg, BpChar, Day, JsonDatum, Numeric, Session, Statement, Type};
+use crate::pg::{Arg, BpChar, Day, JsonDatum, Numeric, Session, Statement, Text, Type};
 use crate::txn_processing::account::MAX_BALANCE;
 use crate::txn_processing::core::in_currency;
 use crate::txn_processing::engine::Desk;
+use crate::txn_processing::store::acknowledge_again;
 use crate::txn_processing::strict::{finite, id, required};
 use rust_decimal::Decimal;
 use uuid::Uuid;
@@ -100,8 +101,8 @@ static INSERT_STATEMENT: Statement = Statement::new(
 
 /// The arguments of `import_external_statement`.
 pub struct Given {
-    pub source: Option<String>,
-    pub statement_ref: Option<String>,
+    pub source: Option<Text>,
+    pub statement_ref: Option<Text>,
     pub account: Option<pgrx::Uuid>,
     pub currency: Option<BpChar>,
     pub opening_balance: Option<Numeric>,
@@ -287,7 +288,7 @@ pub fn import(given: &Given) -> Result<Uuid, Error> {
     let mut currency = String::new();
     let checked = Checked::of(given, session, &mut currency)?;
     if let Some(earlier) = checked.earlier(session)? {
-        return Ok(earlier);
+        return acknowledge_again(session).map(|()| earlier);
     }
     store::lock(session, checked.account)?;
     // Somebody may have brought it while we waited: looked for again, as it would overlap with itself.

@@ -3,7 +3,7 @@
 use super::interbank::{Counterparty, Direction, post_interbank};
 use super::settle;
 use crate::error::Error;
-use crate::pg::{BpChar, JsonDatum, Numeric, Time, finish};
+use crate::pg::{BpChar, JsonDatum, Numeric, Text, Time, finish};
 use crate::txn_processing::engine::{Desk, Posted};
 use crate::txn_processing::strict::{Tail, amount as positive, id, required, sql_id};
 use pgrx::datum::Date;
@@ -13,14 +13,14 @@ fn checked(
     direction: Direction,
     account: Option<pgrx::Uuid>,
     amount: Option<Numeric>,
-    bank: Option<String>,
-    account_there: Option<String>,
+    bank: Option<Text>,
+    account_there: Option<Text>,
     tail: &Tail,
 ) -> Result<Posted, Error> {
     let account = id(required("account", account)?);
     let amount = positive("amount", amount)?;
     let bank = required("counterparty_bank", bank)?;
-    let counterparty = Counterparty::checked(bank, required("counterparty_account", account_there)?)?;
+    let counterparty = Counterparty::checked(bank.0, required("counterparty_account", account_there)?.0)?;
     post_interbank(&Desk::open(), direction, account, amount, &counterparty, tail)
 }
 
@@ -32,11 +32,11 @@ macro_rules! with_another_bank {
         fn $name(
             account: Option<pgrx::Uuid>,
             amount: Option<Numeric>,
-            counterparty_bank: Option<String>,
-            counterparty_account: Option<String>,
+            counterparty_bank: Option<Text>,
+            counterparty_account: Option<Text>,
             currency: default!(Option<BpChar>, "NULL"),
-            description: default!(Option<String>, "NULL"),
-            reference: default!(Option<String>, "NULL"),
+            description: default!(Option<Text>, "NULL"),
+            reference: default!(Option<Text>, "NULL"),
             metadata: default!(Option<JsonDatum>, "NULL"),
             transaction_id: default!(Option<pgrx::Uuid>, "NULL"),
             effective_at: default!(Option<Time>, "NULL"),

@@ -12,6 +12,7 @@ use crate::txn_processing::batch::{all_or_first_refusal, post_all};
 use crate::txn_processing::calendar::day_of;
 use crate::txn_processing::core::{Kind, in_currency};
 use crate::txn_processing::engine::{Desk, Order};
+use crate::txn_processing::store as ledger;
 use rust_decimal::Decimal;
 use uuid::Uuid;
 
@@ -23,6 +24,7 @@ pub fn settle(day: i32, currency: &str, tenant: Option<Uuid>) -> Result<Vec<Line
     let exponent = accounts::exponent(session, currency)?;
     let of = Ledger { tenant_no, currency };
     if store::is_settled(session, of, day)? {
+        ledger::acknowledge_again(session)?;
         return store::report(session, of, day);
     }
     check_day(day, day_of(server::clock_micros()), None)?;

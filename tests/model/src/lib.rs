@@ -1,1 +1,16 @@
 //! Random operations of every kind, a model that predicts their answers, and an auditor.
+
+pub mod alone;
+pub mod answer;
+pub mod auditor;
+pub mod compare;
+pub mod crowd;
+pub mod generate;
+pub mod op;
+pub mod pool;
+pub mod replay;
+pub mod round;
+mod sql;
+pub mod state;
+pub mod tally;
+pub mod world;

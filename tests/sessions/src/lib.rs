@@ -13,6 +13,7 @@ mod bank;
 mod crowd;
 mod private;
 mod refusal;
+mod surface;
 mod tools;
 
 pub use ask::{Ask, dec};
@@ -21,6 +22,7 @@ pub use bank::{Bank, crowd};
 pub use crowd::{Dice, together};
 pub use private::PrivateCluster;
 pub use refusal::{Refusal, answers_refusal, refused, refused_with_code_only, snapshot};
+pub use surface::{catalog, difference, surface};
 pub use tools::{
     Scratch, bindir_tool, figure, os_user_ids, psql, repository_root, run_tool, say, server, setting, skipped,
 };

@@ -100,6 +100,64 @@ impl PrivateCluster {
         panic!("the cluster does not answer\n{}", self.log());
     }
 
+    /// Stops, puts `folder` in the place of that folder of the data with what is in it, and starts again.
+    pub fn move_folder(&self, name: &str, folder: &Path) {
+        self.run("stop");
+        let (from, to) = (self.data().join(name), folder.join(name));
+        run_tool(Command::new("cp").arg("-a").args([&from, &to]));
+        fs::remove_dir_all(&from).expect("it was copied");
+        std::os::unix::fs::symlink(&to, &from).expect("its place is free");
+        self.run("start");
+    }
+
+    /// The folder of the cluster's data and socket.
+    pub fn folder(&self) -> &Path {
+        self.scratch.path()
+    }
+
+    /// Stops without a checkpoint, and starts with that much address space for each process, where a number is given.
+    pub fn restart_within(&self, bytes: Option<u64>) {
+        let mut stop = self.command(&self.pg_ctl);
+        stop.args(["-s", "-w", "-t", "60", "-m", "immediate", "-D"]).arg(self.data()).arg("stop");
+        run_tool(&mut stop);
+        let limit = bytes.map_or("unlimited".to_owned(), |bytes| (bytes / 1_024).to_string());
+        let mut start = self.command(Path::new("/bin/sh"));
+        start.args(["-c", "ulimit -v \"$1\"; shift; exec \"$@\"", "sh", &limit]).arg(&self.pg_ctl);
+        start
+            .args(["-s", "-w", "-t", "60", "-D"])
+            .arg(self.data())
+            .arg("-l")
+            .arg(self.scratch.file("log"))
+            .arg("start");
+        start.env_remove("RUST_BACKTRACE").stdout(Stdio::null()).stderr(Stdio::null());
+        let status = start.status().expect("a shell starts");
+        assert!(status.success(), "the server does not start within {limit} kB: {status}\n{}", self.log());
+    }
+
+    /// Kills the postmaster with -9, waits until all its processes have noticed, and starts again.
+    pub fn crash(&self) {
+        let pid_file = self.data().join("postmaster.pid");
+        let text = fs::read_to_string(&pid_file).expect("a running server has one");
+        let postmaster = text.lines().next().and_then(|line| line.parse().ok()).expect("its first line is a number");
+        self.kill(postmaster);
+        self.start_after_death();
+    }
+
+    /// Waits until no process of the server that died is left, and starts it again.
+    pub fn start_after_death(&self) {
+        let works_here =
+            |entry: fs::DirEntry| fs::read_link(entry.path().join("cwd")).is_ok_and(|cwd| cwd == self.data());
+        let waited = std::time::Instant::now();
+        while fs::read_dir("/proc").expect("Linux has it").flatten().any(works_here) {
+            assert!(waited.elapsed() < Duration::from_secs(60), "processes of the killed server go on");
+            thread::sleep(Duration::from_millis(20));
+        }
+        // The number of the killed process may still be taken, by its zombie for one.
+        let _ = fs::remove_file(self.data().join("postmaster.pid"));
+        let _ = fs::remove_file(self.scratch.file(&format!(".s.PGSQL.{PORT}.lock")));
+        self.run("start");
+    }
+
     /// Kills one process of this cluster, as the system does when memory runs out.
     pub fn kill(&self, process: i64) {
         run_tool(Command::new("kill").args(["-9", &process.to_string()]));

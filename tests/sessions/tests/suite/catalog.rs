@@ -87,26 +87,6 @@ fn functions_say_what_they_are() {
              where p.prorettype <> 'trigger'::regtype and ({condition}) order by 1"
         ))
     };
-    // What reads may be used as often as a plan likes; nothing else.
-    let readers = declared(&mut bank, "p.provolatile <> 'v'");
-    assert_eq!(
-        readers,
-        [
-            "banking.account_number_is_valid",
-            "neobank.posting_path_in_force",
-            "txn_processing.balance_as_of",
-            "txn_processing.daily_reconciliation",
-            "txn_processing.fee_for",
-            "txn_processing.fx_gains",
-            "txn_processing.fx_rate_at",
-            "txn_processing.generated_reference",
-            "txn_processing.reconciliation_breaks",
-            "txn_processing.reconciliation_summary",
-            "txn_processing.statement",
-            "txn_processing.transaction",
-            "txn_processing.trial_balance",
-        ]
-    );
     // What writes cannot run in a parallel worker.
     let parallel_writers = declared(&mut bank, "p.provolatile = 'v' and p.proparallel <> 'u'");
     assert_eq!(parallel_writers, ["neobank.uuid_v7"]);

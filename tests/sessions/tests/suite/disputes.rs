@@ -120,6 +120,19 @@ fn every_outcome_moves_what_it_says() {
     }
 }
 
+/// A dispute that was withdrawn with charge_back => true was not charged back, since nothing was kept. That was taken for
+/// another content: the same call again, of a client that had lost the answer, was refused with NB047.
+#[test]
+fn a_retry_of_what_is_not_charged_back_answers_the_same() {
+    let (mut bank, _, _, payment) = bought();
+    for outcome in ["'withdrawn', charge_back => true", "'lost', charge_back => true"] {
+        let id = bank.db.id(&dispute(payment, ""));
+        let answer = bank.db.one(&resolve(id, outcome));
+        assert_eq!(bank.db.one(&resolve(id, outcome)), answer, "{outcome}");
+        refused(&mut bank.db, &resolve(id, "'won', charge_back => true"), "NB047");
+    }
+}
+
 #[test]
 fn a_dispute_is_on_record() {
     let (mut bank, customer, merchant, payment) = bought();

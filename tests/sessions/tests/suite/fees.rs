@@ -290,6 +290,8 @@ fn schedules_out_of_bounds_are_refused() {
         (ok.replace("=> 1", "=> 0"), "NB021"),
         (format!("{ok}, floor_amount => 5, cap_amount => 4"), "NB021"),
         (format!("{ok}, floor_amount => 0.001"), "NB021"),
+        (ok.replace("'percentage'", "'fixed'").replace("=> 1", "=> 0") + ", floor_amount => 1", "NB021"),
+        (ok.replace("'percentage'", "'fixed'").replace("=> 1", "=> 0") + ", cap_amount => 1", "NB021"),
         (format!("{ok}, tier_from => '{{1}}', tier_percent => '{{1}}'"), "NB021"),
         (format!("{ok}, period => 'month'"), "NB021"),
         (format!("{ok}, valid_to => current_date - 1"), "NB021"),

@@ -275,6 +275,24 @@ fn captures_and_releases_are_refused_with_their_codes() {
     });
 }
 
+/// A hold that was captured whole, but not finally, is open for more. It sets nothing aside, and so its account could be
+/// closed, or slotted and then captured from.
+#[test]
+fn a_hold_that_is_open_for_more_keeps_its_account_as_well() {
+    by_both_paths(|bank| {
+        let a = bank.account("10");
+        let held = hold(bank, a, "10");
+        bank.db.run(&capture(held, ", final => false"));
+        assert!(state(bank, held).starts_with("open|"), "it was not captured finally");
+        refused(&mut bank.db, &format!("select banking.close_account('{a}')"), "NB051");
+        refused(&mut bank.db, &format!("select banking.set_balance_mode('{a}', 'slotted')"), "NB026");
+        bank.db.run(&release(held));
+        bank.mode(a, "slotted");
+        bank.mode(a, "exclusive");
+        bank.db.run(&format!("select banking.close_account('{a}')"));
+    });
+}
+
 #[test]
 fn an_account_with_open_holds_is_neither_closed_nor_spread() {
     by_both_paths(|bank| {

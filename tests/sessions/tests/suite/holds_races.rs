@@ -21,6 +21,37 @@ fn attempt(db: &mut Client, sql: &str) -> Option<Vec<String>> {
     }
 }
 
+/// A call for a group looks for its open holds, then waits for their accounts. One that somebody else closed meanwhile made
+/// it refuse the whole group (NB011), though the others were open.
+#[test]
+fn a_group_of_which_one_hold_is_closed_meanwhile_is_still_a_group() {
+    for (call, answered) in [("release_hold_group", "1"), ("capture_hold_group", "")] {
+        for closes in ["release_hold", "capture_hold"] {
+            let mut bank = Bank::new();
+            let (a, b) = (bank.account("50"), bank.account("50"));
+            let group = Uuid::from_u128(1);
+            let first = hold(&mut bank.db, a, &format!("20, group_id => '{group}'"));
+            hold(&mut bank.db, b, &format!("30, group_id => '{group}'"));
+            let mut other = bank.session();
+            let waits = Bank::backend_of(&mut other);
+            bank.db.run(&format!("begin; select txn_processing.{closes}('{first}')"));
+            let work = thread::spawn(move || other.lines(&format!("select txn_processing.{call}('{group}')")));
+            let mut watcher = bank.session();
+            std::mem::swap(&mut watcher, &mut bank.db);
+            bank.wait_until_blocked(waits);
+            watcher.run("commit");
+            let lines = work.join().expect("the other hold is open");
+            assert_eq!(lines.len(), 1, "{call} after {closes}");
+            assert!(answered.is_empty() || lines[0] == answered, "{call} after {closes}: {lines:?}");
+            let open = "select count(*) from txn_processing.holds where state = 'open'";
+            assert_eq!(bank.db.one(open), "0", "{call} after {closes}");
+            let again = format!("select txn_processing.{call}('{group}')");
+            refused(&mut bank.db, &again, "NB011");
+            audit(&mut bank.db);
+        }
+    }
+}
+
 /// One step of a storm on the accounts and their holds.
 fn step(db: &mut Client, dice: &mut Dice, accounts: &[Uuid], groups: &[Uuid]) {
     let a = accounts[dice.below(accounts.len())];

@@ -234,7 +234,9 @@ fn what_another_session_is_carrying_out_is_left_out() {
     left.sort();
     assert_eq!(left, [ids[0].to_string(), ids[2].to_string()]);
     other.run("commit");
-    assert_eq!(bank.db.lines(PROCESS), [""; 0]);
+    // The others may be due again: a delay is drawn from zero on.
+    let again = bank.db.lines("select request_id from txn_processing.process_queue()");
+    assert!(!again.contains(&ids[1].to_string()), "{again:?}");
     assert_eq!(state(&mut bank, ids[1]), "completed|1||1 retry lock_not_available, 2 completed ok");
 }
 

@@ -171,6 +171,27 @@ fn a_person_matches_and_undoes() {
 }
 
 #[test]
+fn a_person_matches_free_postings_and_lines_of_one_account() {
+    let (mut bank, a, cash) = bank();
+    let x = posted(&mut bank, a, 4, "60", "");
+    let lines = format!("[{}, {}]", line(9, "60", "first"), line(9, "65", "second"));
+    bank.db.run(&import(cash, "S", "0", "125", &lines));
+    let clearing = bank.internal("payments_clearing", "USD");
+    bank.db.run(&import(clearing, "T", "0", "5", &format!("[{}]", line(9, "5", "third"))));
+    let mut lines_of = |amounts: &str| {
+        let found = format!("select array_agg(line_id) from txn_processing.external_lines where amount in ({amounts})");
+        bank.db.one(&found)
+    };
+    let (first, second, mixed) = (lines_of("60"), lines_of("65"), lines_of("60, 5"));
+    let by_hand = |lines: &str| format!("select txn_processing.manual_match('{lines}', '{{{x}}}', 'by hand')");
+    let refusal = refused(&mut bank.db, &by_hand(&mixed), "NB021");
+    assert_eq!(refusal.detail, "Its lines mirror more than one account.");
+    bank.db.run(&by_hand(&first));
+    let refusal = refused(&mut bank.db, &by_hand(&second), "NB055");
+    assert_eq!(refusal.detail, format!("Transaction {x} is in a match."));
+}
+
+#[test]
 fn what_counts_in_another_period_is_timing() {
     // Booked there on the last day of January, here on the first of February.
     let (mut bank, a, cash) = bank();

@@ -1,0 +1,66 @@
+//! What operations may refer to, from whichever session it came: a bounded choice of it, so that there are many who
+//! want the same.
+
+use crate::op::Op;
+use neobank_sessions::{Dice, Uuid};
+
+const KEPT: usize = 40;
+
+#[derive(Default)]
+pub struct Pool {
+    pub transactions: Vec<Uuid>,
+    pub holds: Vec<Uuid>,
+    pub groups: Vec<Uuid>,
+    pub disputes: Vec<Uuid>,
+    pub requests: Vec<Uuid>,
+    /// What was asked for and has an id, done or refused.
+    pub asked: Vec<Op>,
+}
+
+fn keep<T>(kept: &mut Vec<T>, one: T, dice: &mut Dice) {
+    if kept.len() < KEPT {
+        kept.push(one);
+    } else {
+        kept[dice.below(KEPT)] = one;
+    }
+}
+
+impl Pool {
+    /// `lines`: what it answered, or none where it was refused.
+    pub fn learn(&mut self, op: &Op, lines: Option<&[String]>, dice: &mut Dice) {
+        if op.has_id() {
+            keep(&mut self.asked, op.clone(), dice);
+        }
+        let Some(lines) = lines else { return };
+        match op {
+            Op::Post { posting, .. } => keep(&mut self.transactions, posting.id, dice),
+            Op::Adjust { id, .. }
+            | Op::Refund { id, .. }
+            | Op::Reverse { id, .. }
+            | Op::Capture { id, .. }
+            | Op::Exchange { id, .. } => keep(&mut self.transactions, *id, dice),
+            Op::Batch { items, .. } => {
+                for item in items {
+                    keep(&mut self.transactions, item.posting.id, dice);
+                }
+            }
+            Op::Hold { id, group, .. } => {
+                keep(&mut self.holds, *id, dice);
+                if let Some(group) = group {
+                    keep(&mut self.groups, *group, dice);
+                }
+            }
+            Op::OpenDispute { id, .. } => keep(&mut self.disputes, *id, dice),
+            Op::Enqueue { .. } => {
+                let request = lines.first().and_then(|line| line.parse().ok());
+                keep(&mut self.requests, request.expect("an id was answered"), dice);
+            }
+            Op::ProcessQueue { .. } => {
+                for id in lines.iter().filter_map(|line| line.rsplit('|').next()?.parse().ok()) {
+                    keep(&mut self.transactions, id, dice);
+                }
+            }
+            _ => {}
+        }
+    }
+}

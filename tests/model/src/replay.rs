@@ -1,0 +1,138 @@
+//! Did what many sessions were answered come about in some serial order?
+//!
+//! Every posting and every change of an account holds the account until its transaction ends (strict two-phase
+//! locking). So of two transactions that have an account in common, all of the first one, the reading of the clock
+//! before its commit included, is earlier than the second one's work on that account, and so than its reading. The
+//! readings are therefore a serial order. That is a claim about the ledger, and is checked as one: the model goes
+//! through all transactions in that order and must come to each answer; the numbers that the ledger gave to the
+//! postings of each account must ascend in it; and it agrees with real time, since each reading lies between question
+//! and answer.
+//!
+//! What did not stay (refusals, also those within an answer, and what was rolled back) was seen by its session all the
+//! same: there must be a moment between its question and its answer (above READ COMMITTED: since its transaction began)
+//! at which the model answers the same, with what its own transaction had done by then.
+
+use crate::alone::LEVELS;
+use crate::answer::Answer;
+use crate::crowd::{Asked, Attempt};
+use crate::state::{Circumstances, Refusals, State};
+
+/// Something that did not stay, and the states that may explain it: after so many commits.
+struct Passing<'a> {
+    attempt: &'a Attempt,
+    asked: &'a Asked,
+    refusals: Refusals,
+    first: usize,
+    last: usize,
+    /// Why the latest state did not.
+    objection: String,
+}
+
+fn how(attempt: &Attempt, refusals: Refusals, since: usize) -> Circumstances {
+    Circumstances { alone: false, read_committed: attempt.level == LEVELS[0], refusals, since: since as u64 }
+}
+
+/// How many of the commits had all been answered when it was asked, or above READ COMMITTED when its transaction began.
+fn since(attempt: &Attempt, asked: &Asked, all_answered: &[i64]) -> usize {
+    let since = if attempt.level == LEVELS[0] { asked.asked_at } else { attempt.begun_at };
+    all_answered.partition_point(|answered| *answered < since)
+}
+
+fn commit(state: &mut State, attempt: &Attempt, all_answered: &[i64]) -> Result<(), String> {
+    for asked in attempt.asked.iter().filter(|asked| asked.stays) {
+        let since = since(attempt, asked, all_answered);
+        state
+            .accept(&asked.op, &asked.answer, how(attempt, Refusals::Ignored, since))
+            .map_err(|error| format!("{asked:#?}\n{error}\nsession {}, at {}", attempt.session, attempt.level))?;
+    }
+    state.settle();
+    Ok(())
+}
+
+/// Whether this state explains the answer; it is left as it is.
+fn explains(state: &mut State, passing: &mut Passing) -> bool {
+    let before = state.mark();
+    let (attempt, asked) = (passing.attempt, passing.asked);
+    let mut built_upon = asked.upon.iter().map(|at| &attempt.asked[*at]);
+    let explained = built_upon
+        .try_for_each(|asked| state.accept(&asked.op, &asked.answer, how(attempt, Refusals::Ignored, passing.first)))
+        .and_then(|()| state.accept(&asked.op, &asked.answer, how(attempt, passing.refusals, passing.first)));
+    state.back_to(before);
+    match explained {
+        Ok(()) => true,
+        Err(objection) => {
+            passing.objection = objection;
+            false
+        }
+    }
+}
+
+/// All that did not stay, by the first state that may explain it.
+fn passing<'a>(attempts: &'a [Attempt], order: &[&'a Attempt], all_answered: &[i64]) -> Vec<Passing<'a>> {
+    let mut found: Vec<Passing> = Vec::new();
+    for attempt in attempts {
+        for asked in &attempt.asked {
+            let refusals = match &asked.answer {
+                Answer::Done(lines) => asked.op.refusals_in(lines),
+                Answer::Refused(_) => Vec::new(),
+            };
+            let mut looked_at: Vec<Refusals> = refusals.into_iter().map(Refusals::Of).collect();
+            if !asked.stays {
+                looked_at.push(if looked_at.is_empty() { Refusals::All } else { Refusals::Ignored });
+            }
+            let first = since(attempt, asked, all_answered);
+            let last = order.partition_point(|other| other.committed.expect("committed") <= asked.answered_at);
+            found.extend(looked_at.into_iter().map(|refusals| {
+                let objection = String::new();
+                Passing { attempt, asked, refusals, first, last, objection }
+            }));
+        }
+    }
+    found.sort_by_key(|passing| passing.first);
+    found
+}
+
+/// The state that all of it leads to, and how many answers did not stay but are explained.
+pub fn replay(mut state: State, attempts: &[Attempt]) -> Result<(State, usize), String> {
+    let mut order: Vec<&Attempt> = attempts.iter().filter(|attempt| attempt.committed.is_some()).collect();
+    order.sort_by_key(|attempt| attempt.committed);
+    for attempt in &order {
+        let read = attempt.committed.expect("committed");
+        if read < attempt.begun_at || read > attempt.ended_at {
+            return Err(format!("the server's clock is not this machine's: {attempt:#?}"));
+        }
+    }
+    // When the commits up to there had all been answered: whoever asks later sees them.
+    let mut all_answered: Vec<i64> = Vec::with_capacity(order.len());
+    for attempt in &order {
+        all_answered.push(all_answered.last().copied().unwrap_or(i64::MIN).max(attempt.ended_at));
+    }
+    let mut waiting = passing(attempts, &order, &all_answered).into_iter().peekable();
+    let mut open: Vec<Passing> = Vec::new();
+    let mut explained = 0;
+    for commits in 0..=order.len() {
+        while let Some(next) = waiting.next_if(|passing| passing.first <= commits) {
+            open.push(next);
+        }
+        let before = open.len();
+        open.retain_mut(|passing| !explains(&mut state, passing));
+        explained += before - open.len();
+        if let Some(passing) = open.iter().find(|passing| passing.last <= commits) {
+            return Err(format!(
+                "no moment explains {:#?}\nof session {}, at {}, looked for after {} to {} commits; at the last: {}",
+                passing.asked,
+                passing.attempt.session,
+                passing.attempt.level,
+                passing.first,
+                passing.last,
+                passing.objection
+            ));
+        }
+        if let Some(attempt) = order.get(commits) {
+            state.turn = commits as u64 + 1;
+            commit(&mut state, attempt, &all_answered)
+                .map_err(|error| format!("after {commits} commits, no serial order leads to this: {error}"))?;
+        }
+    }
+    Ok((state, explained))
+}

@@ -1,0 +1,70 @@
+//! The few accounts that everything happens on.
+
+use neobank_sessions::{Ask, Bank, Decimal, Uuid, dec};
+
+/// One account of a customer as it was opened.
+#[derive(Clone, Debug)]
+pub struct Place {
+    pub id: Uuid,
+    pub account_type: &'static str,
+    pub currency: &'static str,
+    pub decimals: u32,
+    pub opening: Decimal,
+    pub limit: Decimal,
+    pub slotted: bool,
+}
+
+/// What no operation of a run changes, but for balances and settings of its accounts.
+#[derive(Clone, Debug)]
+pub struct World {
+    pub places: Vec<Place>,
+    /// An account of the bank itself, which nobody may name.
+    pub cash: Uuid,
+    /// Three times in the past that a posting may count from.
+    pub past: Vec<String>,
+}
+
+pub const CURRENCIES: [(&str, u32); 3] = [("USD", 2), ("EUR", 2), ("JPY", 0)];
+pub const RATES: [(&str, &str, &str); 2] = [("EUR", "USD", "1.0837"), ("USD", "JPY", "150.255")];
+/// In percent of the hold, of accounts of this type.
+pub const OVERCAPTURE: (&str, u32) = ("savings", 20);
+/// Disputes of accounts of this type bring no provisional credit, and are charged back.
+pub const PLAIN_DISPUTES: &str = "business";
+
+const OPENED: [(&str, &str, &str, &str, bool); 8] = [
+    ("checking", "USD", "500", "0", false),
+    ("checking", "USD", "200", "100", false),
+    ("savings", "USD", "300", "0", false),
+    ("business", "USD", "1000", "0", true),
+    ("business", "USD", "400", "50", false),
+    ("loan", "USD", "0", "800", false),
+    ("checking", "EUR", "500", "20", false),
+    ("savings", "JPY", "50000", "0", false),
+];
+
+pub fn decimals_of(currency: &str) -> u32 {
+    CURRENCIES.iter().find(|(code, _)| *code == currency).expect("a currency of the world").1
+}
+
+impl World {
+    pub fn open(bank: &mut Bank) -> World {
+        let places = OPENED.iter().map(|&(account_type, currency, opening, limit, slotted)| {
+            let id = bank.account_with(account_type, currency, opening, limit);
+            if slotted {
+                bank.mode(id, "slotted");
+            }
+            let (opening, limit) = (dec(opening), dec(limit));
+            Place { id, account_type, currency, decimals: decimals_of(currency), opening, limit, slotted }
+        });
+        let places = places.collect();
+        for (base, quote, rate) in RATES {
+            bank.db.run(&format!("select txn_processing.set_fx_rate('{base}', '{quote}', {rate}, clock_timestamp())"));
+        }
+        bank.db.run(&format!("select txn_processing.set_hold_rule('{}', {})", OVERCAPTURE.0, OVERCAPTURE.1));
+        bank.db.run(&format!(
+            "select txn_processing.set_dispute_policy('{PLAIN_DISPUTES}', false, 30, charge_back => true)"
+        ));
+        let past = "select (date_trunc('hour', now()) - days * interval '1 day')::text from generate_series(1, 3) days";
+        World { places, cash: bank.internal("cash", "USD"), past: bank.db.lines(past) }
+    }
+}

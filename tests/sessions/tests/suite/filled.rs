@@ -1,0 +1,171 @@
+//! A bank with something in every table that a dump must carry, and an upgrade keep.
+
+use neobank_sessions::*;
+
+pub struct Filled {
+    /// With money, holds and a dispute.
+    pub a: Uuid,
+    /// Over three slots, one of them below zero, with a fourth left empty from an earlier time.
+    pub slotted: Uuid,
+    pub teller: String,
+    /// A transfer's id, as its caller gave it.
+    pub transfer: Uuid,
+}
+
+impl Filled {
+    /// What a caller who did not get the answer sends again.
+    pub fn retry(&self, bank: &mut Bank) -> String {
+        bank.db.one(&format!(
+            "select txn_processing.transfer('{0}', '{1}', 4.5, reference => 'R-1', transaction_id => '{2}')",
+            self.a, self.slotted, self.transfer
+        ))
+    }
+}
+
+/// The bank with a tenant of that name, or with none.
+pub fn fill(bank: &mut Bank, tenant: Option<&str>) -> Filled {
+    bank.db.run("insert into banking.currencies (currency_code, exponent, name) values ('QQP', 1, 'Points')");
+    bank.db.run(
+        "insert into banking.account_types (account_type, account_class, normal_side, description) \
+         values ('piggy_bank', 'liability', 'C', 'For children')",
+    );
+    let tenant = match tenant {
+        None => "null".to_owned(),
+        Some(name) => format!("'{}'", bank.db.id(&format!("select banking.create_tenant('{name}')"))),
+    };
+    let customer = bank.customer_of(&tenant);
+    bank.db.run(&format!("select banking.open_account('{customer}', 'piggy_bank', 'QQP', 12.5, tenant => {tenant})"));
+    let a = bank.account("1000");
+    let b = bank.account("0");
+    postings(bank, a, b);
+    let slotted = slots(bank, a);
+    let transfer = Uuid::now_v7();
+    let filled = Filled { a, slotted, teller: bank.role("teller"), transfer };
+    filled.retry(bank);
+    payments(bank, a);
+    exchange(bank, a);
+    holds_and_limits(bank, a);
+    statements(bank, a);
+    rules(bank, a, b);
+    queue(bank, a);
+    bank.db.run(
+        "set neobank.ledger_guard = off; \
+              update txn_processing.movements set description = 'mended' where amount = 7.25; \
+              reset neobank.ledger_guard",
+    );
+    bank.db.run(&format!("select neobank.grant_usage('{}', 'teller')", filled.teller));
+    filled
+}
+
+fn postings(bank: &mut Bank, a: Uuid, b: Uuid) {
+    for n in 1..=30 {
+        bank.db.run(&format!(
+            "select txn_processing.transfer('{a}', '{b}', {n}.25, \
+             description => E'line\\nbreak \\t tab', metadata => '{{\"n\": {n}}}')"
+        ));
+    }
+    let payment = bank.db.id(&format!("select txn_processing.pay('{a}', 10)"));
+    bank.db.run(&format!("select txn_processing.reverse('{payment}', 'why')"));
+    bank.db.run(&format!("select txn_processing.deposit('{a}', 900, effective_at => now() - interval '9 days')"));
+    bank.db.run("select txn_processing.set_dispute_policy('checking', true, 30)");
+    let contested = bank.db.id(&format!("select txn_processing.pay('{a}', 3)"));
+    bank.db.run(&format!("select txn_processing.open_dispute('{contested}', 'not mine')"));
+}
+
+fn slots(bank: &mut Bank, a: Uuid) -> Uuid {
+    let slotted = bank.slotted("checking", "50", "20");
+    bank.grow(slotted, 4);
+    bank.mode(slotted, "exclusive");
+    bank.mode(slotted, "slotted");
+    bank.grow(slotted, 3);
+    bank.db.run(&format!("select txn_processing.transfer('{a}', '{slotted}', 5)"));
+    bank.db.run(&format!("select txn_processing.charge_fee('{slotted}', 70)"));
+    slotted
+}
+
+fn payments(bank: &mut Bank, a: Uuid) {
+    let batch = bank.db.id(&format!(
+        "select txn_processing.create_payment_batch( \
+         '[{{\"from_account\": \"{a}\", \"counterparty_bank\": \"ST\", \"counterparty_account\": \"1\", \"amount\": 3}}, \
+           {{\"from_account\": \"{a}\", \"counterparty_bank\": \"ST\", \"counterparty_account\": \"2\", \"amount\": 4}}]', 'k')"
+    ));
+    bank.db.run(&format!("select txn_processing.process_payment_batch('{batch}', 1)"));
+    bank.db.run("select txn_processing.settle((now() at time zone 'UTC')::date - 1, 'USD')");
+    bank.db.run(&format!(
+        "select txn_processing.pay_bank('{a}', 6, 'YZ', '1', effective_at => now() - interval '2 days')"
+    ));
+    bank.db.run("select txn_processing.settle((now() at time zone 'UTC')::date, 'USD')");
+}
+
+fn exchange(bank: &mut Bank, a: Uuid) {
+    let yen = bank.account_with("checking", "JPY", "0", "0");
+    bank.db.run("select txn_processing.set_fx_rate('USD', 'JPY', 150.255)");
+    for _ in 0..5 {
+        bank.db.run(&format!("select txn_processing.transfer_fx('{a}', '{yen}', 1)"));
+    }
+    bank.db.run("select txn_processing.sweep_fx_residues()");
+    bank.db.run(&format!("select txn_processing.transfer_fx('{a}', '{yen}', 1)"));
+}
+
+fn holds_and_limits(bank: &mut Bank, a: Uuid) {
+    bank.db.run("select txn_processing.set_hold_rule('checking', 15)");
+    let hold = bank.db.id(&format!("select txn_processing.place_hold('{a}', 20)"));
+    bank.db.run(&format!("select txn_processing.capture_hold('{hold}', 8)"));
+    bank.db.run(&format!("select txn_processing.place_hold('{a}', 5, expires_at => now() + interval '9 days')"));
+    let spender = bank.account("60");
+    bank.db.run(&format!("select banking.set_account_limit('{spender}', 'day', 50, 9, 'why')"));
+    bank.db.run("select banking.set_type_limit('savings', 'USD', 'month', 500, null, 'why')");
+    bank.db.run(&format!("select txn_processing.withdraw('{spender}', 11)"));
+}
+
+fn statements(bank: &mut Bank, a: Uuid) {
+    bank.db
+        .run("select txn_processing.set_reconciliation_rule('post', 1, amount_tolerance => 0.05, passes => '{date}')");
+    let statement = bank.db.id(&format!(
+        "select txn_processing.import_external_statement('post', 'S1', '{a}', null, 0, 990, format( \
+         '[{{\"booked_on\": \"%1$s\", \"amount\": -10.04, \"line_ref\": \"\\t1\"}}, \
+           {{\"booked_at\": \"%1$sT00:00:00Z\", \"amount\": 1000.04}}]', current_date)::jsonb, current_date - 1, current_date + 1)"
+    ));
+    bank.db.run(&format!("select txn_processing.match_external_statement('{statement}')"));
+    bank.db.run("select txn_processing.unmatch(match_id, 'why') from txn_processing.reconciliation_matches limit 1");
+    bank.db.run(&format!("select txn_processing.match_external_statement('{statement}')"));
+    assert!(bank.db.count("select count(*) from txn_processing.reconciliation_match_lines where in_force") > 0);
+}
+
+fn rules(bank: &mut Bank, a: Uuid, b: Uuid) {
+    let frozen = bank.account("9");
+    bank.db.run(&format!("select txn_processing.deposit('{frozen}', 900, effective_at => now() - interval '9 days')"));
+    bank.db.run(
+        "select txn_processing.set_interest_rule('checking', 'USD', 5, 'act/365', current_date - 20, \
+             tier_from => '{100}', tier_percent => '{1}'), \
+         txn_processing.set_fee_schedule('wire', 'transfer', 'USD', 'tiered', current_date, \
+             tier_from => '{1}', tier_percent => '{1}'), \
+         txn_processing.set_fee_schedule('book', 'periodic', 'USD', 'fixed', current_date - 40, fixed_amount => 30, \
+             period => 'month', account_type => 'checking'), \
+         txn_processing.accrue_interest(current_date - 3)",
+    );
+    // Its interest has nowhere to go.
+    bank.status(frozen, "frozen");
+    bank.db.run("select txn_processing.capitalise_interest(current_date - 3)");
+    bank.db.run(&format!("select txn_processing.transfer_with_fee('{a}', '{b}', 20)"));
+    bank.status(b, "dormant");
+    bank.db.run("select txn_processing.charge_periodic_fees(current_date - 2)");
+}
+
+fn queue(bank: &mut Bank, a: Uuid) {
+    bank.db.run(&format!(
+        "select txn_processing.enqueue('withdrawal', '{a}', null, 999999, idempotency_key => 'much'); \
+         select txn_processing.process_queue()"
+    ));
+    bank.db.run(&format!(
+        "insert into txn_processing.transaction_queue (transaction_type, destination_account_id, \
+         amount, request_data) values ('deposit', '{a}', 5, '{{}}')"
+    ));
+}
+
+/// Tables that a dump carries and that have nothing in them.
+pub fn empty_tables(bank: &mut Bank) -> Vec<String> {
+    let counts = snapshot(&mut bank.db);
+    let empty = counts.iter().filter_map(|line| line.split_once("|0|")).map(|(table, _)| table.to_owned());
+    empty.collect()
+}
