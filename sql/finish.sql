@@ -1,7 +1,7 @@
 -- Nothing of the extension is PUBLIC's: functions made by the library included.
-REVOKE ALL ON ALL FUNCTIONS IN SCHEMA neobank, banking, txn_processing FROM PUBLIC;
-REVOKE ALL ON ALL TABLES IN SCHEMA neobank, banking, txn_processing FROM PUBLIC;
-REVOKE ALL ON ALL SEQUENCES IN SCHEMA neobank, banking, txn_processing FROM PUBLIC;
+REVOKE ALL ON ALL FUNCTIONS IN SCHEMA neobank, banking, txn_processing, event_store FROM PUBLIC;
+REVOKE ALL ON ALL TABLES IN SCHEMA neobank, banking, txn_processing, event_store FROM PUBLIC;
+REVOKE ALL ON ALL SEQUENCES IN SCHEMA neobank, banking, txn_processing, event_store FROM PUBLIC;
 REVOKE ALL ON TYPE txn_processing.txn_type, txn_processing.txn_status FROM PUBLIC;
 REVOKE ALL ON DOMAIN banking.account_status FROM PUBLIC;
 

@@ -12,3 +12,7 @@ UPDATE txn_processing.transaction_queue SET max_retries = CASE WHEN max_retries 
 WHERE NOT max_retries BETWEEN 0 AND 100;
 ALTER TABLE txn_processing.transaction_queue
     ADD CONSTRAINT transaction_queue_max_retries_check CHECK (max_retries BETWEEN 0 AND 100);
+
+-- @for INSERT INTO neobank.access_rights
+DELETE FROM neobank.access_rights;
+-- @new

@@ -4,7 +4,7 @@ use super::core::{Expected, MAX_EVENTS, Stream, checked_items, name_is_good, tag
 use super::fold::{State, apply};
 use super::store::{self, Content, NewEvents};
 use crate::error::Error;
-use crate::pg::{JsonDatum, OwnerRights, Session, finish};
+use crate::pg::{JsonDatum, Many, OwnerRights, Session, Text, finish, memory};
 use crate::txn_processing::engine::{Desk, bounded_metadata};
 use crate::txn_processing::{id, required, sql_id};
 use pgrx::JsonB;
@@ -76,14 +76,14 @@ fn append(desk: &Desk, new: &NewEvents, given_ids: bool, expected: Expected) -> 
 #[pg_extern(schema = "event_store", volatile, parallel_unsafe)]
 #[allow(clippy::too_many_arguments)]
 fn append_event(
-    p_aggregate_type: Option<String>,
+    p_aggregate_type: Option<Text>,
     p_aggregate_id: Option<pgrx::Uuid>,
-    p_event_type: Option<String>,
+    p_event_type: Option<Text>,
     p_event_data: Option<JsonDatum>,
     p_expected_version: default!(Option<i32>, "NULL"),
     p_metadata: default!(Option<JsonDatum>, "NULL"),
     p_event_id: default!(Option<pgrx::Uuid>, "NULL"),
-    p_tags: default!(Option<Vec<Option<String>>>, "NULL"),
+    p_tags: default!(Option<Many<String>>, "NULL"),
 ) -> pgrx::Uuid {
     let result = (|| {
         let aggregate_type = name("p_aggregate_type", p_aggregate_type.as_deref())?;
@@ -96,7 +96,7 @@ fn append_event(
         }
         bounded_data("p_event_data", data, MAX_DATA_BYTES)?;
         bounded_metadata(p_metadata)?;
-        let tags: Vec<_> = p_tags.iter().flatten().map(Option::as_deref).collect();
+        let tags: Vec<_> = p_tags.iter().flat_map(|tags| &tags.0).map(Option::as_deref).collect();
         tags_are_good(tags.iter().copied())
             .map_err(|why| Error::ArgumentBounds { argument: "p_tags", why: why.into() })?;
         let expected = expectation(p_expected_version)?;
@@ -111,8 +111,12 @@ fn append_event(
     finish(result)
 }
 
+/// Bytes of the tree for each byte of the binary form.
+const BYTES_PER_BYTE: usize = 16;
+
 /// The ids of a batch, drawn where it brings none; whether it brings any.
 fn ids_of(events: JsonDatum) -> Result<(Vec<Uuid>, bool), Error> {
+    memory::need(events.size(), BYTES_PER_BYTE)?;
     let Value::Array(items) = events.parsed().0 else {
         return Err(Error::ArgumentBounds { argument: "events", why: "It must be a JSON array.".into() });
     };
@@ -131,7 +135,7 @@ fn ids_of(events: JsonDatum) -> Result<(Vec<Uuid>, bool), Error> {
 
 #[pg_extern(schema = "event_store", volatile, parallel_unsafe)]
 fn append_events(
-    aggregate_type: Option<String>,
+    aggregate_type: Option<Text>,
     aggregate_id: Option<pgrx::Uuid>,
     events: Option<JsonDatum>,
     expected_version: default!(Option<i32>, "NULL"),

@@ -37,7 +37,8 @@ static INSERT: Statement = Statement::new(
              CASE pg_catalog.jsonb_typeof(i.item -> 'metadata') WHEN 'object' THEN i.item -> 'metadata' ELSE '{}' END,
              CASE pg_catalog.jsonb_typeof(i.item -> 'tags')
                  WHEN 'array' THEN ARRAY(SELECT t FROM pg_catalog.jsonb_array_elements_text(i.item -> 'tags') t) END
-      FROM ROWS FROM (pg_catalog.jsonb_array_elements($6), pg_catalog.unnest($7)) WITH ORDINALITY i(item, id, n)",
+      FROM ROWS FROM (pg_catalog.jsonb_array_elements($6), pg_catalog.unnest($7)) WITH ORDINALITY i(item, id, n)
+      ON CONFLICT (event_id) DO NOTHING",
     &[
         Type::Uuid, Type::Text, Type::Int, Type::BigInt, Type::Text, Type::Jsonb, Type::UuidArray,
     ],
@@ -47,7 +48,8 @@ static INSERT_ONE: Statement = Statement::new(
     c"INSERT INTO event_store.events
           (event_id, aggregate_id, aggregate_type, event_version, global_position, created_by, event_type, event_data,
            metadata, tags)
-      VALUES ($7, $1, $2, $3, $4, $5, $6, $8, coalesce($9, '{}'), CASE WHEN pg_catalog.cardinality($10) > 0 THEN $10 END)",
+      VALUES ($7, $1, $2, $3, $4, $5, $6, $8, coalesce($9, '{}'), CASE WHEN pg_catalog.cardinality($10) > 0 THEN $10 END)
+      ON CONFLICT (event_id) DO NOTHING",
     &[
         Type::Uuid, Type::Text, Type::Int, Type::BigInt, Type::Text, Type::Text, Type::Uuid, Type::Jsonb, Type::Jsonb,
         Type::TextArray,
@@ -182,11 +184,11 @@ impl NewEvents<'_> {
             return Ok(None);
         }
         let (position, caller) = (Arg::BigInt(Some(first.0)), Arg::Text(Some(self.caller)));
-        match self.content {
+        let written = match self.content {
             Content::Items(items) => {
                 let items = [Arg::Jsonb(Some(items)), Arg::UuidArray(self.ids)];
                 let args = [aggregate, of_type, Arg::Int(Some(before)), position, caller, items[0], items[1]];
-                session.run(&INSERT, &args)?;
+                session.run(&INSERT, &args)?.count()
             }
             Content::One { event_type, data, metadata, tags } => {
                 let args = [
@@ -201,8 +203,12 @@ impl NewEvents<'_> {
                     Arg::Jsonb(metadata),
                     Arg::TextArray(tags),
                 ];
-                session.run(&INSERT_ONE, &args)?;
+                session.run(&INSERT_ONE, &args)?.count()
             }
+        };
+        if written < count {
+            // Another session has just brought one of the ids to another stream.
+            return Err(Error::EventConflict { aggregate: self.aggregate });
         }
         Ok(Some(version))
     }
