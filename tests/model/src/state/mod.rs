@@ -89,7 +89,7 @@ pub struct Mark([usize; 11]);
 impl State {
     pub fn opened(world: &World) -> State {
         let mut state = State { cash: world.cash, ..State::default() };
-        for place in &world.places {
+        for place in world.places.iter().chain([&world.spare]) {
             state.accounts.set(place.id, Account::opened(place));
             let cash = state.own_balance("cash", place.currency) + place.opening;
             state.own.set(("cash", place.currency), cash);
