@@ -34,6 +34,8 @@ pub struct Circumstances {
     /// All of the first so many transactions had been answered when it was asked. What was placed in a group of holds
     /// later, while the group was looked for, it may have missed.
     pub since: u64,
+    /// It stayed, so the records of the bank are of it, and not of its repetition with the same ids.
+    pub stays: bool,
 }
 
 /// Refusals within an answer may be of an earlier moment than what the answer says was done: what was refused was not
