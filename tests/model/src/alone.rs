@@ -71,6 +71,7 @@ impl Alone {
             read_committed: self.read_committed,
             refusals: Refusals::All,
             since: u64::MAX,
+            stays: true,
         };
         self.state.accept(&op, &answer, how).map_err(|error| format!("{op:#?}\nanswered {answer:?}\n{error}"))?;
         let lines = if let Answer::Done(lines) = &answer { Some(lines.as_slice()) } else { None };

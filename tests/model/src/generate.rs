@@ -307,7 +307,7 @@ impl Generator<'_> {
                 let postings = if self.one_in(3) { Some(self.dice.below(2_000) as i64) } else { None };
                 Op::SetLimit { account, period, amount, postings }
             }
-            _ => Op::Close { account, sweep_to: None },
+            _ => Op::Close { account: if self.one_in(2) { self.world.spare.id } else { account }, sweep_to: None },
         }
     }
 

@@ -28,8 +28,14 @@ struct Passing<'a> {
     objection: String,
 }
 
-fn how(attempt: &Attempt, refusals: Refusals, since: usize) -> Circumstances {
-    Circumstances { alone: false, read_committed: attempt.level == LEVELS[0], refusals, since: since as u64 }
+fn how(attempt: &Attempt, asked: &Asked, refusals: Refusals, since: usize) -> Circumstances {
+    Circumstances {
+        alone: false,
+        read_committed: attempt.level == LEVELS[0],
+        refusals,
+        since: since as u64,
+        stays: asked.stays,
+    }
 }
 
 /// How many of the commits had all been answered when it was asked, or above READ COMMITTED when its transaction began.
@@ -42,7 +48,7 @@ fn commit(state: &mut State, attempt: &Attempt, all_answered: &[i64]) -> Result<
     for asked in attempt.asked.iter().filter(|asked| asked.stays) {
         let since = since(attempt, asked, all_answered);
         state
-            .accept(&asked.op, &asked.answer, how(attempt, Refusals::Ignored, since))
+            .accept(&asked.op, &asked.answer, how(attempt, asked, Refusals::Ignored, since))
             .map_err(|error| format!("{asked:#?}\n{error}\nsession {}, at {}", attempt.session, attempt.level))?;
     }
     state.settle();
@@ -55,8 +61,10 @@ fn explains(state: &mut State, passing: &mut Passing) -> bool {
     let (attempt, asked) = (passing.attempt, passing.asked);
     let mut built_upon = asked.upon.iter().map(|at| &attempt.asked[*at]);
     let explained = built_upon
-        .try_for_each(|asked| state.accept(&asked.op, &asked.answer, how(attempt, Refusals::Ignored, passing.first)))
-        .and_then(|()| state.accept(&asked.op, &asked.answer, how(attempt, passing.refusals, passing.first)));
+        .try_for_each(|asked| {
+            state.accept(&asked.op, &asked.answer, how(attempt, asked, Refusals::Ignored, passing.first))
+        })
+        .and_then(|()| state.accept(&asked.op, &asked.answer, how(attempt, asked, passing.refusals, passing.first)));
     state.back_to(before);
     match explained {
         Ok(()) => true,

@@ -18,6 +18,8 @@ pub struct Place {
 #[derive(Clone, Debug)]
 pub struct World {
     pub places: Vec<Place>,
+    /// Stays empty, so that there is an account that can be closed.
+    pub spare: Place,
     /// An account of the bank itself, which nobody may name.
     pub cash: Uuid,
     /// Three times in the past that a posting may count from.
@@ -57,6 +59,9 @@ impl World {
             Place { id, account_type, currency, decimals: decimals_of(currency), opening, limit, slotted }
         });
         let places = places.collect();
+        let (id, account_type, currency) = (bank.account("0"), "checking", "USD");
+        let (opening, limit, decimals) = (Decimal::ZERO, Decimal::ZERO, decimals_of(currency));
+        let spare = Place { id, account_type, currency, decimals, opening, limit, slotted: false };
         for (base, quote, rate) in RATES {
             bank.db.run(&format!("select txn_processing.set_fx_rate('{base}', '{quote}', {rate}, clock_timestamp())"));
         }
@@ -65,6 +70,6 @@ impl World {
             "select txn_processing.set_dispute_policy('{PLAIN_DISPUTES}', false, 30, charge_back => true)"
         ));
         let past = "select (date_trunc('hour', now()) - days * interval '1 day')::text from generate_series(1, 3) days";
-        World { places, cash: bank.internal("cash", "USD"), past: bank.db.lines(past) }
+        World { places, spare, cash: bank.internal("cash", "USD"), past: bank.db.lines(past) }
     }
 }

@@ -156,7 +156,8 @@ fn the_model_does_not_believe_everything() {
     let mut bank = Bank::new();
     let world = World::open(&mut bank);
     let mut state = State::opened(&world);
-    let how = Circumstances { alone: true, read_committed: true, refusals: Refusals::All, since: u64::MAX };
+    let how =
+        Circumstances { alone: true, read_committed: true, refusals: Refusals::All, since: u64::MAX, stays: true };
     let posting = Posting {
         id: id(1),
         kind: Kind::Withdrawal,

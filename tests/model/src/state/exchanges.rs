@@ -27,7 +27,7 @@ impl State {
         to: Uuid,
         amount: Decimal,
         rate: Option<Decimal>,
-        id: Uuid,
+        recorded: Option<Decimal>,
         faults: &mut Faults,
     ) -> Option<Posted> {
         faults.must("NB005", amount <= Decimal::ZERO);
@@ -36,7 +36,7 @@ impl State {
         let ((payer, base), (receiver, quote)) = (payer?, receiver?);
         self.judge_amount(amount, base, faults);
         faults.must("NB004", base == quote);
-        let stored = self.recorded_rates.get(&id).copied().or_else(|| self.stored_rate(base, quote));
+        let stored = recorded.or_else(|| self.stored_rate(base, quote));
         faults.must("NB036", base != quote && stored.is_none());
         let rate = match (rate, stored) {
             (Some(given), Some(stored)) => {
@@ -66,8 +66,9 @@ impl State {
     pub(super) fn accept_exchange(&mut self, op: &Op, seen: &Answer, how: Circumstances) -> Result<(), String> {
         let Op::Exchange { id, from, to, amount, rate } = op else { unreachable!("an exchange") };
         let mut faults = Faults::default();
+        let recorded = self.recorded_rates.get(id).copied().filter(|_| how.stays);
         let content = Content::Exchange { from: *from, to: *to, amount: *amount, rate: *rate };
-        let mut posted = self.exchange(*from, *to, *amount, *rate, *id, &mut faults);
+        let mut posted = self.exchange(*from, *to, *amount, *rate, recorded, &mut faults);
         if let Some(posted) = &mut posted {
             posted.content = content.clone();
         }

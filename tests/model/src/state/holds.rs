@@ -196,7 +196,7 @@ impl State {
             Answer::Refused(code) => return Err(format!("refused with {code}, though {found:?} are open")),
             Answer::Done(lines) => lines,
         };
-        let recorded = self.recorded(&[id], &found)?;
+        let recorded = if how.stays { self.recorded(&[id], &found)? } else { None };
         let of_this_size = |open: &&Vec<Uuid>| open.len().to_string() == lines[0] && !open.is_empty();
         let released = recorded.as_ref().or(found.iter().find(of_this_size));
         let released = released.ok_or(format!("{lines:?} released, of {found:?}"))?;
@@ -230,7 +230,9 @@ impl State {
         let mut found = self.found(group, how);
         if let Answer::Done(lines) = seen {
             let ids: Vec<Uuid> = lines.iter().filter_map(|line| line.parse().ok()).collect();
-            if let Some(recorded) = self.recorded(&ids, &found)? {
+            if how.stays
+                && let Some(recorded) = self.recorded(&ids, &found)?
+            {
                 found = vec![recorded];
             }
         }

@@ -34,6 +34,8 @@ pub struct Circumstances {
     /// All of the first so many transactions had been answered when it was asked. What was placed in a group of holds
     /// later, while the group was looked for, it may have missed.
     pub since: u64,
+    /// It stayed, so the records of the bank are of it, and not of its repetition with the same ids.
+    pub stays: bool,
 }
 
 /// Refusals within an answer may be of an earlier moment than what the answer says was done: what was refused was not
@@ -89,7 +91,7 @@ pub struct Mark([usize; 11]);
 impl State {
     pub fn opened(world: &World) -> State {
         let mut state = State { cash: world.cash, ..State::default() };
-        for place in &world.places {
+        for place in world.places.iter().chain([&world.spare]) {
             state.accounts.set(place.id, Account::opened(place));
             let cash = state.own_balance("cash", place.currency) + place.opening;
             state.own.set(("cash", place.currency), cash);

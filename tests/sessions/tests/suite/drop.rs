@@ -4,11 +4,21 @@ use neobank_sessions::*;
 
 const DROP: &str = "drop extension neobank";
 
+/// As where 0.1.0 was created: there the extension belonged to the schema that was current, and goes with it.
+fn make_it_one_of_public(db: &mut Client) {
+    db.run(
+        "update pg_extension set extnamespace = 'public'::regnamespace where extname = 'neobank'; \
+         insert into pg_depend select 'pg_extension'::regclass, oid, 0, 'pg_namespace'::regclass, extnamespace, 0, 'n' \
+         from pg_extension where extname = 'neobank'",
+    );
+}
+
 #[test]
 fn a_ledger_that_holds_money_is_dropped_by_cascade_only() {
     let mut bank = Bank::new();
     let a = bank.account("25");
     bank.account_with("checking", "EUR", "0", "0");
+    make_it_one_of_public(&mut bank.db);
     for sql in [
         DROP,
         "drop extension if exists neobank restrict",
@@ -46,7 +56,9 @@ fn what_holds_no_money_is_dropped_as_any_other_extension() {
     bank.account("0");
     bank.db.run("create schema s; create extension citext; drop schema s cascade; drop extension citext");
     bank.db.run(DROP);
-    bank.db.run("create extension neobank; drop schema public cascade");
+    bank.db.run("create extension neobank");
+    make_it_one_of_public(&mut bank.db);
+    bank.db.run("drop schema public cascade");
     assert_eq!(bank.db.count("select count(*) from pg_extension where extname = 'neobank'"), 0);
 }
 
@@ -77,6 +89,7 @@ fn figures_are_for_those_who_own_the_extension() {
     refused_with_code_only(&mut session, "select neobank.guard_drop()", "42501");
     refused_with_code_only(&mut bank.db, "select neobank.guard_drop()", "39P03");
     // The schema's owner would take the extension with it.
+    make_it_one_of_public(&mut bank.db);
     bank.db.run(&format!("alter schema public owner to {stranger}"));
     let refusal = session.fails("drop schema public cascade");
     assert_eq!((refusal.code.as_str(), refusal.detail.as_str()), ("NB052", ""), "{refusal}");

@@ -137,7 +137,7 @@ fn sessions_at_work_know_a_limit_of_a_type_at_once() {
         bank.db.run(&set_type("150"));
         refused_with_code_only(&mut other, &withdraw(a, "26"), "NB012");
         other.run("rollback");
-        bank.db.run("drop extension neobank; create extension neobank");
+        bank.db.run("drop extension neobank cascade; create extension neobank");
         let fresh = bank.account("100");
         bank.db.run(&set_type("20"));
         refused_with_code_only(&mut bank.db, &withdraw(fresh, "21"), "NB012");

@@ -199,7 +199,7 @@ fn a_worker_is_seen_and_told_and_survives() {
     db.run("drop trigger broken on txn_processing.transaction_queue");
     wait_for(&mut db, ALL_DONE, &cluster);
     // Dropped and made again, the extension is found again.
-    db.run("drop extension neobank; drop table shelf");
+    db.run("drop extension neobank cascade; drop table shelf");
     drop(db);
     let mut db = cluster.connect("bank");
     thread::sleep(Duration::from_millis(100));
