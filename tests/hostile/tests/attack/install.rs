@@ -139,7 +139,7 @@ fn schemas_made_beforehand_stop_it_and_nobody_else_installs_it() {
     // With a schema of that name the attacker would own what tellers call.
     let mut attacker = String::new();
     let (mut bank, mut session) = database_of(&mut attacker);
-    for schema in ["neobank", "banking", "txn_processing"] {
+    for schema in ["neobank", "banking", "txn_processing", "event_store"] {
         session.run(&format!("create schema {schema}"));
         for sql in ["create extension neobank", "create extension neobank cascade"] {
             assert_eq!(bank.db.fails(sql).code, "42P06", "{schema}");

@@ -48,6 +48,7 @@ pub fn fill(bank: &mut Bank, tenant: Option<&str>) -> Filled {
     statements(bank, a);
     rules(bank, a, b);
     queue(bank, a);
+    events(bank, a);
     bank.db.run(
         "set neobank.ledger_guard = off; \
               update txn_processing.movements set description = 'mended' where amount = 7.25; \
@@ -164,6 +165,18 @@ fn queue(bank: &mut Bank, a: Uuid) {
 }
 
 /// Tables that a dump carries and that have nothing in them.
+/// None in a bank of before the event store.
+fn events(bank: &mut Bank, a: Uuid) {
+    if bank.db.count("select count(*) from pg_namespace where nspname = 'event_store'") == 0 {
+        return;
+    }
+    for _ in 0..3 {
+        bank.db.run(&format!(
+            "select event_store.append_event('Account', '{a}', 'FundsDeposited', '{{\"amount\": 1.50}}', p_tags => '{{till}}')"
+        ));
+    }
+}
+
 pub fn empty_tables(bank: &mut Bank) -> Vec<String> {
     let counts = snapshot(&mut bank.db);
     let empty = counts.iter().filter_map(|line| line.split_once("|0|")).map(|(table, _)| table.to_owned());
