@@ -80,7 +80,7 @@ mod tests {
             ("FundsWithdrawn", json!({"amount": number("500.30")})),
             ("AccountClosed", json!({"reason": "moved"})),
         ]);
-        assert_eq!(state.as_deref(), Ok(r#"{"owner":"Ada","balance":500.00,"version":5,"status":"closed"}"#));
+        assert_eq!(state.as_deref(), Ok(r#"{"balance":500.00,"owner":"Ada","status":"closed","version":5}"#));
     }
 
     #[test]
@@ -96,7 +96,7 @@ mod tests {
             ("Named", json!({"name": "a", "x": {"y": 1}})),
             ("Renamed", json!({"name": "b", "x": {"z": 2}})),
         ]);
-        assert_eq!(state.as_deref(), Ok(r#"{"name":"b","x":{"z":2},"version":2}"#));
+        assert_eq!(state.as_deref(), Ok(r#"{"name":"b","version":2,"x":{"z":2}}"#));
     }
 
     #[test]
