@@ -100,6 +100,12 @@ fn passing<'a>(attempts: &'a [Attempt], order: &[&'a Attempt], all_answered: &[i
     found
 }
 
+/// What the transaction asked for and was answered, each on a line.
+fn told(attempt: &Attempt) -> String {
+    let of = |asked: &Asked| format!("\n    {}\n    --> {:?}, stays {}", asked.op.sql(), asked.answer, asked.stays);
+    attempt.asked.iter().map(of).collect()
+}
+
 /// The state that all of it leads to, and how many answers did not stay but are explained.
 pub fn replay(mut state: State, attempts: &[Attempt]) -> Result<(State, usize), String> {
     let mut order: Vec<&Attempt> = attempts.iter().filter(|attempt| attempt.committed.is_some()).collect();
@@ -138,8 +144,17 @@ pub fn replay(mut state: State, attempts: &[Attempt]) -> Result<(State, usize), 
         }
         if let Some(attempt) = order.get(commits) {
             state.turn = commits as u64 + 1;
-            commit(&mut state, attempt, &all_answered)
-                .map_err(|error| format!("after {commits} commits, no serial order leads to this: {error}"))?;
+            commit(&mut state, attempt, &all_answered).map_err(|error| {
+                let around: Vec<_> = order[commits.saturating_sub(15)..(commits + 15).min(order.len())]
+                    .iter()
+                    .map(|other| format!("{} {} {:?} {}", other.session, other.level, other.committed, told(other)))
+                    .collect();
+                let accounts: Vec<_> = state.accounts().collect();
+                format!(
+                    "after {commits} commits, no serial order leads to this: {error}\n{accounts:#?}\naround it:\n{}",
+                    around.join("\n")
+                )
+            })?;
         }
     }
     Ok((state, explained))
