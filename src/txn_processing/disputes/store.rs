@@ -209,9 +209,13 @@ pub fn find(session: &Session, id: Uuid) -> Result<Option<Dispute>, Error> {
     session.one(&FIND, &[Arg::Uuid(Some(id))], dispute)
 }
 
-/// The same, and nobody else resolves it until this transaction ends.
+/// The same, and nobody else resolves it until this transaction ends. Read once more when it is locked: the statement that
+/// waited for who resolved it sees the dispute as it is now, but not the postings that were made of it.
 pub fn find_and_lock(session: &Session, id: Uuid) -> Result<Option<Dispute>, Error> {
-    session.one(&FIND_AND_LOCK, &[Arg::Uuid(Some(id))], dispute)
+    match session.one(&FIND_AND_LOCK, &[Arg::Uuid(Some(id))], dispute)? {
+        Some(_) => find(session, id),
+        None => Ok(None),
+    }
 }
 
 /// False where the id is there already.

@@ -3,7 +3,7 @@
 //! Every posting and every change of an account holds the account until its transaction ends (strict two-phase
 //! locking). So of two transactions that have an account in common, all of the first one, the reading of the clock
 //! before its commit included, is earlier than the second one's work on that account, and so than its reading. The
-//! readings are therefore a serial order. That is a claim about the ledger, and is checked as one: the model goes
+//! readings are therefore a serial order, but for transactions that overlap and have no lock in common. That is a claim about the ledger, and is checked as one: the model goes
 //! through all transactions in that order and must come to each answer; the numbers that the ledger gave to the
 //! postings of each account must ascend in it; and it agrees with real time, since each reading lies between question
 //! and answer.
@@ -15,7 +15,10 @@
 use crate::alone::LEVELS;
 use crate::answer::Answer;
 use crate::crowd::{Asked, Attempt};
-use crate::state::{Circumstances, Refusals, State};
+use crate::state::{Circumstances, Mark, Refusals, State};
+
+/// So far a transaction may be put before others.
+const OVERLAPPING: usize = 16;
 
 /// Something that did not stay, and the states that may explain it: after so many commits.
 struct Passing<'a> {
@@ -51,18 +54,59 @@ fn commit(state: &mut State, attempt: &Attempt, all_answered: &[i64]) -> Result<
             .accept(&asked.op, &asked.answer, how(attempt, asked, Refusals::Ignored, since))
             .map_err(|error| format!("{asked:#?}\n{error}\nsession {}, at {}", attempt.session, attempt.level))?;
     }
-    state.settle();
     Ok(())
 }
 
+/// Puts a transaction that the state after all before it does not lead to before some that it overlaps with: whether
+/// that leads to all of their answers. What has no lock in common may read the clock in another order than that in which
+/// it took effect, such as two postings on a slotted account of which one has just made its slot.
+fn commit_earlier(state: &mut State, order: &mut [&Attempt], marks: &mut [Mark], all_answered: &[i64]) -> bool {
+    let at = order.len() - 1;
+    let late = order[at];
+    for back in (at.saturating_sub(OVERLAPPING)..at).rev() {
+        if order[back].ended_at < late.begun_at {
+            break;
+        }
+        let tried: Vec<&Attempt> = [late].into_iter().chain(order[back..at].iter().copied()).collect();
+        state.back_to(marks[back]);
+        if commit_all(state, &tried, &mut marks[back..], all_answered) {
+            order[back..].copy_from_slice(&tried);
+            return true;
+        }
+        state.back_to(marks[back]);
+        let as_before = commit_all(state, &order[back..at], &mut marks[back..], all_answered);
+        assert!(as_before, "what was accepted once is so again");
+    }
+    false
+}
+
+fn commit_all(state: &mut State, attempts: &[&Attempt], marks: &mut [Mark], all_answered: &[i64]) -> bool {
+    attempts.iter().zip(marks).all(|(attempt, mark)| {
+        *mark = state.mark();
+        commit(state, attempt, all_answered).is_ok()
+    })
+}
+
+/// For who looks into it: the accounts, and the transactions before and after.
+fn circumstances(state: &State, order: &[&Attempt], at: usize) -> String {
+    let accounts: Vec<_> = state.accounts().collect();
+    let around = &order[at.saturating_sub(15)..(at + 15).min(order.len())];
+    let around: Vec<String> = around
+        .iter()
+        .map(|other| format!("session {} at {}, {:?}{}", other.session, other.level, other.committed, told(other)))
+        .collect();
+    format!("{accounts:#?}\naround it:\n{}", around.join("\n"))
+}
+
 /// Whether this state explains the answer; it is left as it is.
-fn explains(state: &mut State, passing: &mut Passing) -> bool {
+fn explains(state: &mut State, passing: &mut Passing, all_answered: &[i64]) -> bool {
     let before = state.mark();
     let (attempt, asked) = (passing.attempt, passing.asked);
     let mut built_upon = asked.upon.iter().map(|at| &attempt.asked[*at]);
     let explained = built_upon
         .try_for_each(|asked| {
-            state.accept(&asked.op, &asked.answer, how(attempt, asked, Refusals::Ignored, passing.first))
+            let since = since(attempt, asked, all_answered);
+            state.accept(&asked.op, &asked.answer, how(attempt, asked, Refusals::Ignored, since))
         })
         .and_then(|()| state.accept(&asked.op, &asked.answer, how(attempt, asked, passing.refusals, passing.first)));
     state.back_to(before);
@@ -100,8 +144,23 @@ fn passing<'a>(attempts: &'a [Attempt], order: &[&'a Attempt], all_answered: &[i
     found
 }
 
-/// The state that all of it leads to, and how many answers did not stay but are explained.
-pub fn replay(mut state: State, attempts: &[Attempt]) -> Result<(State, usize), String> {
+/// What the transaction asked for and was answered, each on a line.
+fn told(attempt: &Attempt) -> String {
+    let of = |asked: &Asked| format!("\n    {}\n    --> {:?}, stays {}", asked.op.sql(), asked.answer, asked.stays);
+    attempt.asked.iter().map(of).collect()
+}
+
+/// What came out of it.
+pub struct Replayed {
+    pub state: State,
+    /// Answers that did not stay.
+    pub explained: usize,
+    /// Transactions that took effect before others which had read the clock earlier.
+    pub reordered: usize,
+}
+
+/// The state that all of it leads to.
+pub fn replay(mut state: State, attempts: &[Attempt]) -> Result<Replayed, String> {
     let mut order: Vec<&Attempt> = attempts.iter().filter(|attempt| attempt.committed.is_some()).collect();
     order.sort_by_key(|attempt| attempt.committed);
     for attempt in &order {
@@ -117,13 +176,14 @@ pub fn replay(mut state: State, attempts: &[Attempt]) -> Result<(State, usize), 
     }
     let mut waiting = passing(attempts, &order, &all_answered).into_iter().peekable();
     let mut open: Vec<Passing> = Vec::new();
-    let mut explained = 0;
+    let (mut explained, mut reordered) = (0, 0);
+    let mut marks: Vec<Mark> = Vec::new();
     for commits in 0..=order.len() {
         while let Some(next) = waiting.next_if(|passing| passing.first <= commits) {
             open.push(next);
         }
         let before = open.len();
-        open.retain_mut(|passing| !explains(&mut state, passing));
+        open.retain_mut(|passing| !explains(&mut state, passing, &all_answered));
         explained += before - open.len();
         if let Some(passing) = open.iter().find(|passing| passing.last <= commits) {
             return Err(format!(
@@ -136,11 +196,17 @@ pub fn replay(mut state: State, attempts: &[Attempt]) -> Result<(State, usize), 
                 passing.objection
             ));
         }
-        if let Some(attempt) = order.get(commits) {
-            state.turn = commits as u64 + 1;
-            commit(&mut state, attempt, &all_answered)
-                .map_err(|error| format!("after {commits} commits, no serial order leads to this: {error}"))?;
+        let Some(attempt) = order.get(commits) else { break };
+        state.turn = commits as u64 + 1;
+        marks.push(state.mark());
+        if let Err(error) = commit(&mut state, attempt, &all_answered) {
+            state.back_to(marks[commits]);
+            if !commit_earlier(&mut state, &mut order[..=commits], &mut marks, &all_answered) {
+                let around = circumstances(&state, &order, commits);
+                return Err(format!("after {commits} commits, no serial order leads to this: {error}\n{around}"));
+            }
+            reordered += 1;
         }
     }
-    Ok((state, explained))
+    Ok(Replayed { state, explained, reordered })
 }

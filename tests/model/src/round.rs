@@ -43,6 +43,8 @@ pub struct Together {
     pub repeats: u64,
     /// Answers that did not stay, each explained by a moment of the serial order.
     pub explained: u64,
+    /// Transactions that took effect before others which had read the clock earlier.
+    pub reordered: u64,
 }
 
 /// The rates that the bank says it exchanged at, and the holds that it says were closed by their group.
@@ -80,8 +82,10 @@ pub fn together(seed: u64, sessions: usize, operations: u64, transactions: bool)
         }
         audit_all(&mut bank.db).map_err(told)?;
         take_records(&mut bank.db, &mut state);
-        let (state, explained) = replay(state, &attempts).map_err(told)?;
-        round.explained = explained as u64;
+        let replayed = replay(state, &attempts).map_err(told)?;
+        let state = replayed.state;
+        round.explained = replayed.explained as u64;
+        round.reordered = replayed.reordered as u64;
         compare_accounts(&mut bank.db, &state).map_err(told)?;
         compare_ledger(&mut bank.db, &state).map_err(told)?;
         compare_settlement(&mut bank.db, &state).map_err(told)?;

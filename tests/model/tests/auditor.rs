@@ -4,7 +4,9 @@ use neobank_model::alone::{Alone, Watch};
 use neobank_model::answer::Answer;
 use neobank_model::auditor::{RULES, audit_all, broken_here};
 use neobank_model::compare::{compare_accounts, compare_ledger, compare_settlement};
+use neobank_model::crowd::{Asked, Attempt};
 use neobank_model::op::{Kind, Op, Posting};
+use neobank_model::replay::replay;
 use neobank_model::state::{Circumstances, Refusals, State};
 use neobank_model::world::World;
 use neobank_sessions::*;
@@ -193,6 +195,41 @@ fn the_model_does_not_believe_everything() {
     state.accept(&op(&again, false), &Answer::Done(vec![id(3).to_string()]), how).expect_err("there is not enough");
     state.accept(&op(&again, false), &refused("NB001"), how).expect("there is not enough");
     state.accept(&op(&again, false), &refused("NB003"), how).expect_err("the account is active");
+}
+
+/// An attempt of one operation: asked and answered then, and committed at that reading, if it was.
+fn attempt(op: &Op, answer: Answer, asked_at: i64, committed: Option<i64>, answered_at: i64) -> Attempt {
+    let (op, stays) = (op.clone(), committed.is_some());
+    let asked = vec![Asked { op, answer, asked_at, answered_at, upon: Vec::new(), stays }];
+    Attempt { session: 0, level: "read committed", begun_at: asked_at, ended_at: answered_at, committed, asked }
+}
+
+/// Answers of sessions side by side that no serial order explains, or only one that turns real time round.
+#[test]
+fn the_replay_does_not_believe_everything() {
+    let mut bank = Bank::new();
+    let world = World::open(&mut bank);
+    let account = world.places[0].id;
+    let take = |n: u128| Op::Adjust { id: id(n), account, amount: dec("-400") };
+    let hold = |n: u128| Op::Hold { id: id(n), account, amount: dec("400"), to: None, group: None, short: false };
+    let done = |n: u128| Answer::Done(vec![id(n).to_string()]);
+    let refused = || Answer::Refused("NB001".to_owned());
+    let come_about = |attempts: &[Attempt]| replay(State::opened(&world), attempts).map(|all| all.reordered);
+    // 500 are there: 400 can be held once.
+    let first = attempt(&hold(1), done(1), 0, Some(10), 12);
+    let twice = attempt(&hold(2), done(2), 5, Some(20), 22);
+    come_about(&[first.clone(), twice]).expect_err("they are not there twice");
+    let late = attempt(&hold(2), refused(), 9, None, 22);
+    assert_eq!(come_about(&[first.clone(), late]), Ok(0));
+    let early = attempt(&hold(2), refused(), 1, None, 9);
+    come_about(&[first, early]).expect_err("it was refused before anything was held");
+    // What nothing bounds may come after what it overlaps with, whichever read the clock first; but not after what
+    // was asked later than it was answered.
+    let fee = attempt(&take(3), done(3), 0, Some(10), 12);
+    let beside = attempt(&hold(4), done(4), 5, Some(20), 22);
+    assert_eq!(come_about(&[fee.clone(), beside]), Ok(1));
+    let afterwards = attempt(&hold(4), done(4), 13, Some(20), 22);
+    come_about(&[fee, afterwards]).expect_err("the money was gone when it was asked");
 }
 
 /// A balance that changes behind the back of a run is found by it.

@@ -18,6 +18,7 @@ struct Sum {
     tally: Tally,
     repeats: u64,
     explained: u64,
+    reordered: u64,
 }
 
 impl Sum {
@@ -34,6 +35,7 @@ impl Sum {
             self.tally.add(&round.tally);
             self.repeats += round.repeats;
             self.explained += round.explained;
+            self.reordered += round.reordered;
         }
     }
 }
@@ -60,13 +62,14 @@ fn every_answer_is_the_models() {
         "model",
         &format!(
             "{} operations of {} kinds, {} done, refused with {} codes; {} transactions repeated after 40001 or 40P01; \
-             {} answers that did not stay explained by a serial order; {seconds:.0} s, {:.0}/s, SEED={seed}",
+             {} answers that did not stay explained by a serial order, in which {} took effect before earlier clock readings; {seconds:.0} s, {:.0}/s, SEED={seed}",
             sum.tally.operations,
             neobank_model::op::NAMES.len() - never.len(),
             sum.tally.done,
             sum.tally.codes(),
             sum.repeats,
             sum.explained,
+            sum.reordered,
             sum.tally.operations as f64 / seconds,
         ),
     );

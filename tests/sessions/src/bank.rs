@@ -32,7 +32,9 @@ fn reap(client: &mut Client) {
     {
         let sql = format!("select quote_ident(x.name) from ({names}) x where x.name ~ '^nbt_\\d+_' and {gone}");
         for name in client.lines(&sql) {
-            if kind == "database" {
+            // A database whose drop was interrupted cannot be altered: the server would close the connection.
+            let template = format!("select from pg_database where quote_ident(datname) = '{name}' and datistemplate");
+            if kind == "database" && !client.lines(&template).is_empty() {
                 let _ = client.try_lines(&format!("alter database {name} is_template false"));
             }
             // Another run may reap the same leftovers at this moment, hence no error of either.

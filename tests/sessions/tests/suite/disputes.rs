@@ -133,6 +133,23 @@ fn a_retry_of_what_is_not_charged_back_answers_the_same() {
     }
 }
 
+/// Two sessions send the same outcome. The second waits for the first, and then answered null: it had read the dispute
+/// anew, but not the posting that ended it.
+#[test]
+fn a_retry_that_waits_for_the_first_call_answers_the_same() {
+    let (mut bank, _, _, payment) = bought();
+    let id = bank.db.id(&dispute(payment, ""));
+    let (mut first, mut second) = (bank.session(), bank.session());
+    let waits = Bank::backend_of(&mut second);
+    first.run("begin");
+    let answer = first.id(&resolve(id, "'lost'"));
+    let work = thread::spawn(move || second.id(&resolve(id, "'lost'")));
+    bank.wait_until_blocked(waits);
+    first.run("commit");
+    assert_eq!(work.join().expect("it is answered"), answer);
+    audit_disputes(&mut bank);
+}
+
 #[test]
 fn a_dispute_is_on_record() {
     let (mut bank, customer, merchant, payment) = bought();
