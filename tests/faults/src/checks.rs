@@ -22,12 +22,6 @@ pub fn check_log(log: &str) {
     assert!(found.is_empty(), "{found:#?}");
 }
 
-/// What a proof draws by, from the environment, else from the clock.
-pub fn seed() -> u64 {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970");
-    setting("SEED", now.as_secs())
-}
-
 /// The tables that two snapshots tell apart.
 pub fn differences(before: &[String], after: &[String]) -> Vec<String> {
     let changed = |(one, other): (&String, &String)| (one != other).then(|| format!("{one} became {other}"));

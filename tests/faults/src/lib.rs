@@ -8,6 +8,6 @@ pub mod disk;
 pub mod operations;
 mod stage;
 
-pub use checks::{at_rest, check_log, check_storage, differences, effects, seed};
+pub use checks::{at_rest, check_log, check_storage, differences, effects};
 pub use operations::Operation;
 pub use stage::{Stage, found_bank};

@@ -5,15 +5,10 @@ use neobank_hostile::run::Fuzz;
 use neobank_hostile::{catalog, foul, values};
 use neobank_sessions::*;
 use std::fs;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 
 /// Calls of one function in a row, after which there is a new bank.
 const BLOCK: u64 = 100;
-
-fn seed() -> u64 {
-    let clock = SystemTime::now().duration_since(UNIX_EPOCH).expect("the clock is past 1970").as_nanos() as u64;
-    setting("SEED", clock % 1_000_000_000)
-}
 
 /// What the server's log says from now on; none where the tests cannot read it.
 struct Log(Option<(std::path::PathBuf, usize)>);

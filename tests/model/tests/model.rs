@@ -44,7 +44,7 @@ impl Sum {
 fn every_answer_is_the_models() {
     let _crowd = crowd();
     let start = Instant::now();
-    let seed = setting("SEED", start_seed());
+    let seed = seed();
     say(&format!("model: SEED={seed}"));
     let wanted = setting("OPERATIONS", 0);
     let mut sum = Sum::default();
@@ -73,9 +73,4 @@ fn every_answer_is_the_models() {
             sum.tally.operations as f64 / seconds,
         ),
     );
-}
-
-/// From the clock, small enough to type.
-fn start_seed() -> u64 {
-    std::time::UNIX_EPOCH.elapsed().expect("the clock is after 1970").as_millis() as u64 % 1_000_000
 }

@@ -4,6 +4,7 @@ use postgres::{Client, Config, NoTls};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::{SystemTime, UNIX_EPOCH};
 use std::{env, fs};
 
 pub struct Server {
@@ -101,6 +102,13 @@ pub fn run_tool(command: &mut Command) -> String {
         String::from_utf8_lossy(&output.stderr)
     );
     String::from_utf8(output.stdout).expect("text in UTF-8")
+}
+
+/// What a proof draws by: SEED, to repeat a run; the same each time where REPEATABLE is set, as in CI, so that a change
+/// of the code is what makes the difference; else the clock.
+pub fn seed() -> u64 {
+    let clock = SystemTime::now().duration_since(UNIX_EPOCH).expect("the clock is past 1970").as_nanos() as u64;
+    setting("SEED", if setting("REPEATABLE", 0) > 0 { 1 } else { clock % 1_000_000_000 })
 }
 
 /// The user and group to start a helper server as: none when we are not root.

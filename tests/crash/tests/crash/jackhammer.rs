@@ -210,7 +210,7 @@ fn is_as_told(bank: &mut Bank, accounts: [Uuid; ACCOUNTS], opening: [Decimal; AC
 #[test]
 fn jackhammer() {
     let each_way = setting("TRANSFERS", 600);
-    let seed = setting("SEED", Uuid::new_v4().as_u64_pair().0);
+    let seed = seed();
     say(&format!("jackhammer: {each_way} transfers each way, SEED={seed}"));
     let _turn = crowd();
     let mut bank = Bank::new();

@@ -140,7 +140,7 @@ pub fn verify(db: &mut Client, first: &HashMap<String, u32>, load: &Load, log: &
 #[test]
 fn nothing_acknowledged_is_lost_and_nothing_is_done_twice_when_processes_are_killed() {
     let kills = setting("KILLS", 6);
-    let seed = setting("SEED", Uuid::new_v4().as_u64_pair().0);
+    let seed = seed();
     say(&format!("crash: {kills} kills, SEED={seed}"));
     let began = Instant::now();
     let mut server = Server::create("kills", WORKERS);

@@ -164,7 +164,7 @@ fn fail_over(mut primary: Server, standby: &Server, load: &Load, dice: &mut Dice
 
 #[test]
 fn a_standby_promoted_in_mid_load_has_what_was_acknowledged() {
-    let seed = setting("SEED", Uuid::new_v4().as_u64_pair().0);
+    let seed = seed();
     let turns = 1 + setting("KILLS", 6) / 25;
     let began = Instant::now();
     say(&format!("standby: {turns} turns of two promotions, SEED={seed}"));

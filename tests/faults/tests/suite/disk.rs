@@ -1,7 +1,7 @@
 //! A disk that is full: where the ledger is, and where its log is.
 
 use neobank_faults::disk::{Disk, MEGABYTE};
-use neobank_faults::{Stage, at_rest, check_log, check_storage, differences, found_bank, seed};
+use neobank_faults::{Stage, at_rest, check_log, check_storage, differences, found_bank};
 use neobank_sessions::*;
 use std::os::unix::fs::chown;
 use std::time::Instant;

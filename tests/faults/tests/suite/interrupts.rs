@@ -3,7 +3,7 @@
 //! session goes on, and the same call brings the operation to its end.
 
 use neobank_faults::operations::{ALL, Again};
-use neobank_faults::{Operation, Stage, at_rest, check_log, check_storage, differences, effects, found_bank, seed};
+use neobank_faults::{Operation, Stage, at_rest, check_log, check_storage, differences, effects, found_bank};
 use neobank_sessions::*;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;

@@ -4,7 +4,7 @@
 //! It did not: Rust's allocator ends the process where it finds nothing, and with one backend that aborts the server
 //! takes down all others. A batch of 10,000 on a server that was short of 2 MB was enough.
 
-use neobank_faults::{at_rest, check_log, check_storage, found_bank, seed};
+use neobank_faults::{at_rest, check_log, check_storage, found_bank};
 use neobank_sessions::*;
 use std::time::Instant;
 

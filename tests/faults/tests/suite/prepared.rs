@@ -2,7 +2,7 @@
 //! it is decided, and is then there or gone as a whole.
 
 use neobank_faults::operations::{ALL, Again};
-use neobank_faults::{Operation, Stage, at_rest, check_storage, differences, effects, found_bank, seed};
+use neobank_faults::{Operation, Stage, at_rest, check_storage, differences, effects, found_bank};
 use neobank_sessions::*;
 use std::thread;
 use std::time::{Duration, Instant};
