@@ -55,6 +55,11 @@ impl Faults {
         }
     }
 
+    pub fn add(&mut self, other: &Faults) {
+        self.must.extend(&other.must);
+        self.may.extend(&other.may);
+    }
+
     pub fn none(&self) -> bool {
         self.must.is_empty()
     }

@@ -205,20 +205,22 @@ impl State {
         Ok(())
     }
 
-    /// Captures each whole; what there is to refuse about the first that cannot be.
+    /// Captures each whole; what there is to refuse about those that cannot be. Which of them is told is not written.
     fn capture_all(&mut self, open: &[Uuid]) -> Option<Faults> {
+        let mut refused = Faults::default();
         for id in open {
             let mut faults = Faults::default();
             let posted = self.capture(*id, None, None, true, &mut faults);
+            refused.add(&faults);
             if !faults.none() {
-                return Some(faults);
+                continue;
             }
             let posted = posted.expect("nothing is wrong with it");
             let amount = posted.amount();
             self.book(None, posted);
             self.captured(*id, amount, true);
         }
-        None
+        (!refused.none()).then_some(refused)
     }
 
     pub(super) fn accept_capture_of_group(
