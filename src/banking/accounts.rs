@@ -5,7 +5,8 @@ use super::store::{self, Change, LockedAccount, NewAccount};
 use crate::error::Error;
 use crate::neobank::access::check_execute;
 use crate::pg::{BpChar, Numeric, Text, finish};
-use crate::txn_processing::engine::{Desk, Posted, given_reason, post};
+use crate::txn_processing::bounds::given_reason;
+use crate::txn_processing::engine::{Desk, Posted, post};
 use crate::txn_processing::{
     Kind, MAX_AMOUNT, Tail, finite, id, in_currency, open_holds, post_adjustment, post_against, required,
     sql_id,

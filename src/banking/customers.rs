@@ -3,7 +3,8 @@
 use super::store;
 use crate::error::Error;
 use crate::pg::{Arg, Session, Statement, Text, Type, finish};
-use crate::txn_processing::engine::{Desk, bounded_text, given_text};
+use crate::txn_processing::bounds::{bounded_text, given_text};
+use crate::txn_processing::engine::Desk;
 use crate::txn_processing::{id, required, sql_id};
 use pgrx::datum::Date;
 use pgrx::prelude::*;

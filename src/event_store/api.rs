@@ -5,7 +5,8 @@ use super::fold::{State, apply};
 use super::store::{self, Content, NewEvents};
 use crate::error::Error;
 use crate::pg::{JsonDatum, Many, OwnerRights, Session, Text, finish, memory};
-use crate::txn_processing::engine::{Desk, bounded_metadata};
+use crate::txn_processing::bounds::{bounded_json, bounded_metadata};
+use crate::txn_processing::engine::Desk;
 use crate::txn_processing::{id, required, sql_id};
 use pgrx::JsonB;
 use pgrx::prelude::*;
@@ -31,17 +32,6 @@ fn expectation(version: Option<i32>) -> Result<Expected, Error> {
             version.unwrap_or(0)
         ),
     })
-}
-
-fn bounded_data(argument: &'static str, json: JsonDatum, most: usize) -> Result<(), Error> {
-    let why = if json.size() > most {
-        format!("It has {} bytes; the most is {most}.", json.size())
-    } else if json.depth() > MAX_DATA_DEPTH {
-        format!("It is nested deeper than {MAX_DATA_DEPTH} levels.")
-    } else {
-        return Ok(());
-    };
-    Err(Error::ArgumentBounds { argument, why })
 }
 
 /// What the stream's lock shows must be what the caller expects.
@@ -94,7 +84,7 @@ fn append_event(
             let why = "It must be a JSON object.".into();
             return Err(Error::ArgumentBounds { argument: "p_event_data", why });
         }
-        bounded_data("p_event_data", data, MAX_DATA_BYTES)?;
+        bounded_json("p_event_data", data, MAX_DATA_BYTES, MAX_DATA_DEPTH)?;
         bounded_metadata(p_metadata)?;
         let tags: Vec<_> = p_tags.iter().flat_map(|tags| &tags.0).map(Option::as_deref).collect();
         tags_are_good(tags.iter().copied())
@@ -144,7 +134,7 @@ fn append_events(
         let aggregate_type = name("aggregate_type", aggregate_type.as_deref())?;
         let aggregate = id(required("aggregate_id", aggregate_id)?);
         let items = required("events", events)?;
-        bounded_data("events", items, 64 * MAX_DATA_BYTES)?;
+        bounded_json("events", items, 64 * MAX_DATA_BYTES, MAX_DATA_DEPTH)?;
         let (ids, given) = ids_of(items)?;
         let expected = expectation(expected_version)?;
         let desk = Desk::open();

@@ -5,6 +5,7 @@
 
 use super::account::Account;
 use super::books::{Books, Held, Want};
+use super::bounds::bounded_texts;
 use super::calendar::MICROS_PER_DAY;
 use super::core::{self, Kind, Terms, decide};
 use super::give_back;
@@ -19,11 +20,6 @@ use rust_decimal::Decimal;
 use std::cell::{OnceCell, RefCell};
 use std::collections::HashMap;
 use uuid::Uuid;
-
-const MAX_REFERENCE: usize = 50;
-const MAX_TEXT: usize = 1_000;
-const MAX_JSON_BYTES: usize = 16 * 1024;
-const MAX_JSON_DEPTH: usize = 16;
 
 /// A transaction that is given back, and how much it moved.
 #[derive(Clone, Copy)]
@@ -132,56 +128,6 @@ impl Desk {
         };
         &self.opened.get_or_init(open).session
     }
-}
-
-/// Bounds a text argument.
-pub fn bounded_text(argument: &'static str, text: Option<&str>, most: usize) -> Result<(), Error> {
-    match text.map(|t| t.chars().count()) {
-        Some(length) if length > most => Err(Error::ArgumentBounds {
-            argument,
-            why: format!("It has {length} characters; the most is {most}."),
-        }),
-        _ => Ok(()),
-    }
-}
-
-/// A text that says something.
-pub fn given_text<'a>(argument: &'static str, text: &'a str, most: usize) -> Result<&'a str, Error> {
-    if text.trim().is_empty() {
-        return Err(Error::ArgumentBounds { argument, why: "It is blank.".into() });
-    }
-    bounded_text(argument, Some(text), most)?;
-    Ok(text)
-}
-
-/// Why something is done.
-pub fn given_reason<'a>(argument: &'static str, reason: &'a str) -> Result<&'a str, Error> {
-    given_text(argument, reason, MAX_TEXT)
-}
-
-pub fn bounded_metadata(metadata: Option<JsonDatum>) -> Result<(), Error> {
-    let Some(json) = metadata else { return Ok(()) };
-    let why = if !json.is_object() {
-        "It must be a JSON object.".to_owned()
-    } else if json.size() > MAX_JSON_BYTES {
-        format!("It has {} bytes; the most is {MAX_JSON_BYTES}.", json.size())
-    } else if json.depth() > MAX_JSON_DEPTH {
-        format!("It is nested deeper than {MAX_JSON_DEPTH} levels.")
-    } else {
-        return Ok(());
-    };
-    Err(Error::ArgumentBounds { argument: "metadata", why })
-}
-
-/// What a caller may write beside the figures.
-pub fn bounded_texts(
-    reference: Option<&str>,
-    description: Option<&str>,
-    metadata: Option<JsonDatum>,
-) -> Result<(), Error> {
-    bounded_text("reference", reference, MAX_REFERENCE)?;
-    bounded_text("description", description, MAX_TEXT)?;
-    bounded_metadata(metadata)
 }
 
 fn bounded_effective_at(effective_at: Option<i64>, now: i64) -> Result<(), Error> {

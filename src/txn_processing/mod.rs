@@ -6,6 +6,7 @@ mod balances;
 mod batch;
 mod batches;
 mod books;
+pub mod bounds;
 mod calendar;
 mod chains;
 mod contract;

@@ -3,8 +3,9 @@
 //! They share one tail: `currency` (checked against the account's), `description`, `reference`, `metadata`,
 //! `transaction_id` (the caller's, for retries) and `effective_at` (for backdating).
 
+use super::bounds::given_reason;
 use super::core::{Kind, amount_of, exact_amount};
-use super::engine::{Desk, Order, Posted, given_reason, post};
+use super::engine::{Desk, Order, Posted, post};
 use super::give_back::give_back;
 use super::store;
 use crate::error::Error;

@@ -1,8 +1,9 @@
 //! Dry runs: what a strict function would answer, without effect.
 
 use super::batch::Outcome;
+use super::bounds::given_reason;
 use super::core::{Kind, amount_of};
-use super::engine::{Desk, given_reason, post};
+use super::engine::{Desk, post};
 use super::fx;
 use super::holds::{self, Capture, NewHold};
 use super::strict::{

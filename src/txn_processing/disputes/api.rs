@@ -5,7 +5,8 @@ use super::desk::{Claim, Verdict, open, resolve};
 use super::policy;
 use crate::error::Error;
 use crate::pg::{Numeric, Text, finish};
-use crate::txn_processing::engine::{Desk, bounded_text, given_reason};
+use crate::txn_processing::bounds::{bounded_text, given_reason};
+use crate::txn_processing::engine::Desk;
 use crate::txn_processing::strict::{amount as positive, finite, id, required, sql_id};
 use pgrx::prelude::*;
 

@@ -3,7 +3,8 @@
 use super::core::check_items;
 use crate::error::Error;
 use crate::pg::{Arg, JsonDatum, Session, Statement, Type};
-use crate::txn_processing::engine::{Desk, bounded_text, given_text};
+use crate::txn_processing::bounds::{bounded_text, given_text};
+use crate::txn_processing::engine::Desk;
 use crate::txn_processing::store::acknowledge_again;
 use uuid::Uuid;
 

@@ -1,8 +1,9 @@
 //! The SQL functions of the queue.
 
 use super::super::answer::{Answer, Refusal, Success, to_json};
+use super::super::bounds::{bounded_metadata, given_reason, given_text};
 use super::super::core::Kind;
-use super::super::engine::{Desk, Posted, bounded_metadata, given_reason, given_text};
+use super::super::engine::{Desk, Posted};
 use super::super::store::acknowledge_again;
 use super::super::strict::{finite, id, required, sql_id};
 use super::core::{Asked, MAX_RETRIES};

@@ -6,8 +6,9 @@
 
 use super::super::answer::Refusal;
 use super::super::batch::{Outcome, post_all};
+use super::super::bounds::given_reason;
 use super::super::core::Kind;
-use super::super::engine::{Desk, Order, Posted, given_reason, post};
+use super::super::engine::{Desk, Order, Posted, post};
 use super::super::store::internal_accounts;
 use super::super::strict::{post_adjustment, post_refund, post_reversal};
 use super::core::{Plan, delay_ms, is_transient, may_retry, word_of};

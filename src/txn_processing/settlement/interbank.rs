@@ -2,8 +2,9 @@
 
 use super::store::{self, CLEARING};
 use crate::error::Error;
+use crate::txn_processing::bounds::given_text;
 use crate::txn_processing::core::Kind;
-use crate::txn_processing::engine::{Desk, Order, Posted, given_text, post};
+use crate::txn_processing::engine::{Desk, Order, Posted, post};
 use crate::txn_processing::store::internal_account;
 use crate::txn_processing::strict::Tail;
 use rust_decimal::Decimal;
