@@ -1,8 +1,10 @@
 //! The SQL functions of the event store.
 
+use super::boundary::{self, Condition};
 use super::core::{Expected, MAX_EVENTS, Stream, checked_items, name_is_good, tags_are_good};
 use super::fold::{State, apply};
 use super::store::{self, Content, NewEvents};
+use super::tags::{Keys, key_of};
 use crate::error::Error;
 use crate::pg::{JsonDatum, Many, OwnerRights, Session, Text, finish, memory};
 use crate::txn_processing::bounds::{bounded_json, bounded_metadata};
@@ -18,15 +20,15 @@ const MAX_DATA_BYTES: usize = 1 << 20;
 const MAX_DATA_DEPTH: usize = 64;
 const MAX_PAGE: i32 = 100_000;
 
-fn name<'a>(argument: &'static str, value: Option<&'a str>) -> Result<&'a str, Error> {
+pub(super) fn name<'a>(argument: &'static str, value: Option<&'a str>) -> Result<&'a str, Error> {
     let text = required(argument, value)?;
     name_is_good(text).map_err(|why| Error::ArgumentBounds { argument, why: why.into() })?;
     Ok(text)
 }
 
-fn expectation(version: Option<i32>) -> Result<Expected, Error> {
+pub(super) fn expectation(argument: &'static str, version: Option<i32>) -> Result<Expected, Error> {
     Expected::of(version).ok_or_else(|| Error::ArgumentBounds {
-        argument: "p_expected_version",
+        argument,
         why: format!(
             "It is {}; it must be a version, 0 (no stream), -1 (a stream) or null.",
             version.unwrap_or(0)
@@ -48,7 +50,15 @@ fn decide(new: &NewEvents, stream: Option<&Stream>, expected: Expected) -> Resul
 }
 
 /// Appends, or answers the version that the events led to when they came first.
-fn append(desk: &Desk, new: &NewEvents, given_ids: bool, expected: Expected) -> Result<i32, Error> {
+pub(super) fn append(
+    desk: &Desk,
+    new: &NewEvents,
+    given_ids: bool,
+    tags: &Keys,
+    expected: Expected,
+    condition: Option<&Condition>,
+) -> Result<i32, Error> {
+    boundary::enter(tags, condition)?;
     let session = desk.session();
     loop {
         let stream = store::lock(session, new.aggregate)?;
@@ -57,6 +67,9 @@ fn append(desk: &Desk, new: &NewEvents, given_ids: bool, expected: Expected) -> 
             return Ok(version);
         }
         decide(new, stream.as_ref(), expected)?;
+        if let Some(condition) = condition {
+            condition.check(session)?;
+        }
         if let Some(version) = new.append(session, stream.as_ref())? {
             return Ok(version);
         }
@@ -89,12 +102,13 @@ fn append_event(
         let tags: Vec<_> = p_tags.iter().flat_map(|tags| &tags.0).map(Option::as_deref).collect();
         tags_are_good(tags.iter().copied())
             .map_err(|why| Error::ArgumentBounds { argument: "p_tags", why: why.into() })?;
-        let expected = expectation(p_expected_version)?;
+        let expected = expectation("p_expected_version", p_expected_version)?;
         let event = p_event_id.map_or_else(Uuid::now_v7, id);
         let desk = Desk::open();
         let content = Content::One { event_type, data, metadata: p_metadata, tags: &tags };
         let new = NewEvents { aggregate, aggregate_type, content, ids: &[event], caller: &desk.caller };
-        append(&desk, &new, p_event_id.is_some(), expected)?;
+        let keys = tags.iter().flatten().map(|tag| key_of(tag)).collect();
+        append(&desk, &new, p_event_id.is_some(), &keys, expected, None)?;
         Ok(sql_id(event))
     })();
     drop((p_aggregate_type, p_event_type, p_tags));
@@ -104,9 +118,36 @@ fn append_event(
 /// Bytes of the tree for each byte of the binary form.
 const BYTES_PER_BYTE: usize = 16;
 
-/// The ids of a batch, drawn where it brings none; whether it brings any.
-fn ids_of(events: JsonDatum) -> Result<(Vec<Uuid>, bool), Error> {
-    memory::need(events.size(), BYTES_PER_BYTE)?;
+/// The events of a call that brings many.
+pub(super) struct Batch {
+    pub items: JsonDatum,
+    /// Drawn where it brings none.
+    pub ids: Vec<Uuid>,
+    pub brings_ids: bool,
+    pub tags: Keys,
+}
+
+impl Batch {
+    pub fn of(items: JsonDatum) -> Result<Batch, Error> {
+        bounded_json("events", items, 64 * MAX_DATA_BYTES, MAX_DATA_DEPTH)?;
+        memory::need(items.size(), BYTES_PER_BYTE)?;
+        let parsed = parsed_items(items)?;
+        let given = checked_items(&parsed).map_err(|bad| Error::EventInvalid {
+            number: bad.number,
+            key: bad.key,
+            why: bad.why,
+        })?;
+        let tags = parsed.iter().filter_map(|item| item["tags"].as_array()).flatten();
+        Ok(Batch {
+            items,
+            brings_ids: given.iter().any(Option::is_some),
+            ids: given.into_iter().map(|id| id.unwrap_or_else(Uuid::now_v7)).collect(),
+            tags: tags.filter_map(Value::as_str).map(key_of).collect(),
+        })
+    }
+}
+
+fn parsed_items(events: JsonDatum) -> Result<Vec<Value>, Error> {
     let Value::Array(items) = events.parsed().0 else {
         return Err(Error::ArgumentBounds { argument: "events", why: "It must be a JSON array.".into() });
     };
@@ -114,13 +155,7 @@ fn ids_of(events: JsonDatum) -> Result<(Vec<Uuid>, bool), Error> {
         let why = format!("It has {} events; it must have 1 to {MAX_EVENTS}.", items.len());
         return Err(Error::ArgumentBounds { argument: "events", why });
     }
-    let given = checked_items(&items).map_err(|bad| Error::EventInvalid {
-        number: bad.number,
-        key: bad.key,
-        why: bad.why,
-    })?;
-    let brings = given.iter().any(Option::is_some);
-    Ok((given.into_iter().map(|id| id.unwrap_or_else(Uuid::now_v7)).collect(), brings))
+    Ok(items)
 }
 
 #[pg_extern(schema = "event_store", volatile, parallel_unsafe)]
@@ -133,14 +168,12 @@ fn append_events(
     let result = (|| {
         let aggregate_type = name("aggregate_type", aggregate_type.as_deref())?;
         let aggregate = id(required("aggregate_id", aggregate_id)?);
-        let items = required("events", events)?;
-        bounded_json("events", items, 64 * MAX_DATA_BYTES, MAX_DATA_DEPTH)?;
-        let (ids, given) = ids_of(items)?;
-        let expected = expectation(expected_version)?;
+        let batch = Batch::of(required("events", events)?)?;
+        let expected = expectation("expected_version", expected_version)?;
         let desk = Desk::open();
-        let content = Content::Items(items);
-        let new = NewEvents { aggregate, aggregate_type, content, ids: &ids, caller: &desk.caller };
-        append(&desk, &new, given, expected).map(i64::from)
+        let content = Content::Items(batch.items);
+        let new = NewEvents { aggregate, aggregate_type, content, ids: &batch.ids, caller: &desk.caller };
+        append(&desk, &new, batch.brings_ids, &batch.tags, expected, None).map(i64::from)
     })();
     drop(aggregate_type);
     finish(result)

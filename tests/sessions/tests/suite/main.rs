@@ -9,6 +9,7 @@ mod batch_races;
 mod batch_types;
 mod batches;
 mod berka;
+mod boundary;
 mod bounds;
 mod catalog;
 mod concurrency;
