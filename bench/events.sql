@@ -16,6 +16,7 @@ create table bench.plain_events (
     unique (aggregate_id, event_version)
 );
 create index on bench.plain_events (aggregate_type, global_position);
+create index on bench.plain_events using gin (tags) with (fastupdate = off) where tags is not null;
 -- Ascending ids, as those of version 7 are: random ones would make the floor slower.
 create sequence bench.plain_no cache 100;
 
@@ -42,8 +43,8 @@ begin
         -- The floor's history is as long, in the same order of keys.
         insert into bench.plain_events (event_id, aggregate_id, global_position, event_version, aggregate_type, event_type, created_by, event_data)
         select bench.event_id(i), ('00000000-0000-7000-8000-' || (100000000000 + 1 + n * 7919 % streams))::uuid, i, i, 'Account', 'FundsDeposited', current_user, e -> 'event_data'
-          from bench.event_batches b, jsonb_array_elements(b.events) e, nextval('bench.plain_no') i
-         where b.no = 1 + n % 20;
+          from (select e, nextval('bench.plain_no') as i
+                  from bench.event_batches b, jsonb_array_elements(b.events) e where b.no = 1 + n % 20) numbered;
         commit;
     end loop;
 end $$;

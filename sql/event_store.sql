@@ -4,7 +4,7 @@ CREATE TABLE event_store.streams (
     aggregate_id uuid PRIMARY KEY,
     last_position bigint NOT NULL,
     created_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
-    version integer NOT NULL CHECK (version >= 0),
+    version integer NOT NULL,
     aggregate_type varchar(100) NOT NULL
 ) WITH (fillfactor = 50);
 REVOKE ALL ON event_store.streams FROM PUBLIC;

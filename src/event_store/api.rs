@@ -1,10 +1,10 @@
 //! The SQL functions of the event store.
 
-use super::boundary::{self, Condition};
-use super::core::{Expected, MAX_EVENTS, Stream, checked_items, name_is_good, tags_are_good};
+use super::append::append;
+use super::core::{Expected, name_is_good, tags_are_good};
 use super::fold::{State, apply};
-use super::store::{self, Content, NewEvents};
-use super::tags::{Keys, key_of};
+use super::items::{Item, batch_is_good, checked_items};
+use super::store::{self, NewEvents};
 use crate::error::Error;
 use crate::pg::{JsonDatum, Many, OwnerRights, Session, Text, finish, memory};
 use crate::txn_processing::bounds::{bounded_json, bounded_metadata};
@@ -36,46 +36,6 @@ pub(super) fn expectation(argument: &'static str, version: Option<i32>) -> Resul
     })
 }
 
-/// What the stream's lock shows must be what the caller expects.
-fn decide(new: &NewEvents, stream: Option<&Stream>, expected: Expected) -> Result<(), Error> {
-    let actual = stream.map_or(0, |stream| stream.version);
-    if let Some(other) = stream.filter(|stream| stream.aggregate_type != new.aggregate_type) {
-        let (wanted, found) = (new.aggregate_type.to_owned(), other.aggregate_type.clone());
-        return Err(Error::AggregateType { aggregate: new.aggregate, wanted, found });
-    }
-    if !expected.holds(actual) {
-        return Err(Error::VersionConflict { aggregate: new.aggregate, expected: expected.text(), actual });
-    }
-    Ok(())
-}
-
-/// Appends, or answers the version that the events led to when they came first.
-pub(super) fn append(
-    desk: &Desk,
-    new: &NewEvents,
-    given_ids: bool,
-    tags: &Keys,
-    expected: Expected,
-    condition: Option<&Condition>,
-) -> Result<i32, Error> {
-    boundary::enter(tags, condition)?;
-    let session = desk.session();
-    loop {
-        let stream = store::lock(session, new.aggregate)?;
-        // A retry must hear of its success, whatever the stream's version is by now.
-        if given_ids && let Some(version) = new.found(session)? {
-            return Ok(version);
-        }
-        decide(new, stream.as_ref(), expected)?;
-        if let Some(condition) = condition {
-            condition.check(session)?;
-        }
-        if let Some(version) = new.append(session, stream.as_ref())? {
-            return Ok(version);
-        }
-    }
-}
-
 #[pg_extern(schema = "event_store", volatile, parallel_unsafe)]
 #[allow(clippy::too_many_arguments)]
 fn append_event(
@@ -105,57 +65,54 @@ fn append_event(
         let expected = expectation("p_expected_version", p_expected_version)?;
         let event = p_event_id.map_or_else(Uuid::now_v7, id);
         let desk = Desk::open();
-        let content = Content::One { event_type, data, metadata: p_metadata, tags: &tags };
-        let new = NewEvents { aggregate, aggregate_type, content, ids: &[event], caller: &desk.caller };
-        let keys = tags.iter().flatten().map(|tag| key_of(tag)).collect();
-        append(&desk, &new, p_event_id.is_some(), &keys, expected, None)?;
+        let metadata = p_metadata.as_ref().map(JsonDatum::container);
+        let item = Item { event_type, data: data.container(), metadata, tags };
+        let new = NewEvents {
+            aggregate,
+            aggregate_type,
+            items: &[item],
+            ids: &[event],
+            given_ids: p_event_id.is_some(),
+            caller: &desk.caller,
+        };
+        append(&desk, &new, expected, None)?;
         Ok(sql_id(event))
     })();
     drop((p_aggregate_type, p_event_type, p_tags));
     finish(result)
 }
 
-/// Bytes of the tree for each byte of the binary form.
+/// Bytes of what is made of an event for each byte of the binary form, at the most.
 const BYTES_PER_BYTE: usize = 16;
 
 /// The events of a call that brings many.
-pub(super) struct Batch {
-    pub items: JsonDatum,
+pub(super) struct Batch<'a> {
+    pub items: Vec<Item<'a>>,
     /// Drawn where it brings none.
     pub ids: Vec<Uuid>,
-    pub brings_ids: bool,
-    pub tags: Keys,
+    pub given_ids: bool,
 }
 
-impl Batch {
-    pub fn of(items: JsonDatum) -> Result<Batch, Error> {
-        bounded_json("events", items, 64 * MAX_DATA_BYTES, MAX_DATA_DEPTH)?;
-        memory::need(items.size(), BYTES_PER_BYTE)?;
-        let parsed = parsed_items(items)?;
-        let given = checked_items(&parsed).map_err(|bad| Error::EventInvalid {
+impl<'a> Batch<'a> {
+    pub fn of(events: &'a JsonDatum) -> Result<Batch<'a>, Error> {
+        bounded_json("events", *events, 64 * MAX_DATA_BYTES, MAX_DATA_DEPTH)?;
+        memory::need(events.size(), BYTES_PER_BYTE)?;
+        batch_is_good(events.container()).map_err(|why| Error::ArgumentBounds { argument: "events", why })?;
+        let items = checked_items(events.container()).map_err(|bad| Error::EventInvalid {
             number: bad.number,
             key: bad.key,
             why: bad.why,
         })?;
-        let tags = parsed.iter().filter_map(|item| item["tags"].as_array()).flatten();
-        Ok(Batch {
-            items,
-            brings_ids: given.iter().any(Option::is_some),
-            ids: given.into_iter().map(|id| id.unwrap_or_else(Uuid::now_v7)).collect(),
-            tags: tags.filter_map(Value::as_str).map(key_of).collect(),
-        })
+        let given_ids = items.iter().any(|(id, _)| id.is_some());
+        let (ids, items) =
+            items.into_iter().map(|(id, item)| (id.unwrap_or_else(Uuid::now_v7), item)).unzip();
+        Ok(Batch { items, ids, given_ids })
     }
-}
 
-fn parsed_items(events: JsonDatum) -> Result<Vec<Value>, Error> {
-    let Value::Array(items) = events.parsed().0 else {
-        return Err(Error::ArgumentBounds { argument: "events", why: "It must be a JSON array.".into() });
-    };
-    if items.is_empty() || items.len() > MAX_EVENTS {
-        let why = format!("It has {} events; it must have 1 to {MAX_EVENTS}.", items.len());
-        return Err(Error::ArgumentBounds { argument: "events", why });
+    pub fn for_stream(&'a self, aggregate: Uuid, aggregate_type: &'a str, caller: &'a str) -> NewEvents<'a> {
+        let Batch { items, ids, given_ids } = self;
+        NewEvents { aggregate, aggregate_type, items, ids, given_ids: *given_ids, caller }
     }
-    Ok(items)
 }
 
 #[pg_extern(schema = "event_store", volatile, parallel_unsafe)]
@@ -168,12 +125,12 @@ fn append_events(
     let result = (|| {
         let aggregate_type = name("aggregate_type", aggregate_type.as_deref())?;
         let aggregate = id(required("aggregate_id", aggregate_id)?);
-        let batch = Batch::of(required("events", events)?)?;
+        let events = required("events", events)?;
+        let batch = Batch::of(&events)?;
         let expected = expectation("expected_version", expected_version)?;
         let desk = Desk::open();
-        let content = Content::Items(batch.items);
-        let new = NewEvents { aggregate, aggregate_type, content, ids: &batch.ids, caller: &desk.caller };
-        append(&desk, &new, batch.brings_ids, &batch.tags, expected, None).map(i64::from)
+        let new = batch.for_stream(aggregate, aggregate_type, &desk.caller);
+        append(&desk, &new, expected, None).map(i64::from)
     })();
     drop(aggregate_type);
     finish(result)

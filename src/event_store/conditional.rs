@@ -1,8 +1,8 @@
 //! The SQL function that appends on a condition.
 
-use super::api::{Batch, append, expectation, name};
+use super::api::{Batch, expectation, name};
+use super::append::append;
 use super::boundary::Condition;
-use super::store::{Content, NewEvents};
 use crate::pg::{JsonDatum, Many, Text, finish};
 use crate::txn_processing::engine::Desk;
 use crate::txn_processing::{id, required};
@@ -26,7 +26,8 @@ fn append_events_if(
     let result = (|| {
         let aggregate_type = name("aggregate_type", aggregate_type.as_deref())?;
         let aggregate = id(required("aggregate_id", aggregate_id)?);
-        let batch = Batch::of(required("events", events)?)?;
+        let events = required("events", events)?;
+        let batch = Batch::of(&events)?;
         let after = required("after_position", after_position)?;
         let (types, with) = (texts(event_types.as_ref()), texts(tags.as_ref()));
         let condition = Condition { after, event_types: &types, tags: &with }
@@ -34,9 +35,8 @@ fn append_events_if(
         let expected = expectation("expected_version", expected_version)?;
         let desk = Desk::open();
         condition.refuse_open_past(desk.session())?;
-        let content = Content::Items(batch.items);
-        let new = NewEvents { aggregate, aggregate_type, content, ids: &batch.ids, caller: &desk.caller };
-        append(&desk, &new, batch.brings_ids, &batch.tags, expected, Some(&condition)).map(i64::from)
+        let new = batch.for_stream(aggregate, aggregate_type, &desk.caller);
+        append(&desk, &new, expected, Some(&condition)).map(i64::from)
     })();
     drop((aggregate_type, event_types, tags));
     finish(result)

@@ -8,6 +8,7 @@ pub mod ereport;
 pub mod event;
 #[cfg(any(test, feature = "pg_test"))]
 pub mod faults;
+pub mod jsonb;
 pub mod locks;
 pub mod memory;
 pub mod numeric;

@@ -21,7 +21,7 @@ fn tagged(event_type: &str, tags: &str) -> String {
 
 /// Waits until all events of now are final, which a transaction of another test may hold back, and answers the
 /// position that a reader of all of them goes on from.
-fn all_read(db: &mut Client) -> i64 {
+pub fn all_read(db: &mut Client) -> i64 {
     for _ in 0..6_000 {
         let read = db.one(
             "select case when event_store.safe_position() > coalesce(max(global_position), 0) \

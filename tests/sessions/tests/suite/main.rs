@@ -24,6 +24,7 @@ mod drop;
 mod dump;
 mod events;
 mod events_order;
+mod events_paths;
 mod fees;
 mod filled;
 mod fx;
