@@ -131,6 +131,7 @@ INSERT INTO neobank.access_rights (access_level, privileges, object_kind, object
     ('teller', 'EXECUTE', 'FUNCTION', 'txn_processing.transfer_with_fee'),
     ('teller', 'EXECUTE', 'FUNCTION', 'event_store.append_event'),
     ('teller', 'EXECUTE', 'FUNCTION', 'event_store.append_events'),
+    ('teller', 'EXECUTE', 'FUNCTION', 'event_store.append_events_if'),
     ('operator', 'EXECUTE', 'FUNCTION', 'txn_processing.process_transaction'),
     ('operator', 'EXECUTE', 'FUNCTION', 'txn_processing.resolve_dispute'),
     ('operator', 'EXECUTE', 'FUNCTION', 'txn_processing.set_dispute_policy'),

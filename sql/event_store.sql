@@ -4,7 +4,7 @@ CREATE TABLE event_store.streams (
     aggregate_id uuid PRIMARY KEY,
     last_position bigint NOT NULL,
     created_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
-    version integer NOT NULL CHECK (version >= 0),
+    version integer NOT NULL,
     aggregate_type varchar(100) NOT NULL
 ) WITH (fillfactor = 50);
 REVOKE ALL ON event_store.streams FROM PUBLIC;
@@ -28,6 +28,8 @@ CREATE TABLE event_store.events (
     UNIQUE (aggregate_id, event_version)
 );
 CREATE INDEX events_category_idx ON event_store.events (aggregate_type, global_position);
+-- Events without tags have no entry. No pending list: it would be searched from end to end by each append with a condition.
+CREATE INDEX events_tags_idx ON event_store.events USING gin (tags) WITH (fastupdate = off) WHERE tags IS NOT NULL;
 REVOKE ALL ON event_store.events FROM PUBLIC;
 COMMENT ON TABLE event_store.events IS 'What has happened, append-only (NB009). Written by event_store.append_event and append_events.';
 COMMENT ON COLUMN event_store.events.event_version IS 'From 1, without gap, within its aggregate.';

@@ -4,6 +4,7 @@
 //! statement into the empty table by its owner, which is what a restore does (COPY runs after the triggers exist).
 
 use crate::error::Error;
+use crate::event_store;
 use crate::guc;
 use crate::pg::trigger::{Triggered, fired};
 use crate::pg::{Arg, OwnerRights, Session, Statement, Type, ereport, server};
@@ -137,6 +138,11 @@ fn answers_yes(question: &Statement) -> Result<bool, Error> {
     Ok(answer == Some(true))
 }
 
+/// Lets positions go on from those that were loaded.
+fn continue_positions() -> Result<(), Error> {
+    if answers_yes(&CONTINUE_POSITIONS)? { event_store::base_has_moved() } else { Ok(()) }
+}
+
 /// What was loaded must be borne out by the postings, where these are there. A subscription's tables are copied each at
 /// a moment of its own, so there the postings may be older; they follow.
 fn check_loaded(rule: &Statement, refusal: Error) -> Result<(), Error> {
@@ -186,7 +192,7 @@ mod neobank {
         };
         let refusal = Error::AppendOnly { action, relation: relation.clone() };
         let result = match trigger.when() {
-            Ok(PgTriggerWhen::After) if table == "events" => answers_yes(&CONTINUE_POSITIONS).map(drop),
+            Ok(PgTriggerWhen::After) if table == "events" => continue_positions(),
             Ok(PgTriggerWhen::After) if table == "balance_mode_changes" => {
                 check_loaded(&MODES_MATCH, refusal)
             }

@@ -65,6 +65,7 @@ impl Error {
             Error::VersionConflict { .. } => ("NB101", "version_conflict"),
             Error::AggregateType { .. } => ("NB102", "aggregate_type"),
             Error::EventConflict { .. } => ("NB103", "event_conflict"),
+            Error::AppendCondition { .. } => ("NB110", "append_condition"),
             Error::EventInvalid { .. } => ("NB104", "event_invalid"),
             Error::NotFoldable { .. } => ("NB105", "not_foldable"),
             Error::IdInFlight => ("40001", "serialization_failure"),

@@ -19,6 +19,9 @@ impl Error {
             Error::VersionConflict { .. } => "Read the stream again, decide anew, and append at its version.",
             Error::AggregateType { .. } => "An aggregate keeps the type of its first event.",
             Error::EventConflict { .. } => "Use new ids for new events, and the same events for a retry.",
+            Error::AppendCondition { .. } => {
+                "Read the events after the position that you gave, decide anew, and append with the later position."
+            }
             Error::EventInvalid { .. } => {
                 "An event is {\"event_type\": text, \"event_data\": object} and may have event_id, metadata and tags."
             }

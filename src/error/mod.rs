@@ -272,6 +272,13 @@ pub enum Error {
     EventConflict {
         aggregate: Uuid,
     },
+    /// Events that meet the condition of an append are there.
+    AppendCondition {
+        event: Uuid,
+        event_type: String,
+        position: i64,
+        after: i64,
+    },
     EventInvalid {
         number: usize,
         key: &'static str,

@@ -39,6 +39,10 @@ impl Error {
                     "Not all of these events are in the stream of {aggregate}, one after the other and with this content."
                 )),
             ),
+            Error::AppendCondition { event, event_type, position, after } => (
+                "events that the append depends on are there".into(),
+                Some(format!("Event {event} of type {event_type:?} is at position {position}, after {after}.")),
+            ),
             Error::EventInvalid { number, key, why } => {
                 ("event is not valid".into(), Some(format!("Event {number}, {key}: {why}")))
             }

@@ -1,8 +1,10 @@
 //! The SQL functions of the event store.
 
-use super::core::{Expected, MAX_EVENTS, Stream, checked_items, name_is_good, tags_are_good};
+use super::append::append;
+use super::core::{Expected, name_is_good, tags_are_good};
 use super::fold::{State, apply};
-use super::store::{self, Content, NewEvents};
+use super::items::{Item, batch_is_good, checked_items};
+use super::store::{self, NewEvents};
 use crate::error::Error;
 use crate::pg::{JsonDatum, Many, OwnerRights, Session, Text, finish, memory};
 use crate::txn_processing::bounds::{bounded_json, bounded_metadata};
@@ -18,49 +20,20 @@ const MAX_DATA_BYTES: usize = 1 << 20;
 const MAX_DATA_DEPTH: usize = 64;
 const MAX_PAGE: i32 = 100_000;
 
-fn name<'a>(argument: &'static str, value: Option<&'a str>) -> Result<&'a str, Error> {
+pub(super) fn name<'a>(argument: &'static str, value: Option<&'a str>) -> Result<&'a str, Error> {
     let text = required(argument, value)?;
     name_is_good(text).map_err(|why| Error::ArgumentBounds { argument, why: why.into() })?;
     Ok(text)
 }
 
-fn expectation(version: Option<i32>) -> Result<Expected, Error> {
+pub(super) fn expectation(argument: &'static str, version: Option<i32>) -> Result<Expected, Error> {
     Expected::of(version).ok_or_else(|| Error::ArgumentBounds {
-        argument: "p_expected_version",
+        argument,
         why: format!(
             "It is {}; it must be a version, 0 (no stream), -1 (a stream) or null.",
             version.unwrap_or(0)
         ),
     })
-}
-
-/// What the stream's lock shows must be what the caller expects.
-fn decide(new: &NewEvents, stream: Option<&Stream>, expected: Expected) -> Result<(), Error> {
-    let actual = stream.map_or(0, |stream| stream.version);
-    if let Some(other) = stream.filter(|stream| stream.aggregate_type != new.aggregate_type) {
-        let (wanted, found) = (new.aggregate_type.to_owned(), other.aggregate_type.clone());
-        return Err(Error::AggregateType { aggregate: new.aggregate, wanted, found });
-    }
-    if !expected.holds(actual) {
-        return Err(Error::VersionConflict { aggregate: new.aggregate, expected: expected.text(), actual });
-    }
-    Ok(())
-}
-
-/// Appends, or answers the version that the events led to when they came first.
-fn append(desk: &Desk, new: &NewEvents, given_ids: bool, expected: Expected) -> Result<i32, Error> {
-    let session = desk.session();
-    loop {
-        let stream = store::lock(session, new.aggregate)?;
-        // A retry must hear of its success, whatever the stream's version is by now.
-        if given_ids && let Some(version) = new.found(session)? {
-            return Ok(version);
-        }
-        decide(new, stream.as_ref(), expected)?;
-        if let Some(version) = new.append(session, stream.as_ref())? {
-            return Ok(version);
-        }
-    }
 }
 
 #[pg_extern(schema = "event_store", volatile, parallel_unsafe)]
@@ -89,38 +62,57 @@ fn append_event(
         let tags: Vec<_> = p_tags.iter().flat_map(|tags| &tags.0).map(Option::as_deref).collect();
         tags_are_good(tags.iter().copied())
             .map_err(|why| Error::ArgumentBounds { argument: "p_tags", why: why.into() })?;
-        let expected = expectation(p_expected_version)?;
+        let expected = expectation("p_expected_version", p_expected_version)?;
         let event = p_event_id.map_or_else(Uuid::now_v7, id);
         let desk = Desk::open();
-        let content = Content::One { event_type, data, metadata: p_metadata, tags: &tags };
-        let new = NewEvents { aggregate, aggregate_type, content, ids: &[event], caller: &desk.caller };
-        append(&desk, &new, p_event_id.is_some(), expected)?;
+        let metadata = p_metadata.as_ref().map(JsonDatum::container);
+        let item = Item { event_type, data: data.container(), metadata, tags };
+        let new = NewEvents {
+            aggregate,
+            aggregate_type,
+            items: &[item],
+            ids: &[event],
+            given_ids: p_event_id.is_some(),
+            caller: &desk.caller,
+        };
+        append(&desk, &new, expected, None)?;
         Ok(sql_id(event))
     })();
     drop((p_aggregate_type, p_event_type, p_tags));
     finish(result)
 }
 
-/// Bytes of the tree for each byte of the binary form.
+/// Bytes of what is made of an event for each byte of the binary form, at the most.
 const BYTES_PER_BYTE: usize = 16;
 
-/// The ids of a batch, drawn where it brings none; whether it brings any.
-fn ids_of(events: JsonDatum) -> Result<(Vec<Uuid>, bool), Error> {
-    memory::need(events.size(), BYTES_PER_BYTE)?;
-    let Value::Array(items) = events.parsed().0 else {
-        return Err(Error::ArgumentBounds { argument: "events", why: "It must be a JSON array.".into() });
-    };
-    if items.is_empty() || items.len() > MAX_EVENTS {
-        let why = format!("It has {} events; it must have 1 to {MAX_EVENTS}.", items.len());
-        return Err(Error::ArgumentBounds { argument: "events", why });
+/// The events of a call that brings many.
+pub(super) struct Batch<'a> {
+    pub items: Vec<Item<'a>>,
+    /// Drawn where it brings none.
+    pub ids: Vec<Uuid>,
+    pub given_ids: bool,
+}
+
+impl<'a> Batch<'a> {
+    pub fn of(events: &'a JsonDatum) -> Result<Batch<'a>, Error> {
+        bounded_json("events", *events, 64 * MAX_DATA_BYTES, MAX_DATA_DEPTH)?;
+        memory::need(events.size(), BYTES_PER_BYTE)?;
+        batch_is_good(events.container()).map_err(|why| Error::ArgumentBounds { argument: "events", why })?;
+        let items = checked_items(events.container()).map_err(|bad| Error::EventInvalid {
+            number: bad.number,
+            key: bad.key,
+            why: bad.why,
+        })?;
+        let given_ids = items.iter().any(|(id, _)| id.is_some());
+        let (ids, items) =
+            items.into_iter().map(|(id, item)| (id.unwrap_or_else(Uuid::now_v7), item)).unzip();
+        Ok(Batch { items, ids, given_ids })
     }
-    let given = checked_items(&items).map_err(|bad| Error::EventInvalid {
-        number: bad.number,
-        key: bad.key,
-        why: bad.why,
-    })?;
-    let brings = given.iter().any(Option::is_some);
-    Ok((given.into_iter().map(|id| id.unwrap_or_else(Uuid::now_v7)).collect(), brings))
+
+    pub fn for_stream(&'a self, aggregate: Uuid, aggregate_type: &'a str, caller: &'a str) -> NewEvents<'a> {
+        let Batch { items, ids, given_ids } = self;
+        NewEvents { aggregate, aggregate_type, items, ids, given_ids: *given_ids, caller }
+    }
 }
 
 #[pg_extern(schema = "event_store", volatile, parallel_unsafe)]
@@ -133,14 +125,12 @@ fn append_events(
     let result = (|| {
         let aggregate_type = name("aggregate_type", aggregate_type.as_deref())?;
         let aggregate = id(required("aggregate_id", aggregate_id)?);
-        let items = required("events", events)?;
-        bounded_json("events", items, 64 * MAX_DATA_BYTES, MAX_DATA_DEPTH)?;
-        let (ids, given) = ids_of(items)?;
-        let expected = expectation(expected_version)?;
+        let events = required("events", events)?;
+        let batch = Batch::of(&events)?;
+        let expected = expectation("expected_version", expected_version)?;
         let desk = Desk::open();
-        let content = Content::Items(items);
-        let new = NewEvents { aggregate, aggregate_type, content, ids: &ids, caller: &desk.caller };
-        append(&desk, &new, given, expected).map(i64::from)
+        let new = batch.for_stream(aggregate, aggregate_type, &desk.caller);
+        append(&desk, &new, expected, None).map(i64::from)
     })();
     drop(aggregate_type);
     finish(result)

@@ -2,12 +2,16 @@
 
 use super::core::Stream;
 use super::fold::State;
+use super::items::Item;
 use super::position::{Position, Range};
 use crate::error::Error;
+use crate::pg::jsonb::Container;
 use crate::pg::subtransaction::undoable;
-use crate::pg::{Arg, JsonDatum, PRESENT, Session, Statement, Type, server};
+use crate::pg::watch::Watch;
+use crate::pg::{Arg, JsonDatum, Many, PRESENT, Session, Statement, Type, server};
 use serde_json::Value;
 use std::cell::Cell;
+use std::collections::HashMap;
 use uuid::Uuid;
 
 static LOCK: Statement = Statement::new(
@@ -33,21 +37,6 @@ static INSERT: Statement = Statement::new(
     c"INSERT INTO event_store.events
           (event_id, aggregate_id, aggregate_type, event_version, global_position, created_by, event_type, event_data,
            metadata, tags)
-      SELECT i.id, $1, $2, $3 + i.n, $4 + i.n - 1, $5, i.item ->> 'event_type', i.item -> 'event_data',
-             CASE pg_catalog.jsonb_typeof(i.item -> 'metadata') WHEN 'object' THEN i.item -> 'metadata' ELSE '{}' END,
-             CASE pg_catalog.jsonb_typeof(i.item -> 'tags')
-                 WHEN 'array' THEN ARRAY(SELECT t FROM pg_catalog.jsonb_array_elements_text(i.item -> 'tags') t) END
-      FROM ROWS FROM (pg_catalog.jsonb_array_elements($6), pg_catalog.unnest($7)) WITH ORDINALITY i(item, id, n)
-      ON CONFLICT (event_id) DO NOTHING",
-    &[
-        Type::Uuid, Type::Text, Type::Int, Type::BigInt, Type::Text, Type::Jsonb, Type::UuidArray,
-    ],
-);
-
-static INSERT_ONE: Statement = Statement::new(
-    c"INSERT INTO event_store.events
-          (event_id, aggregate_id, aggregate_type, event_version, global_position, created_by, event_type, event_data,
-           metadata, tags)
       VALUES ($7, $1, $2, $3, $4, $5, $6, $8, coalesce($9, '{}'), CASE WHEN pg_catalog.cardinality($10) > 0 THEN $10 END)
       ON CONFLICT (event_id) DO NOTHING",
     &[
@@ -56,29 +45,10 @@ static INSERT_ONE: Statement = Statement::new(
     ],
 );
 
-// Of the ids that a call brings, how many are there, and whether they are this stream's, in this order without a gap,
-// with this content. A number's scale is part of its content, which = on jsonb does not see.
 static FOUND: Statement = Statement::new(
-    c"SELECT count(*)::int, max(e.event_version),
-             pg_catalog.bool_and(
-                 e.aggregate_id = $1 AND e.event_type = i.item ->> 'event_type'
-                 AND e.event_data::text = (i.item -> 'event_data')::text
-                 AND e.metadata::text = CASE pg_catalog.jsonb_typeof(i.item -> 'metadata')
-                                        WHEN 'object' THEN i.item -> 'metadata' ELSE '{}' END::text
-                 AND e.tags IS NOT DISTINCT FROM
-                     CASE pg_catalog.jsonb_typeof(i.item -> 'tags')
-                         WHEN 'array' THEN ARRAY(SELECT t FROM pg_catalog.jsonb_array_elements_text(i.item -> 'tags') t) END)
-             AND max(e.event_version - i.n) = min(e.event_version - i.n)
-      FROM ROWS FROM (pg_catalog.jsonb_array_elements($2), pg_catalog.unnest($3)) WITH ORDINALITY i(item, id, n)
-      JOIN event_store.events e ON e.event_id = i.id",
-    &[Type::Uuid, Type::Jsonb, Type::UuidArray],
-);
-
-static AS_ITEMS: Statement = Statement::new(
-    c"SELECT pg_catalog.jsonb_build_array(pg_catalog.jsonb_build_object(
-          'event_type', $1, 'event_data', $2, 'metadata', $3,
-          'tags', CASE WHEN pg_catalog.cardinality($4) > 0 THEN pg_catalog.to_jsonb($4) END))",
-    &[Type::Text, Type::Jsonb, Type::Jsonb, Type::TextArray],
+    c"SELECT e.event_id, e.aggregate_id, e.event_version, e.event_type::text, e.event_data, e.metadata, e.tags
+      FROM event_store.events e WHERE e.event_id = ANY ($1)",
+    &[Type::UuidArray],
 );
 
 static PAGE: Statement = Statement::new(
@@ -89,23 +59,46 @@ static PAGE: Statement = Statement::new(
     &[Type::Uuid, Type::Int, Type::Int],
 );
 
+static BASE_WATCH: Watch = Watch::new([c"event_store", c"position_base"]);
+
 thread_local! {
+    static ADDED: Cell<i64> = const { Cell::new(0) };
     static RANGE: Cell<Range> = const { Cell::new(Range::NONE) };
 }
 
-/// What is appended.
-pub enum Content<'a> {
-    One { event_type: &'a str, data: JsonDatum, metadata: Option<JsonDatum>, tags: &'a [Option<&'a str>] },
-    Items(JsonDatum),
-}
-
+/// Events as they are to be written, all to one stream.
 pub struct NewEvents<'a> {
     pub aggregate: Uuid,
     pub aggregate_type: &'a str,
-    pub content: Content<'a>,
+    pub items: &'a [Item<'a>],
     /// One for each event.
     pub ids: &'a [Uuid],
+    /// Whether the caller brought one of them.
+    pub given_ids: bool,
     pub caller: &'a str,
+}
+
+/// Where the events go: behind the stream's version, and from which position on.
+#[derive(Clone, Copy)]
+pub struct Next {
+    before: i32,
+    /// The stream's, once they are written.
+    pub version: i32,
+    first: Position,
+}
+
+impl Next {
+    pub fn event_version(self, at: usize) -> i32 {
+        self.before + 1 + at as i32
+    }
+
+    pub fn position(self, at: usize) -> i64 {
+        self.first.0 + at as i64
+    }
+
+    pub fn last(self) -> i64 {
+        self.first.0 + i64::from(self.version - self.before) - 1
+    }
 }
 
 /// Takes the stream's lock; nothing where it has no event yet.
@@ -117,9 +110,31 @@ pub fn lock(session: &Session, aggregate: Uuid) -> Result<Option<Stream>, Error>
     })
 }
 
-/// Positions for `count` events above `after`.
-fn positions(session: &Session, after: Position, count: usize) -> Result<Position, Error> {
-    let added = session.one(&BASE, &[], |row| row.bigint(1).expect(PRESENT))?.unwrap_or(0);
+/// What is added to a transaction's number, read once until somebody moves it.
+fn added<'s>(session: impl FnOnce() -> &'s Session) -> Result<i64, Error> {
+    if BASE_WATCH.is_fresh()? {
+        return Ok(ADDED.get());
+    }
+    let session = session();
+    BASE_WATCH.begin()?;
+    let rows = session.run_latest(&BASE, &[]).inspect_err(|_| BASE_WATCH.forget())?;
+    let added = rows.first().and_then(|row| row.bigint(1)).unwrap_or(0);
+    ADDED.set(added);
+    Ok(added)
+}
+
+/// Somebody has moved it.
+pub fn base_has_moved() -> Result<(), Error> {
+    BASE_WATCH.announce()
+}
+
+/// Positions for `count` events above `after`. The session is opened where what is known is stale.
+pub fn positions<'s>(
+    session: impl FnOnce() -> &'s Session,
+    after: Position,
+    count: usize,
+) -> Result<Position, Error> {
+    let added = added(session)?;
     let mut range = RANGE.get().of(server::top_transaction());
     let first = match range.take(added, after, count) {
         Some(first) => first,
@@ -136,36 +151,60 @@ fn positions(session: &Session, after: Position, count: usize) -> Result<Positio
     Ok(first)
 }
 
+fn same_json(stored: Option<JsonDatum>, wanted: Option<Container>) -> bool {
+    let nothing = JsonDatum::object(&[]);
+    let stored = stored.unwrap_or(nothing);
+    let wanted = wanted.unwrap_or(nothing.container());
+    // A number's scale is part of its content, which = on jsonb does not see.
+    stored.container() == wanted || stored.to_text() == JsonDatum::of(wanted).to_text()
+}
+
+fn same_tags(stored: Option<Many<String>>, wanted: &[Option<&str>]) -> bool {
+    let stored = stored.map_or(Vec::new(), |many| many.0);
+    stored.iter().map(Option::as_deref).eq(wanted.iter().copied())
+}
+
 impl NewEvents<'_> {
     /// The version that the stream had after these events, if they are there already; nothing if none of them is. They
-    /// must all be there, in this stream and with this content.
+    /// must all be there, in this stream, one after the other, with this content.
     pub fn found(&self, session: &Session) -> Result<Option<i32>, Error> {
-        let items = match self.content {
-            Content::Items(items) => items,
-            Content::One { event_type, data, metadata, tags } => {
-                let args = [
-                    Arg::Text(Some(event_type)),
-                    Arg::Jsonb(Some(data)),
-                    Arg::Jsonb(metadata),
-                    Arg::TextArray(tags),
-                ];
-                let items = session.run(&AS_ITEMS, &args)?.first().and_then(|row| row.json(1));
-                items.expect("one row with an array")
+        let rows = session.run_latest(&FOUND, &[Arg::UuidArray(self.ids)])?;
+        if rows.count() == 0 {
+            return Ok(None);
+        }
+        let numbers: HashMap<Uuid, usize> = self.ids.iter().enumerate().map(|(at, id)| (*id, at)).collect();
+        let mut before = None;
+        let same = rows.iter().all(|row| {
+            let at = numbers[&row.uuid(1).expect(PRESENT)];
+            let item = &self.items[at];
+            let version = i64::from(row.int(3).expect(PRESENT)) - at as i64;
+            *before.get_or_insert(version) == version
+                && row.uuid(2) == Some(self.aggregate)
+                && row.text(4).as_deref() == Some(item.event_type)
+                && same_json(row.json(5), Some(item.data))
+                && same_json(row.json(6), item.metadata)
+                && same_tags(row.get(7), &item.tags)
+        });
+        let first = before.and_then(|version| i32::try_from(version).ok());
+        match first {
+            Some(first) if same && rows.count() == self.ids.len() => {
+                Ok(Some(first + self.ids.len() as i32 - 1))
             }
-        };
-        let args = [Arg::Uuid(Some(self.aggregate)), Arg::Jsonb(Some(items)), Arg::UuidArray(self.ids)];
-        let rows = session.run_latest(&FOUND, &args)?;
-        let row = rows.first().expect("an aggregate has a row");
-        match row.int(1) {
-            Some(0) => Ok(None),
-            Some(count) if count as usize == self.ids.len() && row.bool(3) == Some(true) => Ok(row.int(2)),
             _ => Err(Error::EventConflict { aggregate: self.aggregate }),
         }
     }
 
-    /// Writes them after `stream`, which this transaction has locked; nothing where the stream is new and another
-    /// session has just opened it.
-    pub fn append(&self, session: &Session, stream: Option<&Stream>) -> Result<Option<i32>, Error> {
+    /// Where they go, behind `stream`.
+    pub fn next(&self, session: &Session, stream: Option<&Stream>) -> Result<Next, Error> {
+        self.next_by(|| session, stream)
+    }
+
+    /// The same with a session only if one is needed.
+    pub fn next_by<'s>(
+        &self,
+        session: impl FnOnce() -> &'s Session,
+        stream: Option<&Stream>,
+    ) -> Result<Next, Error> {
         let (before, after) =
             stream.map_or((0, Position(0)), |stream| (stream.version, stream.last_position));
         let count = self.ids.len();
@@ -173,44 +212,38 @@ impl NewEvents<'_> {
             let why = format!("It would have {before} and {count} events; the most is {}.", i32::MAX);
             return Err(Error::ArgumentBounds { argument: "events", why });
         };
-        let first = positions(session, after, count)?;
-        let last = first.0 + i64::from(version - before) - 1;
-        let aggregate = Arg::Uuid(Some(self.aggregate));
-        let of_type = Arg::Text(Some(self.aggregate_type));
-        let moved = [Arg::Int(Some(version)), Arg::BigInt(Some(last))];
-        if stream.is_some() {
+        Ok(Next { before, version, first: positions(session, after, count)? })
+    }
+
+    /// Writes them by SQL to a stream that this transaction has locked; false where it is new and another session has
+    /// just opened it.
+    pub fn write(&self, session: &Session, is_open: bool, next: Next) -> Result<bool, Error> {
+        let (aggregate, of_type) = (Arg::Uuid(Some(self.aggregate)), Arg::Text(Some(self.aggregate_type)));
+        let moved = [Arg::Int(Some(next.version)), Arg::BigInt(Some(next.last()))];
+        if is_open {
             session.run(&ADVANCE, &[aggregate, moved[0], moved[1]])?;
         } else if session.run(&OPEN, &[aggregate, of_type, moved[0], moved[1]])?.count() == 0 {
-            return Ok(None);
+            return Ok(false);
         }
-        let (position, caller) = (Arg::BigInt(Some(first.0)), Arg::Text(Some(self.caller)));
-        let written = match self.content {
-            Content::Items(items) => {
-                let items = [Arg::Jsonb(Some(items)), Arg::UuidArray(self.ids)];
-                let args = [aggregate, of_type, Arg::Int(Some(before)), position, caller, items[0], items[1]];
-                session.run(&INSERT, &args)?.count()
+        for (at, item) in self.items.iter().enumerate() {
+            let args = [
+                aggregate,
+                of_type,
+                Arg::Int(Some(next.event_version(at))),
+                Arg::BigInt(Some(next.position(at))),
+                Arg::Text(Some(self.caller)),
+                Arg::Text(Some(item.event_type)),
+                Arg::Uuid(Some(self.ids[at])),
+                Arg::Jsonb(Some(JsonDatum::of(item.data))),
+                Arg::Jsonb(item.metadata.map(JsonDatum::of)),
+                Arg::TextArray(&item.tags),
+            ];
+            if session.run(&INSERT, &args)?.count() == 0 {
+                // Another session has just brought the id to another stream.
+                return Err(Error::EventConflict { aggregate: self.aggregate });
             }
-            Content::One { event_type, data, metadata, tags } => {
-                let args = [
-                    aggregate,
-                    of_type,
-                    moved[0],
-                    position,
-                    caller,
-                    Arg::Text(Some(event_type)),
-                    Arg::Uuid(Some(self.ids[0])),
-                    Arg::Jsonb(Some(data)),
-                    Arg::Jsonb(metadata),
-                    Arg::TextArray(tags),
-                ];
-                session.run(&INSERT_ONE, &args)?.count()
-            }
-        };
-        if written < count {
-            // Another session has just brought one of the ids to another stream.
-            return Err(Error::EventConflict { aggregate: self.aggregate });
         }
-        Ok(Some(version))
+        Ok(true)
     }
 }
 

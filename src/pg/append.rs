@@ -4,7 +4,7 @@
 use super::compat;
 use super::ereport::{catch, is_failing};
 use super::raw;
-use super::table::{Index, Only, Table};
+use super::table::{Index, MAX_INDEXES, Only, Table};
 use crate::error::Error;
 use pgrx::{PgMemoryContexts, pg_sys};
 
@@ -87,40 +87,33 @@ impl Entry {
 }
 
 impl Table {
-    /// Appends `count` rows, each filled by `fill`; a taken key raises a unique violation. Every index begins with a
-    /// uuid, and an integer may follow.
+    /// Appends `count` rows, each filled by `fill`; a taken key raises a unique violation. What `fill` allocates is freed
+    /// soon where there are several.
     pub fn append(&self, count: usize, mut fill: impl FnMut(usize, &mut NewRow)) -> Result<(), Error> {
-        let mut entries: [Vec<Entry>; 4] = Default::default();
+        let mut entries: [Vec<Entry>; MAX_INDEXES] = Default::default();
         let single = count == 1;
         // SAFETY: for many, a descriptor that is no cached one spares each slot to register its use, and a context of
         // their own frees what the rows are made of.
         unsafe {
             let cached = (*self.relation).rd_att;
             let shape = if single { cached } else { pg_sys::CreateTupleDescCopy(cached) };
-            let mut slots: Vec<_> = (0..count.min(CHUNK))
+            let slots: Vec<_> = (0..count.min(CHUNK))
                 .map(|_| pg_sys::MakeSingleTupleTableSlot(shape, &raw const pg_sys::TTSOpsVirtual))
                 .collect();
             let mut context = (!single).then(|| PgMemoryContexts::new("neobank new rows"));
-            let command = pg_sys::GetCurrentCommandId(true);
-            let store = (*(*self.relation).rd_tableam).multi_insert.expect("heap stores many");
             for first in (0..count).step_by(CHUNK) {
                 let parent = context.as_mut().map(|context| context.set_as_current());
-                let size = CHUNK.min(count - first);
-                for (at, slot) in slots[..size].iter().enumerate() {
+                let slots = &slots[..CHUNK.min(count - first)];
+                for (at, slot) in slots.iter().enumerate() {
                     fill(first + at, &mut NewRow(*slot));
                 }
-                let (relation, target) = (self.relation, slots.as_mut_ptr());
-                catch(|| store(relation, target, size as i32, command, 0, std::ptr::null_mut()))
-                    .map_err(Error::Server)?;
-                for slot in &slots[..size] {
-                    let row = NewRow(*slot);
-                    for (entries, index) in entries.iter_mut().zip(self.shape.indexes) {
-                        entries.extend(Entry::of(&row, index));
-                    }
-                }
+                let stored = self.store(slots, &mut entries);
                 if let Some((context, parent)) = context.as_mut().zip(parent) {
                     pg_sys::CurrentMemoryContext = parent.value();
+                    stored?;
                     context.reset();
+                } else {
+                    stored?;
                 }
             }
             for slot in slots {
@@ -132,6 +125,70 @@ impl Table {
             self.insert_entries(at, entries)?;
         }
         Ok(())
+    }
+
+    /// Stores rows with their entries in those indexes whose order is that of the rows, or none; what the others are to
+    /// get is added to `entries`.
+    ///
+    /// # Safety
+    /// The slots have a value for every column.
+    unsafe fn store(
+        &self,
+        slots: &[*mut pg_sys::TupleTableSlot],
+        entries: &mut [Vec<Entry>; MAX_INDEXES],
+    ) -> Result<(), Error> {
+        // SAFETY: the caller's promise; the table is heap, which changes no pointer to a slot.
+        unsafe {
+            let command = pg_sys::GetCurrentCommandId(true);
+            let store = (*(*self.relation).rd_tableam).multi_insert.expect("heap stores many");
+            let (relation, target, count) = (self.relation, slots.as_ptr().cast_mut(), slots.len() as i32);
+            catch(|| store(relation, target, count, command, 0, std::ptr::null_mut()))
+                .map_err(Error::Server)?;
+            for (at, index) in self.shape.indexes.iter().enumerate() {
+                if self.shape.is_by_uuid(index) {
+                    let rows = slots.iter().map(|slot| NewRow(*slot));
+                    entries[at].extend(rows.filter_map(|row| Entry::of(&row, index)));
+                } else if slots.iter().any(|slot| NewRow(*slot).belongs_to(index)) {
+                    self.insert_rows(at, slots, false)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes the entries of stored rows in one index.
+    ///
+    /// # Safety
+    /// The slots hold rows of this table that are stored.
+    unsafe fn insert_rows(
+        &self,
+        at: usize,
+        slots: &[*mut pg_sys::TupleTableSlot],
+        unchanged: bool,
+    ) -> Result<(), Error> {
+        let (target, wanted) = (IndexToFill::of(self, at), &self.shape.indexes[at]);
+        // SAFETY: the keys are the index's columns in their order, checked with the table's shape.
+        let filled = unsafe {
+            catch(|| {
+                target.fill(|insert| {
+                    for slot in slots {
+                        let row = NewRow(*slot);
+                        if !row.belongs_to(wanted) {
+                            continue;
+                        }
+                        let (mut values, mut nulls) = ([pg_sys::Datum::from(0usize); 4], [false; 4]);
+                        for (place, column) in wanted.keys.iter().enumerate() {
+                            let key = row.datum(*column);
+                            nulls[place] = key.is_none();
+                            values[place] = key.unwrap_or(values[place]);
+                        }
+                        let place = &raw mut (**slot).tts_tid;
+                        insert(values.as_mut_ptr(), nulls.as_mut_ptr(), place, unchanged);
+                    }
+                });
+            })
+        };
+        filled.map_err(Error::Server)
     }
 
     fn insert_entries(&self, at: usize, entries: &mut [Entry]) -> Result<(), Error> {
@@ -179,20 +236,9 @@ impl Table {
     /// The slot holds the version just stored in this table, with a value for every column.
     pub(super) unsafe fn renew_index_entries(&self, slot: *mut pg_sys::TupleTableSlot) -> Result<(), Error> {
         let row = NewRow(slot);
-        for (at, wanted) in self.shape.indexes.iter().enumerate().filter(|(_, index)| row.belongs_to(index)) {
-            // SAFETY: the keys are the index's columns in their order.
-            unsafe {
-                let (mut values, mut nulls) = ([pg_sys::Datum::from(0usize); 4], [false; 4]);
-                for (place, column) in wanted.keys.iter().enumerate() {
-                    let key = row.datum(*column);
-                    nulls[place] = key.is_none();
-                    values[place] = key.unwrap_or(values[place]);
-                }
-                let target = IndexToFill::of(self, at);
-                let (values, nulls) = (values.as_mut_ptr(), nulls.as_mut_ptr());
-                let place = &raw mut (*slot).tts_tid;
-                catch(|| target.fill(|insert| insert(values, nulls, place, true))).map_err(Error::Server)?;
-            }
+        for (at, _) in self.shape.indexes.iter().enumerate().filter(|(_, index)| row.belongs_to(index)) {
+            // SAFETY: the caller's promise.
+            unsafe { self.insert_rows(at, &[slot], true) }?;
         }
         Ok(())
     }

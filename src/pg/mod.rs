@@ -8,6 +8,8 @@ pub mod ereport;
 pub mod event;
 #[cfg(any(test, feature = "pg_test"))]
 pub mod faults;
+pub mod jsonb;
+pub mod locks;
 pub mod memory;
 pub mod numeric;
 mod plain;

@@ -5,7 +5,7 @@
 use super::compat;
 use super::ereport::catch;
 use super::raw;
-use super::table::{Column, Index, MAX_INDEXES, Only, Shape};
+use super::table::{Column, Index, MAX_INDEXES, Method, Only, Shape};
 use crate::error::Error;
 use pgrx::pg_sys;
 use std::ffi::{CStr, c_char};
@@ -47,7 +47,11 @@ unsafe fn is_as_made(index: pg_sys::Relation, conditions: *const pg_sys::List, w
     unsafe {
         let form = &*(*index).rd_index;
         let keys = form.indkey.values.as_slice(form.indnatts as usize);
-        (*(*index).rd_rel).relam == pg_sys::BTREE_AM_OID
+        let method = match wanted.method {
+            Method::BTree => pg_sys::BTREE_AM_OID,
+            Method::Gin => pg_sys::GIN_AM_OID,
+        };
+        (*(*index).rd_rel).relam == method
             && form.indnatts == form.indnkeyatts
             && keys.len() == wanted.keys.len()
             && keys.iter().zip(wanted.keys).all(|(found, wanted)| *found as usize == *wanted)
@@ -191,8 +195,8 @@ unsafe fn foreign_trigger(relation: pg_sys::Relation, own: &CStr) -> Result<Opti
         for trigger in triggers {
             let is_for_rows = u32::from(trigger.tgtype as u16) & pg_sys::TRIGGER_TYPE_ROW != 0;
             let name = CStr::from_ptr(trigger.tgname);
-            if name == own && !is_for_rows && calls_own(trigger, own)? {
-                has_own = true;
+            if !is_for_rows && calls_own(trigger, own)? {
+                has_own |= name == own;
             } else if !watches_keys(trigger)? {
                 return Ok(Some(format!("{:?}", name.to_string_lossy())));
             }

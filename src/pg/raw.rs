@@ -13,6 +13,13 @@ unsafe extern "C-unwind" {
     pub fn PreventCommandIfReadOnly(command: *const c_char);
     pub fn PreventCommandIfParallelMode(command: *const c_char);
     pub fn AcceptInvalidationMessages();
+    pub fn LockRelationOid(table: pg_sys::Oid, mode: pg_sys::LOCKMODE);
+    pub fn LockAcquire(
+        tag: *const pg_sys::LOCKTAG,
+        mode: pg_sys::LOCKMODE,
+        of_session: bool,
+        only_if_free: bool,
+    ) -> pg_sys::LockAcquireResult::Type;
     pub fn CacheInvalidateRelcacheByRelid(table: pg_sys::Oid);
     pub fn pfree(pointer: *mut std::ffi::c_void);
 

@@ -93,6 +93,12 @@ pub fn process_id() -> i32 {
     unsafe { pg_sys::MyProcPid }
 }
 
+/// When this transaction began, in microseconds: no other one of this backend did at the same.
+pub fn transaction_began() -> i64 {
+    // SAFETY: reads a variable of this process.
+    unsafe { pg_sys::GetCurrentTransactionStartTimestamp() }
+}
+
 /// The number of this transaction, which it gets if it has none; it never wraps around.
 pub fn top_transaction() -> i64 {
     // SAFETY: inside a transaction that may write.

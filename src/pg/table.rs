@@ -13,7 +13,7 @@ use std::ffi::CStr;
 
 /// More than any table here has.
 pub const MAX_COLUMNS: usize = 20;
-pub(super) const MAX_INDEXES: usize = 4;
+pub(super) const MAX_INDEXES: usize = 5;
 
 /// A column as the installation made it; without a type where the type is the extension's own.
 pub struct Column {
@@ -42,6 +42,15 @@ pub struct Index {
     pub unique: bool,
     /// It has only the rows in which this column is null, or is not.
     pub only: Option<Only>,
+    pub method: Method,
+}
+
+/// How an index finds its rows.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Method {
+    BTree,
+    /// By the elements of an array.
+    Gin,
 }
 
 /// The condition of a partial index.
@@ -54,7 +63,12 @@ pub enum Only {
 impl Index {
     /// On columns without a condition.
     pub const fn unique(keys: &'static [usize]) -> Self {
-        Index { keys, unique: true, only: None }
+        Index { keys, unique: true, only: None, method: Method::BTree }
+    }
+
+    /// The same where several rows may have the same values.
+    pub const fn plain(keys: &'static [usize], only: Option<Only>) -> Self {
+        Index { keys, unique: false, only, method: Method::BTree }
     }
 }
 
@@ -65,6 +79,7 @@ pub struct Shape {
     pub(super) columns: &'static [Column],
     /// The primary key first.
     pub indexes: &'static [Index],
+    /// The installation's trigger, and the function that it and others of the installation call.
     pub(super) trigger: &'static CStr,
     known: Cell<Option<Known>>,
     next: Cell<Option<&'static Shape>>,
@@ -91,6 +106,11 @@ impl Shape {
             Some(known) if known.plain => Ok(true),
             _ => Ok(Table::open(self)?.is_plain()),
         }
+    }
+
+    /// Whether an index begins with a uuid and has nothing but an integer behind it.
+    pub(super) fn is_by_uuid(&self, index: &Index) -> bool {
+        self.columns[index.keys[0] - 1].oid == Some(pg_sys::UUIDOID)
     }
 
     /// The table's name for a message.
@@ -166,6 +186,16 @@ impl FreshSnapshot {
         unsafe {
             pg_sys::CommandCounterIncrement();
             pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot());
+        }
+        FreshSnapshot(())
+    }
+
+    /// One that sees what is committed by now, whatever the transaction's own shows.
+    pub fn latest() -> Self {
+        // SAFETY: as above.
+        unsafe {
+            pg_sys::CommandCounterIncrement();
+            pg_sys::PushActiveSnapshot(pg_sys::GetLatestSnapshot());
         }
         FreshSnapshot(())
     }

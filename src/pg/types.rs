@@ -1,5 +1,6 @@
 //! SQL types that pgrx does not carry over as the contract spells them.
 
+use super::jsonb::Container;
 use super::memory;
 use pgrx::callconv::{Arg, ArgAbi, BoxRet, FcInfo};
 use pgrx::nullable::Nullable;
@@ -241,6 +242,29 @@ impl JsonDatum {
         }
     }
 
+    /// What it has in it, read in place.
+    pub fn container(&self) -> Container<'_> {
+        // SAFETY: detoasted, so its bytes lie behind a header of four; they live as long as the call.
+        unsafe {
+            let start = self.0.cast_mut_ptr::<u8>().add(pg_sys::VARHDRSZ);
+            Container::new(std::slice::from_raw_parts(start, self.size() - pg_sys::VARHDRSZ))
+        }
+    }
+
+    /// A part of a jsonb as one of its own, in the current memory context.
+    pub fn of(container: Container) -> Self {
+        let bytes = container.bytes();
+        // SAFETY: as many bytes as are allocated.
+        unsafe {
+            let length = bytes.len() + pg_sys::VARHDRSZ;
+            let target = pg_sys::palloc(length).cast::<pg_sys::varlena>();
+            pgrx::varlena::set_varsize_4b(target, length as i32);
+            let start = target.cast::<u8>().add(pg_sys::VARHDRSZ);
+            std::ptr::copy_nonoverlapping(bytes.as_ptr(), start, bytes.len());
+            JsonDatum(pg_sys::Datum::from(target))
+        }
+    }
+
     fn container_header(self) -> u32 {
         // SAFETY: detoasted, with a four-byte header, so the container's header word follows it.
         unsafe { self.0.cast_mut_ptr::<u32>().add(1).read_unaligned() }
@@ -252,28 +276,6 @@ impl JsonDatum {
 
     pub fn is_empty(self) -> bool {
         self.container_header() & CONTAINER_COUNT == 0
-    }
-
-    /// The deepest nesting of objects and arrays.
-    pub fn depth(self) -> usize {
-        // SAFETY: jsonb_out takes one jsonb and answers a C string.
-        let text: Option<&std::ffi::CStr> =
-            unsafe { pgrx::direct_function_call(pg_sys::jsonb_out, &[Some(self.0)]) };
-        let (mut depth, mut deepest, mut quoted, mut escaped) = (0usize, 0usize, false, false);
-        for byte in text.expect("jsonb_out never answers null").to_bytes() {
-            match byte {
-                _ if escaped => escaped = false,
-                b'\\' if quoted => escaped = true,
-                b'"' => quoted = !quoted,
-                b'{' | b'[' if !quoted => {
-                    depth += 1;
-                    deepest = deepest.max(depth);
-                }
-                b'}' | b']' if !quoted => depth -= 1,
-                _ => {}
-            }
-        }
-        deepest
     }
 }
 

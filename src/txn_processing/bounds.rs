@@ -42,7 +42,7 @@ pub fn bounded_json(
 ) -> Result<(), Error> {
     let why = if json.size() > most_bytes {
         format!("It has {} bytes; the most is {most_bytes}.", json.size())
-    } else if json.depth() > most_levels {
+    } else if json.container().is_deeper_than(most_levels) {
         format!("It is nested deeper than {most_levels} levels.")
     } else {
         return Ok(());

@@ -57,8 +57,8 @@ pub static ACCOUNTS: Shape = Shape::new(
     &[
         Index::unique(&[1]),
         Index::unique(&[6, 16]),
-        Index { keys: &[6, 13, 15], unique: true, only: Some(Only::Null(2)) },
-        Index { keys: &[2], unique: false, only: Some(Only::NotNull(2)) },
+        Index { only: Some(Only::Null(2)), ..Index::unique(&[6, 13, 15]) },
+        Index::plain(&[2], Some(Only::NotNull(2))),
     ],
     c"guard_accounts",
 );
@@ -103,7 +103,7 @@ pub static MOVEMENTS: Shape = Shape::new(
         Index::unique(&[1, 9]),
         Index::unique(&[2, 4]),
         Index::unique(&[3, 5]),
-        Index { keys: &[16], unique: false, only: Some(Only::NotNull(16)) },
+        Index::plain(&[16], Some(Only::NotNull(16))),
     ],
     c"guard_ledger",
 );

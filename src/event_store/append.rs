@@ -1,0 +1,95 @@
+//! Appending: locks in their order, then what they show, then the events.
+
+use super::boundary::{self, Condition};
+use super::core::{Expected, Stream};
+use super::direct::DirectStore;
+use super::store::{self, NewEvents};
+use super::tags::{Keys, key_of};
+use crate::error::Error;
+use crate::txn_processing::engine::Desk;
+
+/// What the stream's lock shows must be what the caller expects.
+fn decide(new: &NewEvents, stream: Option<&Stream>, expected: Expected) -> Result<(), Error> {
+    let actual = stream.map_or(0, |stream| stream.version);
+    if let Some(other) = stream.filter(|stream| stream.aggregate_type != new.aggregate_type) {
+        let (wanted, found) = (new.aggregate_type.to_owned(), other.aggregate_type.clone());
+        return Err(Error::AggregateType { aggregate: new.aggregate, wanted, found });
+    }
+    if !expected.holds(actual) {
+        return Err(Error::VersionConflict { aggregate: new.aggregate, expected: expected.text(), actual });
+    }
+    Ok(())
+}
+
+/// Appends, or answers the version that the events led to when they came first.
+pub fn append(
+    desk: &Desk,
+    new: &NewEvents,
+    expected: Expected,
+    condition: Option<&Condition>,
+) -> Result<i32, Error> {
+    let keys: Keys = new.items.iter().flat_map(|item| &item.tags).flatten().map(|tag| key_of(tag)).collect();
+    boundary::enter(&keys, condition)?;
+    let decide = |stream: Option<&Stream>| {
+        decide(new, stream, expected)?;
+        condition.map_or(Ok(()), |condition| condition.check(desk.session()))
+    };
+    match DirectStore::open()? {
+        Some(store) => append_direct(desk, &store, new, decide),
+        None => append_by_sql(desk, new, decide),
+    }
+}
+
+fn append_by_sql(
+    desk: &Desk,
+    new: &NewEvents,
+    decide: impl Fn(Option<&Stream>) -> Result<(), Error>,
+) -> Result<i32, Error> {
+    let session = desk.session();
+    loop {
+        let stream = store::lock(session, new.aggregate)?;
+        // A retry must hear of its success, whatever the stream's version is by now.
+        if new.given_ids
+            && let Some(version) = new.found(session)?
+        {
+            return Ok(version);
+        }
+        decide(stream.as_ref())?;
+        let next = new.next(session, stream.as_ref())?;
+        if new.write(session, stream.is_some(), next)? {
+            return Ok(next.version);
+        }
+    }
+}
+
+/// At first the stream is only read: to replace its row, if that is still the newest version, saves a lock. A refusal,
+/// though, is told of what a lock shows.
+fn append_direct(
+    desk: &Desk,
+    store: &DirectStore,
+    new: &NewEvents,
+    decide: impl Fn(Option<&Stream>) -> Result<(), Error>,
+) -> Result<i32, Error> {
+    let mut locked = false;
+    loop {
+        let found = store.stream(new.aggregate, locked)?;
+        if new.given_ids
+            && store.has_any(new.ids)?
+            && let Some(version) = new.found(desk.session())?
+        {
+            return Ok(version);
+        }
+        let stream = found.as_ref().map(|(stream, _)| stream);
+        match decide(stream) {
+            Err(refusal) if locked || matches!(refusal, Error::Server(_)) => return Err(refusal),
+            Err(_) => {}
+            Ok(()) => {
+                let next = new.next_by(|| desk.session(), stream)?;
+                if store.write(new, found.as_ref(), next)? {
+                    return Ok(next.version);
+                }
+            }
+        }
+        locked = true;
+    }
+}
