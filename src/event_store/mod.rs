@@ -2,6 +2,11 @@
 
 mod api;
 mod core;
+mod define;
 mod fold;
+mod handlers;
 mod position;
+mod reducers;
+mod snapshots;
+mod state;
 mod store;

@@ -1,12 +1,10 @@
 //! Streams and events as rows.
 
 use super::core::Stream;
-use super::fold::State;
 use super::position::{Position, Range};
 use crate::error::Error;
 use crate::pg::subtransaction::undoable;
 use crate::pg::{Arg, JsonDatum, PRESENT, Session, Statement, Type, server};
-use serde_json::Value;
 use std::cell::Cell;
 use uuid::Uuid;
 
@@ -79,14 +77,6 @@ static AS_ITEMS: Statement = Statement::new(
           'event_type', $1, 'event_data', $2, 'metadata', $3,
           'tags', CASE WHEN pg_catalog.cardinality($4) > 0 THEN pg_catalog.to_jsonb($4) END))",
     &[Type::Text, Type::Jsonb, Type::Jsonb, Type::TextArray],
-);
-
-static PAGE: Statement = Statement::new(
-    c"SELECT e.event_version, e.event_type::text, e.event_data
-      FROM event_store.events e
-      WHERE e.aggregate_id = $1 AND e.event_version > $2 AND e.event_version <= $3
-      ORDER BY e.event_version LIMIT 1000",
-    &[Type::Uuid, Type::Int, Type::Int],
 );
 
 thread_local! {
@@ -212,28 +202,4 @@ impl NewEvents<'_> {
         }
         Ok(Some(version))
     }
-}
-
-/// One event to fold.
-pub struct Past {
-    pub version: i32,
-    pub event_type: String,
-    pub data: State,
-}
-
-/// The next events after `from`, at most as far as `to`, a page of them.
-pub fn page(session: &Session, aggregate: Uuid, from: i32, to: i32) -> Result<Vec<Past>, Error> {
-    let args = [Arg::Uuid(Some(aggregate)), Arg::Int(Some(from)), Arg::Int(Some(to))];
-    let rows = session.run(&PAGE, &args)?;
-    Ok(rows
-        .iter()
-        .map(|row| Past {
-            version: row.int(1).expect(PRESENT),
-            event_type: row.text(2).expect(PRESENT),
-            data: match row.json(3).expect(PRESENT).parsed().0 {
-                Value::Object(data) => data,
-                _ => State::new(),
-            },
-        })
-        .collect())
 }

@@ -5,9 +5,12 @@ pub mod append;
 mod args;
 pub mod compat;
 pub mod ereport;
+pub mod each;
 pub mod event;
 #[cfg(any(test, feature = "pg_test"))]
 pub mod faults;
+pub mod handler;
+pub mod jsonb;
 pub mod memory;
 pub mod numeric;
 mod plain;

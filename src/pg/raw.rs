@@ -16,6 +16,20 @@ unsafe extern "C-unwind" {
     pub fn CacheInvalidateRelcacheByRelid(table: pg_sys::Oid);
     pub fn pfree(pointer: *mut std::ffi::c_void);
 
+    pub fn makeParamList(count: c_int) -> pg_sys::ParamListInfo;
+    pub fn SPI_execute_plan_extended(
+        plan: pg_sys::SPIPlanPtr,
+        options: *const pg_sys::SPIExecuteOptions,
+    ) -> c_int;
+    pub fn slot_getsomeattrs_int(slot: *mut pg_sys::TupleTableSlot, count: c_int);
+    pub fn pg_detoast_datum_packed(datum: *mut pg_sys::varlena) -> *mut pg_sys::varlena;
+    pub fn DirectFunctionCall1Coll(
+        function: pg_sys::PGFunction,
+        collation: pg_sys::Oid,
+        argument: pg_sys::Datum,
+    ) -> pg_sys::Datum;
+    pub fn jsonb_in(call: pg_sys::FunctionCallInfo) -> pg_sys::Datum;
+    pub fn fmgr_info(function: pg_sys::Oid, info: *mut pg_sys::FmgrInfo);
     pub fn palloc0(size: usize) -> *mut std::ffi::c_void;
     pub fn CreateExecutorState() -> *mut pg_sys::EState;
     pub fn InitResultRelInfo(

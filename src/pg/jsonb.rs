@@ -1,0 +1,162 @@
+//! The binary form of a jsonb, read in place: bytes in, no server and no copy.
+//!
+//! A container is a word with its kind and its count, a word for each of its entries, and their data
+//! (src/include/utils/jsonb.h). An object's entries are its keys, the shorter ones first, and then their values. An
+//! entry's word has its length, and every thirty-second one where it ends instead.
+#![forbid(unsafe_code)]
+
+use super::numeric::Digits;
+
+const COUNT: u32 = 0x0FFF_FFFF;
+const IS_OBJECT: u32 = 0x2000_0000;
+const HAS_END: u32 = 0x8000_0000;
+const LENGTH: u32 = 0x0FFF_FFFF;
+const KIND: u32 = 0x7000_0000;
+const TEXT: u32 = 0x0000_0000;
+const NUMBER: u32 = 0x1000_0000;
+const FALSE: u32 = 0x2000_0000;
+const TRUE: u32 = 0x3000_0000;
+const NULL: u32 = 0x4000_0000;
+const UTF8: &str = "the database is in UTF8";
+
+/// An object or an array.
+#[derive(Clone, Copy)]
+pub struct Container<'a> {
+    bytes: &'a [u8],
+    header: u32,
+}
+
+/// A value within a container.
+#[derive(Clone, Copy)]
+pub enum Item<'a> {
+    Null,
+    Bool(bool),
+    Number(Digits<'a>),
+    Text(&'a str),
+    Array(Container<'a>),
+    Object(Container<'a>),
+}
+
+fn word(bytes: &[u8], at: usize) -> u32 {
+    u32::from_ne_bytes(bytes[at..at + 4].try_into().expect("four bytes"))
+}
+
+impl<'a> Container<'a> {
+    /// What follows a jsonb's length.
+    pub fn of(bytes: &'a [u8]) -> Self {
+        Container { bytes, header: word(bytes, 0) }
+    }
+
+    pub fn is_object(self) -> bool {
+        self.header & IS_OBJECT != 0
+    }
+
+    /// Elements of an array, pairs of an object.
+    pub fn count(self) -> usize {
+        (self.header & COUNT) as usize
+    }
+
+    fn entries(self) -> usize {
+        self.count() << usize::from(self.is_object())
+    }
+
+    fn entry(self, at: usize) -> u32 {
+        word(self.bytes, 4 + 4 * at)
+    }
+
+    fn data(self) -> &'a [u8] {
+        &self.bytes[4 + 4 * self.entries()..]
+    }
+
+    /// Where an entry's data begin.
+    fn start(self, at: usize) -> usize {
+        let mut start = 0;
+        for before in (0..at).rev() {
+            let entry = self.entry(before);
+            start += (entry & LENGTH) as usize;
+            if entry & HAS_END != 0 {
+                break;
+            }
+        }
+        start
+    }
+
+    /// Where an entry's data end, given where they begin.
+    fn end(self, at: usize, start: usize) -> usize {
+        let entry = self.entry(at);
+        let length = (entry & LENGTH) as usize;
+        if entry & HAS_END != 0 { length } else { start + length }
+    }
+
+    fn text(self, start: usize, end: usize) -> &'a str {
+        std::str::from_utf8(&self.data()[start..end]).expect(UTF8)
+    }
+
+    fn item(self, at: usize, start: usize) -> Item<'a> {
+        let end = self.end(at, start);
+        // Numbers and containers begin at a multiple of four.
+        let aligned = start.next_multiple_of(4);
+        match self.entry(at) & KIND {
+            TEXT => Item::Text(self.text(start, end)),
+            NUMBER => Item::Number(Digits::of_varlena(&self.data()[aligned..end])),
+            FALSE => Item::Bool(false),
+            TRUE => Item::Bool(true),
+            NULL => Item::Null,
+            _ => match Container::of(&self.data()[aligned..end]) {
+                object if object.is_object() => Item::Object(object),
+                array => Item::Array(array),
+            },
+        }
+    }
+
+    /// An object's value under that key.
+    pub fn get(self, key: &str) -> Option<Item<'a>> {
+        if !self.is_object() {
+            return None;
+        }
+        let (data, count, mut start) = (self.data(), self.count(), 0);
+        for at in 0..count {
+            let end = self.end(at, start);
+            if end - start > key.len() {
+                return None;
+            }
+            if &data[start..end] == key.as_bytes() {
+                return Some(self.item(count + at, self.start(count + at)));
+            }
+            start = end;
+        }
+        None
+    }
+
+    /// An array's element.
+    pub fn element(self, at: usize) -> Option<Item<'a>> {
+        (!self.is_object() && at < self.count()).then(|| self.item(at, self.start(at)))
+    }
+
+    /// An array's elements.
+    pub fn elements(self) -> impl Iterator<Item = Item<'a>> {
+        self.run(0, self.count())
+    }
+
+    /// An object's keys with their values.
+    pub fn pairs(self) -> impl Iterator<Item = (&'a str, Item<'a>)> {
+        let count = self.count();
+        let mut start = 0;
+        let keys = (0..count).map(move |at| {
+            let end = self.end(at, start);
+            let key = self.text(start, end);
+            start = end;
+            key
+        });
+        keys.zip(self.run(count, count))
+    }
+
+    fn run(self, first: usize, count: usize) -> impl Iterator<Item = Item<'a>> {
+        let mut start = self.start(first);
+        (first..first + count).map(move |at| {
+            let item = self.item(at, start);
+            start = self.end(at, start);
+            item
+        })
+    }
+}
