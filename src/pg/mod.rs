@@ -17,6 +17,7 @@ mod plain;
 mod raw;
 pub mod rights;
 pub mod rows;
+pub mod scan;
 pub mod server;
 pub mod settings;
 pub mod spi;

@@ -77,6 +77,26 @@ unsafe extern "C-unwind" {
         procedure: pg_sys::RegProcedure,
         argument: pg_sys::Datum,
     );
+    pub fn index_getnext_tid(
+        scan: pg_sys::IndexScanDesc,
+        direction: pg_sys::ScanDirection::Type,
+    ) -> pg_sys::ItemPointer;
+    pub fn ReleaseAndReadBuffer(
+        buffer: pg_sys::Buffer,
+        table: pg_sys::Relation,
+        block: pg_sys::BlockNumber,
+    ) -> pg_sys::Buffer;
+    pub fn LockBuffer(buffer: pg_sys::Buffer, mode: c_int);
+    pub fn ReleaseBuffer(buffer: pg_sys::Buffer);
+    pub fn heap_hot_search_buffer(
+        place: pg_sys::ItemPointer,
+        table: pg_sys::Relation,
+        buffer: pg_sys::Buffer,
+        snapshot: pg_sys::Snapshot,
+        tuple: pg_sys::HeapTuple,
+        all_dead: *mut bool,
+        first_call: bool,
+    ) -> bool;
     pub fn index_rescan(
         scan: pg_sys::IndexScanDesc,
         keys: pg_sys::ScanKey,

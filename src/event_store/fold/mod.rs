@@ -10,7 +10,8 @@ pub mod rules;
 pub mod tree;
 
 use crate::pg::jsonb::Container;
-use operation::Operation;
+use operation::{Change, Operation, place};
+use rust_decimal::Decimal;
 use std::ffi::CString;
 use tree::{Fields, Tree, fields, write_object};
 
@@ -21,12 +22,14 @@ pub const VERSION: &str = "version";
 pub struct State {
     fields: Fields,
     version: i32,
+    /// The figure that was changed last, while nothing else of the state is touched.
+    hand: Option<(Vec<String>, Decimal)>,
 }
 
 impl State {
     /// As it was written at that version.
     pub fn of(version: i32, object: Container) -> State {
-        State { fields: fields(object), version }
+        State { fields: fields(object), version, hand: None }
     }
 
     /// The last event that was folded.
@@ -37,10 +40,36 @@ impl State {
     /// Folds the next event; why it cannot be.
     pub fn apply(&mut self, operations: &[Operation], data: Container, version: i32) -> Result<(), String> {
         if data.is_object() {
-            operations.iter().try_for_each(|operation| operation.apply(&mut self.fields, data))?;
+            operations.iter().try_for_each(|operation| self.operate(operation, data))?;
         }
         self.version = version;
         Ok(())
+    }
+
+    /// Most events of an account change its balance, one after the other: that is not looked up each time.
+    fn operate(&mut self, operation: &Operation, data: Container) -> Result<(), String> {
+        let by = match operation.change_of(data)? {
+            Change::By(amount) => amount,
+            Change::None => return Ok(()),
+            Change::Other => {
+                self.put_down();
+                return operation.apply(&mut self.fields, data);
+            }
+        };
+        if self.hand.as_ref().is_none_or(|(path, _)| *path != operation.path) {
+            self.put_down();
+            let before = operation.figure_in(&mut self.fields)?;
+            self.hand = Some((operation.path.clone(), before));
+        }
+        let (_, figure) = self.hand.as_mut().expect("it was just taken up");
+        *figure = operation.sum(*figure, by)?;
+        Ok(())
+    }
+
+    fn put_down(&mut self) {
+        if let Some((path, figure)) = self.hand.take() {
+            *place(&mut self.fields, &path).expect("it was found there") = Tree::Figure(figure);
+        }
     }
 
     /// The same with what a function has made of the state.
@@ -50,6 +79,7 @@ impl State {
 
     /// As JSON text, with its version where an event was folded.
     pub fn text(mut self) -> CString {
+        self.put_down();
         if self.version > 0 {
             self.fields.insert(VERSION.to_owned(), Tree::Figure(self.version.into()));
         }

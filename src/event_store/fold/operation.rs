@@ -33,6 +33,15 @@ pub struct Operation {
     pub optional: bool,
 }
 
+/// What an operation does to a figure.
+pub enum Change {
+    By(Decimal),
+    /// The event does not have it, and need not.
+    None,
+    /// It is not for a figure.
+    Other,
+}
+
 /// A value as it was found.
 enum Found<'a> {
     Constant(&'a Tree),
@@ -62,30 +71,36 @@ impl Found<'_> {
 }
 
 impl Operation {
-    /// Changes the state; why that cannot be done.
+    /// Changes the state; why that cannot be done. Figures are changed by whoever holds them.
     pub fn apply(&self, state: &mut Fields, data: Container) -> Result<(), String> {
-        let Some(source) = &self.source else {
+        if self.kind == Kind::Remove {
             remove(state, &self.path);
             return Ok(());
-        };
-        let found = match source {
-            Source::Constant(tree) => Found::Constant(tree),
-            Source::Event(path) => {
-                let whole = Item::Object(data);
-                match path.iter().try_fold(whole, |item, key| child(item, key)) {
-                    Some(item) => Found::Event(item),
-                    None if self.optional => return Ok(()),
-                    None => return Err(format!("has no {}", path.join("."))),
-                }
-            }
-        };
+        }
+        let Some(found) = self.find(data)? else { return Ok(()) };
         match self.kind {
             Kind::Set => self.set(state, &found),
             Kind::Merge => self.merge(state, &found),
-            Kind::Add => self.change(state, found.figure(|| self.source_name())?),
-            Kind::Subtract => self.change(state, -found.figure(|| self.source_name())?),
             Kind::Append => self.append(state, &found),
-            Kind::Remove => unreachable!("it has no source"),
+            Kind::Add | Kind::Subtract | Kind::Remove => Ok(()),
+        }
+    }
+
+    /// The value that it takes; nothing where the event does not have it, and need not.
+    fn find<'a>(&'a self, data: Container<'a>) -> Result<Option<Found<'a>>, String> {
+        let path = match &self.source {
+            None => return Ok(None),
+            Some(Source::Constant(tree)) => return Ok(Some(Found::Constant(tree))),
+            Some(Source::Event(path)) => path,
+        };
+        let found = match path.as_slice() {
+            [key] => data.get(key),
+            keys => keys.iter().try_fold(Item::Object(data), |item, key| child(item, key)),
+        };
+        match found {
+            Some(item) => Ok(Some(Found::Event(item))),
+            None if self.optional => Ok(None),
+            None => Err(format!("has no {}", path.join("."))),
         }
     }
 
@@ -135,19 +150,27 @@ impl Operation {
         Ok(())
     }
 
-    /// What is not there yet counts as zero.
-    fn change(&self, state: &mut Fields, by: Decimal) -> Result<(), String> {
-        let place = place(state, &self.path)?;
-        let before = match &*place {
-            Tree::Figure(figure) => *figure,
-            Tree::Null => Decimal::ZERO,
-            other => other.figure(&self.path.join("."))?,
-        };
+    pub fn change_of(&self, data: Container) -> Result<Change, String> {
+        if !matches!(self.kind, Kind::Add | Kind::Subtract) {
+            return Ok(Change::Other);
+        }
+        let Some(found) = self.find(data)? else { return Ok(Change::None) };
+        let amount = found.figure(|| self.source_name())?;
+        Ok(Change::By(if self.kind == Kind::Add { amount } else { -amount }))
+    }
+
+    /// The figure that it changes. What is not there yet counts as zero.
+    pub fn figure_in(&self, state: &mut Fields) -> Result<Decimal, String> {
+        match place(state, &self.path)? {
+            Tree::Figure(figure) => Ok(*figure),
+            Tree::Null => Ok(Decimal::ZERO),
+            other => other.figure(&self.path.join(".")),
+        }
+    }
+
+    pub fn sum(&self, before: Decimal, by: Decimal) -> Result<Decimal, String> {
         let sum = exact_sum(before, by);
-        *place = Tree::Figure(
-            sum.ok_or_else(|| format!("makes {} longer than 28 digits", self.path.join(".")))?,
-        );
-        Ok(())
+        sum.ok_or_else(|| format!("makes {} longer than 28 digits", self.path.join(".")))
     }
 
     fn append(&self, state: &mut Fields, found: &Found) -> Result<(), String> {
@@ -166,7 +189,7 @@ impl Operation {
 }
 
 /// The value at a path of one key or more. Keys that are not there are made, of null.
-fn place<'s>(state: &'s mut Fields, path: &[String]) -> Result<&'s mut Tree, String> {
+pub fn place<'s>(state: &'s mut Fields, path: &[String]) -> Result<&'s mut Tree, String> {
     let (first, rest) = path.split_first().expect("a path has a key, or it is not looked up");
     let mut here = field(state, first);
     for key in rest {

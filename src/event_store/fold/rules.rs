@@ -6,6 +6,7 @@
 use super::operation::{Kind, Operation, Source};
 use super::tree::Tree;
 use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::rc::Rc;
 use uuid::Uuid;
 
@@ -29,10 +30,30 @@ pub struct Reducer {
     pub digest: Uuid,
 }
 
+/// Names are looked up for each event; the keys are those of definitions, which no writer of events chooses.
+#[derive(Clone, Default)]
+struct QuickHasher(u64);
+
+impl Hasher for QuickHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for part in bytes.chunks(8) {
+            let mut word = [0; 8];
+            word[..part.len()].copy_from_slice(part);
+            self.0 = (self.0.rotate_left(5) ^ u64::from_le_bytes(word)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        }
+    }
+}
+
+type ByEvent = HashMap<Box<[u8]>, Rc<Action>, BuildHasherDefault<QuickHasher>>;
+
 /// What the events of one aggregate type do.
 #[derive(Debug)]
 pub struct Rules {
-    by_event: HashMap<Box<[u8]>, Rc<Action>>,
+    by_event: ByEvent,
     other: Rc<Action>,
     /// What was folded by the same rules has the same one.
     pub generation: Uuid,
@@ -43,7 +64,7 @@ impl Rules {
     pub fn of(aggregate_type: &str, reducers: &[Reducer]) -> Rules {
         let own = |reducer: &&Reducer| reducer.aggregate_type.as_deref() == Some(aggregate_type);
         let any = |reducer: &&Reducer| reducer.aggregate_type.is_none();
-        let mut by_event: HashMap<Box<[u8]>, Rc<Action>> = built_in();
+        let mut by_event = built_in();
         let mut other = merge_all();
         // Each later one goes before those that came earlier.
         let ranked = reducers.iter().filter(any).chain(reducers.iter().filter(own));
@@ -70,7 +91,7 @@ impl Rules {
     }
 }
 
-fn built_in() -> HashMap<Box<[u8]>, Rc<Action>> {
+fn built_in() -> ByEvent {
     let of_amount = |kind| operation(kind, &["balance"], Source::Event(vec!["amount".into()]));
     let closed = Source::Constant(Tree::Text("closed".into()));
     [
