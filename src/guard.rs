@@ -43,6 +43,12 @@ static MATCH_LINES_EMPTY: Statement =
 static MATCH_POSTINGS_EMPTY: Statement =
     Statement::new(c"SELECT NOT EXISTS (SELECT FROM txn_processing.reconciliation_match_postings)", &[]);
 
+static REDUCERS_EMPTY: Statement =
+    Statement::new(c"SELECT NOT EXISTS (SELECT FROM event_store.reducers)", &[]);
+
+// What nobody loads: it is no part of a dump.
+static NEVER: Statement = Statement::new(c"SELECT false", &[]);
+
 static EVENTS_EMPTY: Statement = Statement::new(c"SELECT NOT EXISTS (SELECT FROM event_store.events)", &[]);
 
 static STREAMS_EMPTY: Statement = Statement::new(c"SELECT NOT EXISTS (SELECT FROM event_store.streams)", &[]);
@@ -180,6 +186,8 @@ mod neobank {
             "movements" => &MOVEMENTS_EMPTY,
             "events" => &EVENTS_EMPTY,
             "streams" => &STREAMS_EMPTY,
+            "reducers" => &REDUCERS_EMPTY,
+            "snapshots" => &NEVER,
             "backdated_entries" => &BACKDATED_EMPTY,
             "account_status_changes" => &CHANGES_EMPTY,
             "balance_mode_changes" => &MODES_EMPTY,

@@ -62,9 +62,22 @@ extension_sql_file!(
     requires = ["guards", event_store::api::page_size]
 );
 extension_sql_file!(
+    "../sql/event_store_state.sql",
+    name = "event_store_state",
+    requires = ["event_store_tables"]
+);
+extension_sql_file!(
     "../sql/access.sql",
     name = "access",
-    requires = ["queue", "payment_batches", "fx", "reconciliation", "fees", "event_store_tables"]
+    requires = [
+        "queue",
+        "payment_batches",
+        "fx",
+        "reconciliation",
+        "fees",
+        "event_store_tables",
+        "event_store_state"
+    ]
 );
 extension_sql_file!("../sql/guard_shipped.sql", name = "guard_shipped", requires = ["guards"]);
 extension_sql_file!("../sql/guard_drop.sql", name = "guard_drop", requires = ["access"]);

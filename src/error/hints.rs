@@ -25,7 +25,16 @@ impl Error {
             Error::EventInvalid { .. } => {
                 "An event is {\"event_type\": text, \"event_data\": object} and may have event_id, metadata and tags."
             }
-            Error::NotFoldable { .. } => "Read the events before it with p_up_to_version.",
+            Error::NotFoldable { .. } => {
+                "Read the events before it with p_up_to_version, or define a reducer that passes it by."
+            }
+            Error::ReducerInvalid { .. } => {
+                "An operation is {\"set\" | \"merge\" | \"add\" | \"subtract\" | \"append\": path, \"value\": constant} or with \"from\": path in place of value, or {\"remove\": path}."
+            }
+            Error::ReducerFunction { .. } => {
+                "Give a function (jsonb, event_store.events) returning jsonb that a superuser or the extension's owner owns, and EXECUTE to those who read states."
+            }
+            Error::ReducerNotFound { .. } => "Look into event_store.reducers.",
             Error::SameAccount { .. } => "Give two different accounts.",
             Error::IdConflict { .. } => {
                 "Use a new id for a new transaction, and the same content for a retry."

@@ -289,6 +289,21 @@ pub enum Error {
         version: i32,
         why: String,
     },
+    /// An operation of a reducer, from 1; 0: all of them.
+    ReducerInvalid {
+        operation: usize,
+        key: String,
+        why: String,
+    },
+    /// A reducer's function cannot be called, or not by everybody who might.
+    ReducerFunction {
+        function: String,
+        why: String,
+    },
+    ReducerNotFound {
+        aggregate_type: Option<String>,
+        event_type: Option<String>,
+    },
     Server(ServerError),
 }
 

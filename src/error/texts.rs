@@ -50,6 +50,21 @@ impl Error {
                 "event cannot be folded".into(),
                 Some(format!("Event {version} of aggregate {aggregate} {why}.")),
             ),
+            Error::ReducerInvalid { operation: 0, why, .. } => {
+                ("reducer is not valid".into(), Some(why.clone()))
+            }
+            Error::ReducerInvalid { operation, key, why } => {
+                ("reducer is not valid".into(), Some(format!("Operation {operation}, {key}: {why}")))
+            }
+            Error::ReducerFunction { function, why } => {
+                ("function of a reducer cannot be used".into(), Some(format!("Function {function}: {why}")))
+            }
+            Error::ReducerNotFound { aggregate_type, event_type } => {
+                let named = |name: &Option<String>| name.as_ref().map_or("any".into(), |n| format!("{n:?}"));
+                let (aggregate, event) = (named(aggregate_type), named(event_type));
+                let why = format!("There is none for aggregate type {aggregate} and event type {event}.");
+                ("reducer not found".into(), Some(why))
+            }
             Error::SameAccount { account } => {
                 ("source and destination are the same account".into(), Some(format!("Both are {account}.")))
             }

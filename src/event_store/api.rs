@@ -2,17 +2,14 @@
 
 use super::append::append;
 use super::core::{Expected, name_is_good, tags_are_good};
-use super::fold::{State, apply};
 use super::items::{Item, batch_is_good, checked_items};
-use super::store::{self, NewEvents};
+use super::store::NewEvents;
 use crate::error::Error;
-use crate::pg::{JsonDatum, Many, OwnerRights, Session, Text, finish, memory};
+use crate::pg::{JsonDatum, Many, Text, finish, memory};
 use crate::txn_processing::bounds::{bounded_json, bounded_metadata};
 use crate::txn_processing::engine::Desk;
 use crate::txn_processing::{id, required, sql_id};
-use pgrx::JsonB;
 use pgrx::prelude::*;
-use serde_json::Value;
 use uuid::Uuid;
 
 /// Bytes of what one event says, in the binary form.
@@ -20,7 +17,7 @@ const MAX_DATA_BYTES: usize = 1 << 20;
 const MAX_DATA_DEPTH: usize = 64;
 const MAX_PAGE: i32 = 100_000;
 
-pub(super) fn name<'a>(argument: &'static str, value: Option<&'a str>) -> Result<&'a str, Error> {
+pub fn name<'a>(argument: &'static str, value: Option<&'a str>) -> Result<&'a str, Error> {
     let text = required(argument, value)?;
     name_is_good(text).map_err(|why| Error::ArgumentBounds { argument, why: why.into() })?;
     Ok(text)
@@ -134,38 +131,6 @@ fn append_events(
     })();
     drop(aggregate_type);
     finish(result)
-}
-
-fn state_of(aggregate: Uuid, to: i32) -> Result<State, Error> {
-    let mut state = State::new();
-    let mut reached = 0;
-    loop {
-        let _rights = OwnerRights::to_read();
-        // One session a page: what SPI has read lives as long as its session.
-        let page = store::page(&Session::read(), aggregate, reached, to)?;
-        let Some(last) = page.last().map(|event| event.version) else { return Ok(state) };
-        for event in page {
-            apply(&mut state, &event.event_type, event.data, event.version)
-                .map_err(|why| Error::NotFoldable { aggregate, version: event.version, why })?;
-        }
-        reached = last;
-    }
-}
-
-#[pg_extern(schema = "event_store", stable, parallel_unsafe)]
-fn get_aggregate_state(
-    p_aggregate_id: Option<pgrx::Uuid>,
-    p_up_to_version: default!(Option<i32>, "NULL"),
-) -> JsonB {
-    let state = required("p_aggregate_id", p_aggregate_id).map(id).and_then(|aggregate| {
-        let to = p_up_to_version.unwrap_or(i32::MAX);
-        if to < 0 {
-            let why = format!("It is {to}; versions begin at 1.");
-            return Err(Error::ArgumentBounds { argument: "p_up_to_version", why });
-        }
-        state_of(aggregate, to)
-    });
-    JsonB(Value::Object(finish(state)))
 }
 
 /// The bound of a page, for the reading functions.

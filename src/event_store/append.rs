@@ -3,7 +3,8 @@
 use super::boundary::{self, Condition};
 use super::core::{Expected, Stream};
 use super::direct::DirectStore;
-use super::store::{self, NewEvents};
+use super::snapshots;
+use super::store::{self, NewEvents, Next};
 use super::tags::{Keys, key_of};
 use crate::error::Error;
 use crate::txn_processing::engine::Desk;
@@ -40,6 +41,13 @@ pub fn append(
     }
 }
 
+/// What follows from events that were just written.
+fn follow_up(desk: &Desk, new: &NewEvents, next: Next) -> Result<i32, Error> {
+    let versions = (next.before, next.version);
+    snapshots::after_append(|| desk.session(), new.aggregate, new.aggregate_type, versions)?;
+    Ok(next.version)
+}
+
 fn append_by_sql(
     desk: &Desk,
     new: &NewEvents,
@@ -57,7 +65,7 @@ fn append_by_sql(
         decide(stream.as_ref())?;
         let next = new.next(session, stream.as_ref())?;
         if new.write(session, stream.is_some(), next)? {
-            return Ok(next.version);
+            return follow_up(desk, new, next);
         }
     }
 }
@@ -86,7 +94,7 @@ fn append_direct(
             Ok(()) => {
                 let next = new.next_by(|| desk.session(), stream)?;
                 if store.write(new, found.as_ref(), next)? {
-                    return Ok(next.version);
+                    return follow_up(desk, new, next);
                 }
             }
         }

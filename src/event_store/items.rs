@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 
 use super::core::{MAX_EVENTS, name_is_good, tags_are_good};
-use crate::pg::jsonb::{Container, Json};
+use crate::pg::jsonb::{Container, Item as Json};
 use std::collections::HashSet;
 use uuid::Uuid;
 
@@ -63,7 +63,7 @@ fn read_item(item: Json<'_>) -> Result<(Option<Uuid>, Item<'_>), (&'static str, 
             return Err(("event", format!("It has the key {name:?}; keys are {}.", KEYS.join(", "))));
         };
         // A null says as much as nothing.
-        found[at] = (value != Json::Null).then_some(value);
+        found[at] = (!matches!(value, Json::Null)).then_some(value);
     }
     let [id, event_type, data, metadata, tags] = found;
     let id = id.map(item_id).transpose().map_err(|why| ("event_id", why.to_owned()))?;
@@ -112,7 +112,7 @@ mod tests {
     fn fault(item: Value) -> Option<(&'static str, usize)> {
         let good = json!({"event_type": "Opened", "event_data": {}});
         let bytes = container(&json!([good, item]));
-        checked_items(Container::new(&bytes)).err().map(|bad| (bad.key, bad.number))
+        checked_items(Container::of(&bytes)).err().map(|bad| (bad.key, bad.number))
     }
 
     #[test]
@@ -147,7 +147,7 @@ mod tests {
         }
         let twice = event(json!({"event_id": id}));
         let bytes = container(&json!([twice, twice]));
-        let bad = checked_items(Container::new(&bytes)).expect_err("one id cannot be two events");
+        let bad = checked_items(Container::of(&bytes)).expect_err("one id cannot be two events");
         assert_eq!((bad.key, bad.number), ("event_id", 2));
     }
 }

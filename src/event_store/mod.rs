@@ -5,10 +5,15 @@ mod append;
 mod boundary;
 mod conditional;
 mod core;
+mod define;
 mod direct;
 mod fold;
+mod handlers;
 mod items;
 mod position;
+mod reducers;
+mod snapshots;
+mod state;
 mod store;
 mod tags;
 

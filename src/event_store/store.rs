@@ -1,7 +1,6 @@
 //! Streams and events as rows.
 
 use super::core::Stream;
-use super::fold::State;
 use super::items::Item;
 use super::position::{Position, Range};
 use crate::error::Error;
@@ -9,7 +8,6 @@ use crate::pg::jsonb::Container;
 use crate::pg::subtransaction::undoable;
 use crate::pg::watch::Watch;
 use crate::pg::{Arg, JsonDatum, Many, PRESENT, Session, Statement, Type, server};
-use serde_json::Value;
 use std::cell::Cell;
 use std::collections::HashMap;
 use uuid::Uuid;
@@ -51,14 +49,6 @@ static FOUND: Statement = Statement::new(
     &[Type::UuidArray],
 );
 
-static PAGE: Statement = Statement::new(
-    c"SELECT e.event_version, e.event_type::text, e.event_data
-      FROM event_store.events e
-      WHERE e.aggregate_id = $1 AND e.event_version > $2 AND e.event_version <= $3
-      ORDER BY e.event_version LIMIT 1000",
-    &[Type::Uuid, Type::Int, Type::Int],
-);
-
 static BASE_WATCH: Watch = Watch::new([c"event_store", c"position_base"]);
 
 thread_local! {
@@ -81,7 +71,8 @@ pub struct NewEvents<'a> {
 /// Where the events go: behind the stream's version, and from which position on.
 #[derive(Clone, Copy)]
 pub struct Next {
-    before: i32,
+    /// The stream's version before them.
+    pub before: i32,
     /// The stream's, once they are written.
     pub version: i32,
     first: Position,
@@ -245,28 +236,4 @@ impl NewEvents<'_> {
         }
         Ok(true)
     }
-}
-
-/// One event to fold.
-pub struct Past {
-    pub version: i32,
-    pub event_type: String,
-    pub data: State,
-}
-
-/// The next events after `from`, at most as far as `to`, a page of them.
-pub fn page(session: &Session, aggregate: Uuid, from: i32, to: i32) -> Result<Vec<Past>, Error> {
-    let args = [Arg::Uuid(Some(aggregate)), Arg::Int(Some(from)), Arg::Int(Some(to))];
-    let rows = session.run(&PAGE, &args)?;
-    Ok(rows
-        .iter()
-        .map(|row| Past {
-            version: row.int(1).expect(PRESENT),
-            event_type: row.text(2).expect(PRESENT),
-            data: match row.json(3).expect(PRESENT).parsed().0 {
-                Value::Object(data) => data,
-                _ => State::new(),
-            },
-        })
-        .collect())
 }

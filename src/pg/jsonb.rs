@@ -1,92 +1,174 @@
-//! The binary form of jsonb, read in place: what a container has, without a tree of it.
+//! The binary form of a jsonb, read in place: bytes in, no server and no copy.
 //!
-//! A container is a header word, an entry for each child, and their data. An entry has the child's kind, and its length
-//! or, now and then, where its data ends. An object has all keys first, then all values.
+//! A container is a word with its kind and its count, a word for each of its entries, and their data
+//! (src/include/utils/jsonb.h). An object's entries are its keys, the shorter ones first, and then their values. An
+//! entry's word has its length, and every thirty-second one where it ends instead.
 #![forbid(unsafe_code)]
+
+use super::numeric::Digits;
 
 const COUNT: u32 = 0x0FFF_FFFF;
 const IS_SCALAR: u32 = 0x1000_0000;
 const IS_OBJECT: u32 = 0x2000_0000;
-
+const HAS_END: u32 = 0x8000_0000;
 const LENGTH: u32 = 0x0FFF_FFFF;
 const KIND: u32 = 0x7000_0000;
-const HAS_END: u32 = 0x8000_0000;
-
-const TEXT: u32 = 0;
+const TEXT: u32 = 0x0000_0000;
 const NUMBER: u32 = 0x1000_0000;
+const FALSE: u32 = 0x2000_0000;
+const TRUE: u32 = 0x3000_0000;
 const NULL: u32 = 0x4000_0000;
-const CONTAINER: u32 = 0x5000_0000;
+const UTF8: &str = "the database is in UTF8";
 
-const WORD: usize = 4;
-
+/// An object or an array.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Json<'a> {
+pub struct Container<'a> {
+    bytes: &'a [u8],
+    header: u32,
+}
+
+/// A value within a container.
+#[derive(Clone, Copy)]
+pub enum Item<'a> {
     Null,
-    Bool,
-    Number,
+    Bool(bool),
+    Number(Digits<'a>),
     Text(&'a str),
     Array(Container<'a>),
     Object(Container<'a>),
 }
 
-/// An array or an object.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Container<'a>(&'a [u8]);
+fn word(bytes: &[u8], at: usize) -> u32 {
+    u32::from_ne_bytes(bytes[at..at + 4].try_into().expect("four bytes"))
+}
 
 impl<'a> Container<'a> {
-    /// All of a jsonb's bytes after its length.
-    pub fn new(bytes: &'a [u8]) -> Self {
-        Container(bytes)
+    /// What follows a jsonb's length.
+    pub fn of(bytes: &'a [u8]) -> Self {
+        Container { bytes, header: word(bytes, 0) }
     }
 
     pub fn bytes(self) -> &'a [u8] {
-        self.0
+        self.bytes
     }
 
-    fn word(self, at: usize) -> u32 {
-        let start = at * WORD;
-        u32::from_ne_bytes(self.0[start..start + WORD].try_into().expect("a word has four bytes"))
+    pub fn is_object(self) -> bool {
+        self.header & IS_OBJECT != 0
+    }
+
+    /// A single value that is neither array nor object, which is kept as an array of one.
+    pub fn is_scalar(self) -> bool {
+        self.header & IS_SCALAR != 0
     }
 
     /// Elements of an array, pairs of an object.
     pub fn count(self) -> usize {
-        (self.word(0) & COUNT) as usize
+        (self.header & COUNT) as usize
     }
 
-    pub fn is_object(self) -> bool {
-        self.word(0) & IS_OBJECT != 0
+    fn entries(self) -> usize {
+        self.count() << usize::from(self.is_object())
     }
 
-    /// A single value that is neither array nor object.
-    pub fn is_scalar(self) -> bool {
-        self.word(0) & IS_SCALAR != 0
+    fn entry(self, at: usize) -> u32 {
+        word(self.bytes, 4 + 4 * at)
     }
 
-    fn children(self) -> Children<'a> {
-        let count = if self.is_object() { 2 * self.count() } else { self.count() };
-        Children { of: self, next: 0, count, offset: 0 }
+    fn data(self) -> &'a [u8] {
+        &self.bytes[4 + 4 * self.entries()..]
     }
 
-    pub fn elements(self) -> impl Iterator<Item = Json<'a>> {
-        self.children()
+    /// Where an entry's data begin.
+    fn start(self, at: usize) -> usize {
+        let mut start = 0;
+        for before in (0..at).rev() {
+            let entry = self.entry(before);
+            start += (entry & LENGTH) as usize;
+            if entry & HAS_END != 0 {
+                break;
+            }
+        }
+        start
     }
 
-    /// Keys with their values.
-    pub fn pairs(self) -> impl Iterator<Item = (&'a str, Json<'a>)> {
-        let keys = self.children().take(self.count()).map(|key| match key {
-            Json::Text(key) => key,
-            other => panic!("a key is a text, not {other:?}"),
+    /// Where an entry's data end, given where they begin.
+    fn end(self, at: usize, start: usize) -> usize {
+        let entry = self.entry(at);
+        let length = (entry & LENGTH) as usize;
+        if entry & HAS_END != 0 { length } else { start + length }
+    }
+
+    fn text(self, start: usize, end: usize) -> &'a str {
+        std::str::from_utf8(&self.data()[start..end]).expect(UTF8)
+    }
+
+    fn item(self, at: usize, start: usize) -> Item<'a> {
+        let end = self.end(at, start);
+        // Numbers and containers begin at a multiple of four.
+        let aligned = start.next_multiple_of(4);
+        match self.entry(at) & KIND {
+            TEXT => Item::Text(self.text(start, end)),
+            NUMBER => Item::Number(Digits::of_varlena(&self.data()[aligned..end])),
+            FALSE => Item::Bool(false),
+            TRUE => Item::Bool(true),
+            NULL => Item::Null,
+            _ => match Container::of(&self.data()[aligned..end]) {
+                object if object.is_object() => Item::Object(object),
+                array => Item::Array(array),
+            },
+        }
+    }
+
+    /// An object's value under that key.
+    pub fn get(self, key: &str) -> Option<Item<'a>> {
+        if !self.is_object() {
+            return None;
+        }
+        let (data, count, mut start) = (self.data(), self.count(), 0);
+        for at in 0..count {
+            let end = self.end(at, start);
+            if end - start > key.len() {
+                return None;
+            }
+            if &data[start..end] == key.as_bytes() {
+                return Some(self.item(count + at, self.start(count + at)));
+            }
+            start = end;
+        }
+        None
+    }
+
+    /// An array's element.
+    pub fn element(self, at: usize) -> Option<Item<'a>> {
+        (!self.is_object() && at < self.count()).then(|| self.item(at, self.start(at)))
+    }
+
+    /// An array's elements.
+    pub fn elements(self) -> impl Iterator<Item = Item<'a>> {
+        self.run(0, self.count())
+    }
+
+    /// An object's keys with their values.
+    pub fn pairs(self) -> impl Iterator<Item = (&'a str, Item<'a>)> {
+        let count = self.count();
+        let mut start = 0;
+        let keys = (0..count).map(move |at| {
+            let end = self.end(at, start);
+            let key = self.text(start, end);
+            start = end;
+            key
         });
-        keys.zip(self.children().skip(self.count()))
+        keys.zip(self.run(count, count))
     }
 
     /// Whether arrays and objects are nested deeper than that.
     pub fn is_deeper_than(self, levels: usize) -> bool {
-        let mut open = if self.is_scalar() { Vec::new() } else { vec![self.children()] };
+        let children = |container: Self| container.run(0, container.entries());
+        let mut open = if self.is_scalar() { Vec::new() } else { vec![children(self)] };
         while let Some(innermost) = open.last_mut() {
             match innermost.next() {
                 _ if open.len() > levels => return true,
-                Some(Json::Array(inner) | Json::Object(inner)) => open.push(inner.children()),
+                Some(Item::Array(inner) | Item::Object(inner)) => open.push(children(inner)),
                 Some(_) => {}
                 None => {
                     open.pop();
@@ -95,38 +177,13 @@ impl<'a> Container<'a> {
         }
         false
     }
-}
 
-struct Children<'a> {
-    of: Container<'a>,
-    next: usize,
-    count: usize,
-    /// Where the data of the next one begins.
-    offset: usize,
-}
-
-impl<'a> Iterator for Children<'a> {
-    type Item = Json<'a>;
-
-    fn next(&mut self) -> Option<Json<'a>> {
-        if self.next == self.count {
-            return None;
-        }
-        let entry = self.of.word(1 + self.next);
-        let length = (entry & LENGTH) as usize;
-        let start = self.offset;
-        let end = if entry & HAS_END != 0 { length } else { start + length };
-        (self.next, self.offset) = (self.next + 1, end);
-        let data = &self.of.0[(1 + self.count) * WORD..];
-        Some(match entry & KIND {
-            TEXT => Json::Text(std::str::from_utf8(&data[start..end]).expect("the database is in UTF8")),
-            NUMBER => Json::Number,
-            NULL => Json::Null,
-            CONTAINER => {
-                let inner = Container(&data[start.next_multiple_of(WORD)..end]);
-                if inner.is_object() { Json::Object(inner) } else { Json::Array(inner) }
-            }
-            _ => Json::Bool,
+    fn run(self, first: usize, count: usize) -> impl Iterator<Item = Item<'a>> {
+        let mut start = self.start(first);
+        (first..first + count).map(move |at| {
+            let item = self.item(at, start);
+            start = self.end(at, start);
+            item
         })
     }
 }
@@ -153,8 +210,8 @@ pub mod written {
             let before = data.len();
             let kind = match child {
                 Value::Null => NULL,
-                Value::Bool(false) => 0x2000_0000,
-                Value::Bool(true) => 0x3000_0000,
+                Value::Bool(false) => FALSE,
+                Value::Bool(true) => TRUE,
                 Value::String(text) => {
                     data.extend_from_slice(text.as_bytes());
                     TEXT
@@ -188,18 +245,22 @@ mod tests {
         let value =
             json!({"a": "x", "bc": {"d": [1, "yz", null]}, "e": true, "f": [], "g": 1.5, "h": "last"});
         let bytes = written::container(&value);
-        let pairs: Vec<_> = Container::new(&bytes).pairs().collect();
+        let pairs: Vec<_> = Container::of(&bytes).pairs().collect();
         assert_eq!(pairs.iter().map(|(key, _)| *key).collect::<Vec<_>>(), ["a", "bc", "e", "f", "g", "h"]);
-        assert_eq!((pairs[0].1, pairs[2].1, pairs[4].1), (Json::Text("x"), Json::Bool, Json::Number));
-        assert_eq!(pairs[5].1, Json::Text("last"));
-        let Json::Object(inner) = pairs[1].1 else { panic!("{:?}", pairs[1]) };
-        let Some((_, Json::Array(inner))) = inner.pairs().next() else { panic!("{inner:?}") };
-        assert_eq!(inner.elements().collect::<Vec<_>>(), [Json::Number, Json::Text("yz"), Json::Null]);
+        assert!(matches!(pairs[0].1, Item::Text("x")) && matches!(pairs[2].1, Item::Bool(true)));
+        assert!(matches!(pairs[4].1, Item::Number(_)) && matches!(pairs[5].1, Item::Text("last")));
+        let Item::Object(inner) = pairs[1].1 else { panic!("an object is under bc") };
+        let Some((_, Item::Array(inner))) = inner.pairs().next() else { panic!("an array is under d") };
+        let elements: Vec<_> = inner.elements().collect();
+        assert!(matches!(elements[..], [Item::Number(_), Item::Text("yz"), Item::Null]));
         // Every 32nd entry has an end in place of a length.
         let many: Vec<_> = (0..100).map(|n| "x".repeat(n)).collect();
         let bytes = written::container(&json!(many));
-        let read: Vec<_> = Container::new(&bytes).elements().collect();
-        assert_eq!(read, many.iter().map(|text| Json::Text(text)).collect::<Vec<_>>());
+        let texts = Container::of(&bytes).elements().map(|item| match item {
+            Item::Text(text) => text,
+            _ => panic!("all are texts"),
+        });
+        assert_eq!(texts.collect::<Vec<_>>(), many);
     }
 
     #[test]
@@ -212,7 +273,7 @@ mod tests {
             (json!([[], [[{"a": 1}]], []]), 4),
         ] {
             let bytes = written::container(&value);
-            let container = Container::new(&bytes);
+            let container = Container::of(&bytes);
             assert!(!container.is_deeper_than(depth), "{value}");
             assert!(depth == 0 || container.is_deeper_than(depth - 1), "{value}");
         }

@@ -4,10 +4,12 @@
 pub mod append;
 mod args;
 pub mod compat;
+pub mod each;
 pub mod ereport;
 pub mod event;
 #[cfg(any(test, feature = "pg_test"))]
 pub mod faults;
+pub mod handler;
 pub mod jsonb;
 pub mod locks;
 pub mod memory;
@@ -16,6 +18,7 @@ mod plain;
 mod raw;
 pub mod rights;
 pub mod rows;
+pub mod scan;
 pub mod server;
 pub mod settings;
 pub mod spi;

@@ -2,7 +2,7 @@
 
 mod digits;
 
-pub use digits::Unrepresentable;
+pub use digits::{Digits, Unrepresentable};
 
 use digits::{decode, encode};
 use pgrx::callconv::{Arg, ArgAbi, BoxRet, FcInfo};

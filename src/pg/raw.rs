@@ -23,6 +23,20 @@ unsafe extern "C-unwind" {
     pub fn CacheInvalidateRelcacheByRelid(table: pg_sys::Oid);
     pub fn pfree(pointer: *mut std::ffi::c_void);
 
+    pub fn makeParamList(count: c_int) -> pg_sys::ParamListInfo;
+    pub fn SPI_execute_plan_extended(
+        plan: pg_sys::SPIPlanPtr,
+        options: *const pg_sys::SPIExecuteOptions,
+    ) -> c_int;
+    pub fn slot_getsomeattrs_int(slot: *mut pg_sys::TupleTableSlot, count: c_int);
+    pub fn pg_detoast_datum_packed(datum: *mut pg_sys::varlena) -> *mut pg_sys::varlena;
+    pub fn DirectFunctionCall1Coll(
+        function: pg_sys::PGFunction,
+        collation: pg_sys::Oid,
+        argument: pg_sys::Datum,
+    ) -> pg_sys::Datum;
+    pub fn jsonb_in(call: pg_sys::FunctionCallInfo) -> pg_sys::Datum;
+    pub fn fmgr_info(function: pg_sys::Oid, info: *mut pg_sys::FmgrInfo);
     pub fn palloc0(size: usize) -> *mut std::ffi::c_void;
     pub fn CreateExecutorState() -> *mut pg_sys::EState;
     pub fn InitResultRelInfo(
@@ -70,6 +84,26 @@ unsafe extern "C-unwind" {
         procedure: pg_sys::RegProcedure,
         argument: pg_sys::Datum,
     );
+    pub fn index_getnext_tid(
+        scan: pg_sys::IndexScanDesc,
+        direction: pg_sys::ScanDirection::Type,
+    ) -> pg_sys::ItemPointer;
+    pub fn ReleaseAndReadBuffer(
+        buffer: pg_sys::Buffer,
+        table: pg_sys::Relation,
+        block: pg_sys::BlockNumber,
+    ) -> pg_sys::Buffer;
+    pub fn LockBuffer(buffer: pg_sys::Buffer, mode: c_int);
+    pub fn ReleaseBuffer(buffer: pg_sys::Buffer);
+    pub fn heap_hot_search_buffer(
+        place: pg_sys::ItemPointer,
+        table: pg_sys::Relation,
+        buffer: pg_sys::Buffer,
+        snapshot: pg_sys::Snapshot,
+        tuple: pg_sys::HeapTuple,
+        all_dead: *mut bool,
+        first_call: bool,
+    ) -> bool;
     pub fn index_rescan(
         scan: pg_sys::IndexScanDesc,
         keys: pg_sys::ScanKey,

@@ -87,6 +87,12 @@ pub fn is_read_committed() -> bool {
     unsafe { pg_sys::XactIsoLevel <= pg_sys::XACT_READ_COMMITTED as i32 }
 }
 
+/// Whether conflicts of this transaction with what others read and write make it fail.
+pub fn is_serializable() -> bool {
+    // SAFETY: reads a backend-local variable.
+    unsafe { pg_sys::XactIsoLevel == pg_sys::XACT_SERIALIZABLE as i32 }
+}
+
 /// The operating system's number of this backend, as pg_stat_activity shows it.
 pub fn process_id() -> i32 {
     // SAFETY: reads a backend-local variable.

@@ -18,7 +18,7 @@ use std::marker::PhantomData;
 use uuid::Uuid;
 
 /// Parameters of the widest statement.
-const MAX_ARGS: usize = 20;
+pub(super) const MAX_ARGS: usize = 20;
 
 /// What is made of a row, at the most: its values, and what is worked out and written from them.
 const BYTES_PER_ROW: usize = 1_024;
@@ -41,7 +41,20 @@ impl Statement {
         Self { sql, types, plan: Cell::new(std::ptr::null_mut()) }
     }
 
-    fn plan(&self) -> Result<pg_sys::SPIPlanPtr, ServerError> {
+    pub(super) fn check(&self, args: &[Arg]) {
+        assert!(
+            args.len() == self.types.len()
+                && args.iter().zip(self.types).all(|(arg, declared)| arg.fits(*declared)),
+            "parameters of {:?}",
+            self.sql
+        );
+    }
+
+    pub(super) fn type_oid(&self, at: usize) -> pg_sys::Oid {
+        self.types[at].oid()
+    }
+
+    pub(super) fn plan(&self) -> Result<pg_sys::SPIPlanPtr, ServerError> {
         if self.plan.get().is_null() {
             let mut oids = [pg_sys::InvalidOid; MAX_ARGS];
             for (oid, declared) in oids.iter_mut().zip(self.types) {
@@ -145,7 +158,7 @@ impl Drop for OrderedPlans {
 
 /// An open connection to SPI.
 pub struct Session {
-    read_only: bool,
+    pub(super) read_only: bool,
     _plans: IndexPlans,
 }
 
@@ -177,12 +190,7 @@ impl Session {
     }
 
     fn execute<'s>(&'s self, statement: &Statement, args: &[Arg], latest: bool) -> Result<Rows<'s>, Error> {
-        assert!(
-            args.len() == statement.types.len()
-                && args.iter().zip(statement.types).all(|(arg, declared)| arg.fits(*declared)),
-            "parameters of {:?}",
-            statement.sql
-        );
+        statement.check(args);
         let mut values = [pg_sys::Datum::from(0usize); MAX_ARGS];
         let mut nulls = [b' ' as c_char; MAX_ARGS];
         for (at, arg) in args.iter().enumerate() {

@@ -247,7 +247,7 @@ impl JsonDatum {
         // SAFETY: detoasted, so its bytes lie behind a header of four; they live as long as the call.
         unsafe {
             let start = self.0.cast_mut_ptr::<u8>().add(pg_sys::VARHDRSZ);
-            Container::new(std::slice::from_raw_parts(start, self.size() - pg_sys::VARHDRSZ))
+            Container::of(std::slice::from_raw_parts(start, self.size() - pg_sys::VARHDRSZ))
         }
     }
 

@@ -32,6 +32,77 @@ pub enum Unrepresentable {
     TooManyDigits,
 }
 
+/// A number within a jsonb: the payload of a numeric, which is neither infinite nor NaN there.
+#[derive(Clone, Copy)]
+pub struct Digits<'a>(&'a [u8]);
+
+impl<'a> Digits<'a> {
+    /// What a varlena with a long header says of itself is a numeric.
+    pub fn of_varlena(bytes: &'a [u8]) -> Self {
+        let header = u32::from_ne_bytes(bytes[..4].try_into().expect("four bytes"));
+        let length = if cfg!(target_endian = "big") { header & 0x3FFF_FFFF } else { header >> 2 };
+        Digits(&bytes[4..length as usize])
+    }
+
+    pub fn decimal(self) -> Result<Decimal, Unrepresentable> {
+        decode(self.0)
+    }
+
+    /// The same where it shows as many decimals as the number does.
+    pub fn whole(self) -> Option<Decimal> {
+        self.decimal().ok().filter(|value| value.scale() == self.header().shown)
+    }
+
+    fn header(self) -> Header {
+        Header::of(self.0)
+    }
+
+    /// As the server writes it, however long.
+    pub fn text(self) -> String {
+        let Header { negative, shown, weight, first_digit } = self.header();
+        let digits = &self.0[first_digit..];
+        let group = |at: i32| {
+            let pair = usize::try_from(at).ok().and_then(|at| digits.get(2 * at..2 * at + 2));
+            pair.map_or(0, |pair| u16::from_ne_bytes([pair[0], pair[1]]))
+        };
+        let mut text = String::from(if negative && !digits.is_empty() { "-" } else { "" });
+        text += &if weight < 0 { 0 } else { group(0) }.to_string();
+        (1..=weight).for_each(|at| text += &format!("{:04}", group(at)));
+        if shown > 0 {
+            let groups = shown.div_ceil(4) as i32;
+            let places: String = (1..=groups).map(|at| format!("{:04}", group(weight + at))).collect();
+            text.push('.');
+            text += &places[..shown as usize];
+        }
+        text
+    }
+}
+
+/// What a numeric says before its digits.
+struct Header {
+    negative: bool,
+    shown: u32,
+    weight: i32,
+    first_digit: usize,
+}
+
+impl Header {
+    fn of(payload: &[u8]) -> Header {
+        let word = |at: usize| u16::from_ne_bytes([payload[at], payload[at + 1]]);
+        let header = word(0);
+        if header & SIGN_MASK == SHORT {
+            let low = (header & SHORT_WEIGHT) as i32;
+            let weight = if header & SHORT_WEIGHT_SIGN != 0 { low - 64 } else { low };
+            let shown = u32::from((header >> SHORT_DSCALE_SHIFT) & SHORT_DSCALE);
+            Header { negative: header & SHORT_NEGATIVE != 0, shown, weight, first_digit: 2 }
+        } else {
+            let weight = i32::from(word(2) as i16);
+            let shown = u32::from(header & LONG_DSCALE);
+            Header { negative: header & LONG_NEGATIVE != 0, shown, weight, first_digit: 4 }
+        }
+    }
+}
+
 /// Decodes the payload of a numeric: what follows the varlena header.
 pub fn decode(payload: &[u8]) -> Result<Decimal, Unrepresentable> {
     let word = |at: usize| u16::from_ne_bytes([payload[at], payload[at + 1]]);
@@ -43,18 +114,13 @@ pub fn decode(payload: &[u8]) -> Result<Decimal, Unrepresentable> {
             Unrepresentable::Infinite
         });
     }
-    let (negative, dscale, weight, first_digit) = if header & SIGN_MASK == SHORT {
-        let low = (header & SHORT_WEIGHT) as i32;
-        let weight = if header & SHORT_WEIGHT_SIGN != 0 { low - 64 } else { low };
-        let dscale = (header >> SHORT_DSCALE_SHIFT) & SHORT_DSCALE;
-        (header & SHORT_NEGATIVE != 0, dscale as u32, weight, 2)
-    } else {
-        let weight = i16::from_ne_bytes([payload[2], payload[3]]) as i32;
-        (header & LONG_NEGATIVE != 0, (header & LONG_DSCALE) as u32, weight, 4)
-    };
+    let Header { negative, shown: dscale, weight, first_digit } = Header::of(payload);
 
     let digits = &payload[first_digit..];
     let count = (digits.len() / 2) as i32;
+    if let Some(value) = decode_short(digits, (count - 1 - weight) * DIGITS_PER_GROUP, dscale) {
+        return Ok(if negative { -value } else { value });
+    }
     let mut mantissa: u128 = 0;
     for at in 0..count as usize {
         let digit = u16::from_ne_bytes([digits[2 * at], digits[2 * at + 1]]) as u128;
@@ -91,6 +157,25 @@ pub fn decode(payload: &[u8]) -> Result<Decimal, Unrepresentable> {
         .ok()
         .and_then(|scale| Decimal::try_from_i128_with_scale(signed, scale).ok())
         .ok_or(Unrepresentable::TooManyDigits)
+}
+
+/// A few digits, as most amounts have: the processor divides 64 bits itself, and 128 only by a function.
+fn decode_short(digits: &[u8], mut scale: i32, dscale: u32) -> Option<Decimal> {
+    let shown = i32::try_from(dscale.min(MAX_DECIMAL_DIGITS)).ok()?;
+    if digits.is_empty() || digits.len() > 8 || !(0..=MAX_DECIMAL_DIGITS as i32).contains(&scale) {
+        return None;
+    }
+    let groups = digits.chunks_exact(2).map(|two| i64::from(u16::from_ne_bytes([two[0], two[1]])));
+    let mut mantissa = groups.fold(0i64, |before, group| before * BASE as i64 + group);
+    while scale > shown && mantissa % 10 == 0 {
+        mantissa /= 10;
+        scale -= 1;
+    }
+    while scale < shown {
+        mantissa = mantissa.checked_mul(10)?;
+        scale += 1;
+    }
+    (mantissa != 0).then(|| Decimal::new(mantissa, scale as u32))
 }
 
 /// Header and at most eight base-10,000 digits, after the four bytes of varlena length.
@@ -148,6 +233,26 @@ mod tests {
         let bytes: Vec<u8> = std::iter::once(header).chain(groups).flat_map(u16::to_ne_bytes).collect();
         let value = decode(&bytes).expect("26 digits fit");
         assert_eq!(value, Decimal::from_i128_with_scale(99_999_999_999_999_999_999_999_995, 1));
+    }
+
+    #[test]
+    fn a_number_is_written_as_the_server_writes_it() {
+        let text = |payload: &[u16]| {
+            let length = (4 + 2 * payload.len()) as u32;
+            let header = if cfg!(target_endian = "big") { length } else { length << 2 };
+            let bytes: Vec<u8> = header
+                .to_ne_bytes()
+                .into_iter()
+                .chain(payload.iter().flat_map(|w| w.to_ne_bytes()))
+                .collect();
+            Digits::of_varlena(&bytes).text()
+        };
+        let shown = |places: u16| SHORT | places << SHORT_DSCALE_SHIFT;
+        assert_eq!(text(&[shown(2)]), "0.00");
+        assert_eq!(text(&[shown(2), 12, 3400]), "12.34");
+        assert_eq!(text(&[shown(0) | 2, 1]), "100000000");
+        assert_eq!(text(&[shown(9) | SHORT_NEGATIVE | SHORT_WEIGHT_SIGN | 62, 12]), "-0.000000120");
+        assert_eq!(text(&[LONG_NEGATIVE | 3, 1, 7, 8, 9]), "-70008.000");
     }
 
     proptest! {
