@@ -36,7 +36,7 @@ static INSERT: Statement = Statement::new(
       SELECT i.id, $1, $2, $3 + i.n, $4 + i.n - 1, $5, i.item ->> 'event_type', i.item -> 'event_data',
              CASE pg_catalog.jsonb_typeof(i.item -> 'metadata') WHEN 'object' THEN i.item -> 'metadata' ELSE '{}' END,
              CASE pg_catalog.jsonb_typeof(i.item -> 'tags')
-                 WHEN 'array' THEN ARRAY(SELECT t FROM pg_catalog.jsonb_array_elements_text(i.item -> 'tags') t) END
+                 WHEN 'array' THEN NULLIF(ARRAY(SELECT t FROM pg_catalog.jsonb_array_elements_text(i.item -> 'tags') t), '{}') END
       FROM ROWS FROM (pg_catalog.jsonb_array_elements($6), pg_catalog.unnest($7)) WITH ORDINALITY i(item, id, n)
       ON CONFLICT (event_id) DO NOTHING",
     &[
@@ -67,7 +67,7 @@ static FOUND: Statement = Statement::new(
                                         WHEN 'object' THEN i.item -> 'metadata' ELSE '{}' END::text
                  AND e.tags IS NOT DISTINCT FROM
                      CASE pg_catalog.jsonb_typeof(i.item -> 'tags')
-                         WHEN 'array' THEN ARRAY(SELECT t FROM pg_catalog.jsonb_array_elements_text(i.item -> 'tags') t) END)
+                         WHEN 'array' THEN NULLIF(ARRAY(SELECT t FROM pg_catalog.jsonb_array_elements_text(i.item -> 'tags') t), '{}') END)
              AND max(e.event_version - i.n) = min(e.event_version - i.n)
       FROM ROWS FROM (pg_catalog.jsonb_array_elements($2), pg_catalog.unnest($3)) WITH ORDINALITY i(item, id, n)
       JOIN event_store.events e ON e.event_id = i.id",

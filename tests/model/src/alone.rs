@@ -4,6 +4,7 @@
 use crate::answer::{Answer, agree};
 use crate::auditor::audit_all;
 use crate::compare::{compare_accounts, compare_ledger, compare_settlement};
+use crate::events::compare_events;
 use crate::generate::Generator;
 use crate::op::Op;
 use crate::pool::Pool;
@@ -155,6 +156,7 @@ impl Alone {
         self.state.settle();
         if self.watch.every_step {
             audit_all(&mut self.bank.db)?;
+            compare_events(&mut self.session, &self.state)?;
         }
         self.look()
     }
@@ -165,6 +167,7 @@ impl Alone {
             self.step()?;
         }
         compare_ledger(&mut self.session, &self.state)?;
+        compare_events(&mut self.session, &self.state)?;
         audit_all(&mut self.bank.db)?;
         compare_settlement(&mut self.session, &self.state)?;
         audit_all(&mut self.bank.db)

@@ -48,7 +48,7 @@ fn since(attempt: &Attempt, asked: &Asked, all_answered: &[i64]) -> usize {
 }
 
 fn commit(state: &mut State, attempt: &Attempt, all_answered: &[i64]) -> Result<(), String> {
-    for asked in attempt.asked.iter().filter(|asked| asked.stays) {
+    for asked in attempt.asked.iter().filter(|asked| asked.stays && !asked.op.is_reading()) {
         let since = since(attempt, asked, all_answered);
         state
             .accept(&asked.op, &asked.answer, how(attempt, asked, Refusals::Ignored, since))
@@ -102,7 +102,7 @@ fn circumstances(state: &State, order: &[&Attempt], at: usize) -> String {
 fn explains(state: &mut State, passing: &mut Passing, all_answered: &[i64]) -> bool {
     let before = state.mark();
     let (attempt, asked) = (passing.attempt, passing.asked);
-    let mut built_upon = asked.upon.iter().map(|at| &attempt.asked[*at]);
+    let mut built_upon = asked.upon.iter().map(|at| &attempt.asked[*at]).filter(|asked| !asked.op.is_reading());
     let explained = built_upon
         .try_for_each(|asked| {
             let since = since(attempt, asked, all_answered);
@@ -129,7 +129,7 @@ fn passing<'a>(attempts: &'a [Attempt], order: &[&'a Attempt], all_answered: &[i
                 Answer::Refused(_) => Vec::new(),
             };
             let mut looked_at: Vec<Refusals> = refusals.into_iter().map(Refusals::Of).collect();
-            if !asked.stays {
+            if !asked.stays || asked.op.is_reading() {
                 looked_at.push(if looked_at.is_empty() { Refusals::All } else { Refusals::Ignored });
             }
             let first = since(attempt, asked, all_answered);

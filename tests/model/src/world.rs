@@ -22,6 +22,8 @@ pub struct World {
     pub spare: Place,
     /// An account of the bank itself, which nobody may name.
     pub cash: Uuid,
+    /// What events are about; the first ones are busier. The last one gets figures that are none.
+    pub aggregates: Vec<Uuid>,
     /// Three times in the past that a posting may count from.
     pub past: Vec<String>,
 }
@@ -32,6 +34,8 @@ pub const RATES: [(&str, &str, &str); 2] = [("EUR", "USD", "1.0837"), ("USD", "J
 pub const OVERCAPTURE: (&str, u32) = ("savings", 20);
 /// Disputes of accounts of this type bring no provisional credit, and are charged back.
 pub const PLAIN_DISPUTES: &str = "business";
+
+const AGGREGATES: u128 = 6;
 
 const OPENED: [(&str, &str, &str, &str, bool); 8] = [
     ("checking", "USD", "500", "0", false),
@@ -70,6 +74,7 @@ impl World {
             "select txn_processing.set_dispute_policy('{PLAIN_DISPUTES}', false, 30, charge_back => true)"
         ));
         let past = "select (date_trunc('hour', now()) - days * interval '1 day')::text from generate_series(1, 3) days";
-        World { places, spare, cash: bank.internal("cash", "USD"), past: bank.db.lines(past) }
+        let aggregates = (1..=AGGREGATES).map(|n| Uuid::from_u128(0xA66 << 64 | n)).collect();
+        World { places, spare, cash: bank.internal("cash", "USD"), aggregates, past: bank.db.lines(past) }
     }
 }

@@ -1,5 +1,7 @@
 //! The auditor that every run relies on must itself find what is wrong; and so must the model.
 
+mod events;
+
 use neobank_model::alone::{Alone, Watch};
 use neobank_model::answer::Answer;
 use neobank_model::auditor::{RULES, audit_all, broken_here};
@@ -39,6 +41,9 @@ fn busy_bank() -> (Bank, World) {
         bank.db.run(&format!("{ledger}{statement}"));
     }
     bank.db.run(&format!("select banking.set_account_limit('{b}', 'transaction', 100, null, 'r')"));
+    for (aggregate, from, many) in [(0, 20, 3), (1, 30, 1), (0, 40, 1)] {
+        bank.db.run(&events::append(&world, aggregate, from, many).sql());
+    }
     (bank, world)
 }
 
@@ -102,7 +107,8 @@ fn damages(world: &World) -> Vec<(String, &'static str)> {
 #[test]
 fn the_auditor_finds_every_kind_of_damage() {
     let (mut bank, world) = busy_bank();
-    let damages = damages(&world);
+    let mut damages = damages(&world);
+    damages.extend(events::damages(&world));
     audit_all(&mut bank.db).expect("nothing is broken yet");
     let mut found_by: Vec<&str> = Vec::new();
     let mut missed: Vec<String> = Vec::new();
