@@ -35,10 +35,30 @@ fn figure(object: &State, key: &str) -> Result<Decimal, String> {
         Value::String(text) => text.trim().to_owned(),
         _ => return Err(format!("has a {key} that is no number")),
     };
-    let exact = Decimal::from_str_exact(&text);
-    exact
-        .or_else(|_| Decimal::from_scientific(&text))
-        .map_err(|_| format!("has the {key} {text:.40}, which is no decimal of up to 28 digits"))
+    decimal(&text).ok_or_else(|| format!("has the {key} {text:.40}, which is no decimal of up to 28 digits"))
+}
+
+/// Every digit of it, or nothing: the library's own reading of an exponent rounds.
+fn decimal(text: &str) -> Option<Decimal> {
+    let Some((digits, exponent)) = text.split_once(['e', 'E']) else {
+        return Decimal::from_str_exact(text).ok();
+    };
+    let (digits, exponent) = (Decimal::from_str_exact(digits).ok()?, exponent.parse::<i32>().ok()?);
+    let scale = i64::from(digits.scale()) - i64::from(exponent);
+    match u32::try_from(scale) {
+        Ok(scale) => Decimal::try_from_i128_with_scale(digits.mantissa(), scale).ok(),
+        Err(_) => {
+            let raised = 10_i128.checked_pow(u32::try_from(-scale).ok()?)?;
+            Decimal::try_from_i128_with_scale(digits.mantissa().checked_mul(raised)?, 0).ok()
+        }
+    }
+}
+
+/// The exact sum: the library's own addition drops digits that it has no room for.
+fn exact_sum(a: Decimal, b: Decimal) -> Option<Decimal> {
+    let scale = a.scale().max(b.scale());
+    let at = |figure: Decimal| figure.mantissa().checked_mul(10_i128.checked_pow(scale - figure.scale())?);
+    Decimal::try_from_i128_with_scale(at(a)?.checked_add(at(b)?)?, scale).ok()
 }
 
 /// Adds to a figure of the state; one that is not there yet counts as zero.
@@ -47,7 +67,7 @@ fn change(state: &mut State, key: &str, by: Decimal) -> Result<(), String> {
         None | Some(Value::Null) => Decimal::ZERO,
         Some(_) => figure(state, key)?,
     };
-    let sum = found.checked_add(by).ok_or_else(|| format!("makes {key} longer than 28 digits"))?;
+    let sum = exact_sum(found, by).ok_or_else(|| format!("makes {key} longer than 28 digits"))?;
     // With arbitrary precision a number keeps its digits.
     let number = Number::from_str(&sum.to_string()).expect("a decimal's text is a JSON number");
     state.insert(key.into(), Value::Number(number));
@@ -104,10 +124,20 @@ mod tests {
         for (data, why) in [
             (json!({}), "has no amount"),
             (json!({"amount": true}), "has a amount that is no number"),
+            (
+                json!({"amount": "1.00000000000000000000000000000000000001e0"}),
+                "has the amount 1.00000000000000000000000000000000000001, which is no decimal of up to 28 digits",
+            ),
             (json!({"amount": "ten"}), "has the amount ten, which is no decimal of up to 28 digits"),
         ] {
             assert_eq!(folded(&[("FundsDeposited", data)]), Err(why.to_owned()));
         }
+        // The sum is rounded nowhere; once its last digits were dropped without a word.
+        let long = [
+            ("AccountOpened", json!({"balance": number("98765432109876543210987654.32")})),
+            ("FundsDeposited", json!({"amount": number("0.001")})),
+        ];
+        assert_eq!(folded(&long), Err("makes balance longer than 28 digits".to_owned()));
         let most = number("79228162514264337593543950335");
         let twice =
             [("FundsDeposited", json!({"amount": most})), ("FundsDeposited", json!({"amount": most}))];

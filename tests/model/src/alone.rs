@@ -41,7 +41,7 @@ pub const LEVELS: [&str; 3] = ["read committed", "repeatable read", "serializabl
 impl Alone {
     pub fn open(seed: u64, watch: Watch) -> Alone {
         let mut bank = Bank::new();
-        let world = World::open(&mut bank);
+        let world = World::open(&mut bank.db);
         let (session, state) = (bank.session_on(watch.path), State::opened(&world));
         let (pool, trail, tally) = (Pool::default(), VecDeque::new(), Tally::default());
         Alone { bank, world, session, state, dice: Dice(seed), pool, watch, read_committed: true, trail, tally }

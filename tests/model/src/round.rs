@@ -78,7 +78,7 @@ fn skipped_nobody(session: &mut Client, read: &[String]) -> Result<(), String> {
 pub fn together(seed: u64, sessions: usize, operations: u64, transactions: bool) -> Result<Together, String> {
     same_day(|| {
         let mut bank = Bank::new();
-        let crowd = Arc::new(Crowd::new(World::open(&mut bank), seed, transactions));
+        let crowd = Arc::new(Crowd::new(World::open(&mut bank.db), seed, transactions));
         let mut state = State::opened(&crowd.world);
         let each = operations / sessions as u64;
         let (mut session, at_work) = (bank.session(), Arc::new(AtomicBool::new(true)));

@@ -8,14 +8,14 @@ use std::collections::HashMap;
 fn work(db: &mut Client, maker: &mut Maker, requests: usize) -> Vec<Entry> {
     (0..requests)
         .map(|_| {
-            let (request, posting) = maker.make();
+            let request = maker.make();
             let mut entry = Entry::new(request);
             let answer = db.try_lines(&entry.request.sql);
             if answer.is_err() {
                 db.run("rollback");
             }
             entry.answered(answer);
-            maker.posted.extend(posting.filter(|_| entry.is_acknowledged()));
+            maker.learn(&entry);
             entry
         })
         .collect()

@@ -142,7 +142,7 @@ fn is_a_prefix(db: &mut Client, load: &Load, new: &Server) -> usize {
         let answered = journal.iter().filter(before);
         let found: Vec<bool> = answered
             .map(|entry| {
-                let facts: Vec<bool> = entry.promised().map(|fact| there.contains_key(fact)).collect();
+                let facts = are_there(&there, entry.promised());
                 assert!(facts.iter().all(|found| *found == facts[0]), "half of it is there: {entry:?}");
                 facts[0]
             })

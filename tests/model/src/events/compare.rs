@@ -1,6 +1,6 @@
 //! The model's streams against the tables, and a reader who goes on while others write.
 
-use crate::answer::agree;
+use crate::answer::{Answer, agree};
 use crate::state::State;
 use neobank_sessions::{Ask, Client, Uuid};
 use std::collections::HashMap;
@@ -38,8 +38,8 @@ pub fn compare_events(session: &mut Client, state: &State) -> Result<(), String>
         let id: Uuid = columns[0].parse().map_err(|e| format!("{e}: {line}"))?;
         agree(&line, left.remove(&id).map(|version| version.to_string()).as_deref(), Some(columns[1]))?;
         let told = session.try_lines(&format!("select event_store.get_aggregate_state('{id}')"));
-        let told = told.map(|mut lines| lines.remove(0)).map_err(|refusal| refusal.code);
-        agree(&format!("the state of {id}"), told, state.state_of(id, None).map_err(|_| "NB105".to_owned()))?;
+        let told = told.map_or_else(|refusal| Answer::Refused(refusal.code), Answer::Done);
+        state.state_of(id, None).is(&told).map_err(|error| format!("{id}: {error}"))?;
     }
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! Streams of events: what an append does and is refused for, and what reading them answers.
 
-use super::fold::{NoState, fold};
+use super::fold::{Told, fold};
 use super::{State, done};
 use crate::answer::{Answer, Faults, agree};
 use crate::events::{Append, NewEvent, binary};
@@ -142,7 +142,7 @@ impl State {
     }
 
     /// What is told of an aggregate's state at that version, or at the last one.
-    pub fn state_of(&self, aggregate: Uuid, up_to: Option<i32>) -> Result<String, NoState> {
+    pub fn state_of(&self, aggregate: Uuid, up_to: Option<i32>) -> Told {
         let last = self.version(aggregate).min(up_to.unwrap_or(i32::MAX));
         fold((1..=last).map(|version| self.event(aggregate, version).expect("versions have no gap")))
     }
@@ -151,11 +151,7 @@ impl State {
         if up_to.is_some_and(|version| version < 0) {
             return agree("a version below zero", seen, &Answer::Refused("NB021".to_owned()));
         }
-        let predicted = match self.state_of(aggregate, up_to) {
-            Ok(state) => Answer::Done(vec![state]),
-            Err(NoState::NotFoldable(_)) => Answer::Refused("NB105".to_owned()),
-        };
-        agree("the state", seen, &predicted)
+        self.state_of(aggregate, up_to).is(seen)
     }
 
     pub(super) fn accept_stream(&self, of: Uuid, from: i32, at_most: i32, seen: &Answer) -> Result<(), String> {

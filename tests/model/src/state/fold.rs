@@ -1,15 +1,17 @@
 //! The state of an aggregate: its events folded one after the other, in decimals of its own.
 
 use super::events::Event;
+use crate::answer::{Answer, agree};
 use crate::events::binary_text;
 use serde_json::{Map, Number, Value};
 use std::str::FromStr;
 
-/// So many digits are promised.
+/// So many digits are promised. Some longer figures fit as well, and whether they are taken is not written.
 const DIGITS: usize = 28;
+const MOST: u128 = 1 << 96;
 
 /// A decimal: `units` of ten to the minus `scale`.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 struct Exact {
     units: i128,
     scale: u32,
@@ -18,10 +20,6 @@ struct Exact {
 impl Exact {
     const ZERO: Exact = Exact { units: 0, scale: 0 };
 
-    fn digits(self) -> usize {
-        self.units.unsigned_abs().to_string().len()
-    }
-
     fn of(text: &str) -> Option<Exact> {
         let text = text.trim();
         let (digits, exponent) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
@@ -29,11 +27,10 @@ impl Exact {
         let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
         let units: i128 = format!("{whole}{fraction}").parse().ok()?;
         let scale = fraction.len() as i32 - exponent;
-        let read = match scale {
-            0.. => Exact { units, scale: scale as u32 },
-            _ => Exact { units: units.checked_mul(10_i128.checked_pow(scale.unsigned_abs())?)?, scale: 0 },
-        };
-        (read.digits() <= DIGITS && read.scale <= DIGITS as u32).then_some(read)
+        match scale {
+            0.. => Some(Exact { units, scale: scale as u32 }),
+            _ => Some(Exact { units: units.checked_mul(10_i128.checked_pow(scale.unsigned_abs())?)?, scale: 0 }),
+        }
     }
 
     fn of_value(value: &Value) -> Option<Exact> {
@@ -44,10 +41,28 @@ impl Exact {
         }
     }
 
-    fn plus(self, other: Exact) -> Exact {
+    fn is_promised(self) -> bool {
+        self.units.unsigned_abs().to_string().len() <= DIGITS && self.scale <= DIGITS as u32
+    }
+
+    /// Without zeros at the end.
+    fn shortest(self) -> Exact {
+        let mut short = self;
+        while short.scale > 0 && short.units % 10 == 0 {
+            short = Exact { units: short.units / 10, scale: short.scale - 1 };
+        }
+        short
+    }
+
+    fn is_possible(self) -> bool {
+        let Exact { units, scale } = self.shortest();
+        units.unsigned_abs() < MOST && scale <= DIGITS as u32
+    }
+
+    fn plus(self, other: Exact) -> Option<Exact> {
         let scale = self.scale.max(other.scale);
-        let at = |figure: Exact| figure.units * 10_i128.pow(scale - figure.scale);
-        Exact { units: at(self) + at(other), scale }
+        let at = |figure: Exact| figure.units.checked_mul(10_i128.checked_pow(scale - figure.scale)?);
+        Some(Exact { units: at(self)?.checked_add(at(other)?)?, scale })
     }
 
     fn number(self) -> Number {
@@ -59,47 +74,79 @@ impl Exact {
     }
 }
 
-/// Why there is no state.
+/// What is told of an aggregate.
 #[derive(Debug, PartialEq)]
-pub enum NoState {
-    /// At this version is a figure that is none, or that makes one which is too long.
-    NotFoldable(i32),
+pub struct Told {
+    /// None: an event is not foldable.
+    state: Option<Map<String, Value>>,
+    /// A figure is longer than is promised, and fits.
+    long: bool,
 }
 
-fn change(state: &mut Map<String, Value>, data: &Map<String, Value>, withdrawn: bool) -> Option<()> {
-    let amount = data.get("amount").and_then(Exact::of_value)?;
-    let balance = match state.get("balance") {
-        None | Some(Value::Null) => Exact::ZERO,
-        Some(balance) => Exact::of_value(balance)?,
-    };
-    let by = Exact { units: if withdrawn { -amount.units } else { amount.units }, ..amount };
-    let sum = balance.plus(by);
-    if sum.digits() > DIGITS {
-        return None;
+impl Told {
+    fn change(&mut self, data: &Map<String, Value>, withdrawn: bool) -> Option<()> {
+        let state = self.state.as_mut()?;
+        let amount = data.get("amount").and_then(Exact::of_value)?;
+        let balance = match state.get("balance") {
+            None | Some(Value::Null) => Exact::ZERO,
+            Some(balance) => Exact::of_value(balance)?,
+        };
+        let by = Exact { units: if withdrawn { -amount.units } else { amount.units }, ..amount };
+        let sum = balance.plus(by)?;
+        let figures = [balance, amount, sum];
+        self.long |= !figures.into_iter().all(Exact::is_promised);
+        if !figures.into_iter().all(Exact::is_possible) {
+            return None;
+        }
+        state.insert("balance".to_owned(), Value::Number(sum.number()));
+        Some(())
     }
-    state.insert("balance".to_owned(), Value::Number(sum.number()));
-    Some(())
+
+    /// Whether that answer tells it: the state as the server writes it, or NB105.
+    pub fn is(&self, seen: &Answer) -> Result<(), String> {
+        let refused = Answer::Refused("NB105".to_owned());
+        let Some(state) = &self.state else { return agree("what is not foldable", seen, &refused) };
+        let Answer::Done(lines) = seen else {
+            return if self.long { agree("the state", seen, &refused) } else { Err(format!("{seen:?} instead of {state:?}")) };
+        };
+        if !self.long {
+            return agree("the state", lines[0].as_str(), &binary_text(&Value::Object(state.clone())));
+        }
+        // The zeros at the end of a long figure may have made room.
+        let short = |state: &Map<String, Value>| {
+            let balance = state.get("balance").and_then(Exact::of_value).map(Exact::shortest);
+            let mut rest = state.clone();
+            rest.remove("balance");
+            (balance, rest)
+        };
+        let seen: Map<String, Value> = serde_json::from_str(&lines[0]).map_err(|e| format!("{e}: {lines:?}"))?;
+        agree("the state", short(&seen), short(state))
+    }
 }
 
-/// Of events from the first one on, as the server writes it.
-pub fn fold<'a>(events: impl Iterator<Item = &'a Event>) -> Result<String, NoState> {
-    let mut state = Map::new();
+/// Of events from the first one on.
+pub fn fold<'a>(events: impl Iterator<Item = &'a Event>) -> Told {
+    let mut told = Told { state: Some(Map::new()), long: false };
     for (version, event) in (1..).zip(events) {
         let data = event.data.as_object().expect("data is an object");
+        let Some(state) = told.state.as_mut() else { break };
         match event.event_type.as_str() {
-            "AccountOpened" => state = data.clone(),
+            "AccountOpened" => *state = data.clone(),
             "FundsDeposited" | "FundsWithdrawn" => {
-                let withdrawn = event.event_type == "FundsWithdrawn";
-                change(&mut state, data, withdrawn).ok_or(NoState::NotFoldable(version))?;
+                if told.change(data, event.event_type == "FundsWithdrawn").is_none() {
+                    told.state = None;
+                }
             }
             "AccountClosed" => {
                 state.insert("status".to_owned(), "closed".into());
             }
             _ => state.extend(data.clone()),
         }
-        state.insert("version".to_owned(), version.into());
+        if let Some(state) = told.state.as_mut() {
+            state.insert("version".to_owned(), version.into());
+        }
     }
-    Ok(binary_text(&Value::Object(state)))
+    told
 }
 
 #[cfg(test)]
@@ -107,7 +154,7 @@ mod tests {
     use super::*;
     use crate::events::binary;
 
-    fn folded(events: &[(&str, &str)]) -> Result<String, NoState> {
+    fn folds(events: &[(&str, &str)], told: Option<&str>) {
         let event = |(event_type, data): &(&str, &str)| Event {
             id: None,
             event_type: (*event_type).to_owned(),
@@ -117,32 +164,33 @@ mod tests {
             turn: 0,
         };
         let events: Vec<Event> = events.iter().map(event).collect();
-        fold(events.iter())
+        let seen = match told {
+            Some(state) => Answer::Done(vec![state.to_owned()]),
+            None => Answer::Refused("NB105".to_owned()),
+        };
+        assert_eq!(fold(events.iter()).is(&seen), Ok(()));
     }
 
     #[test]
     fn figures_add_up_exactly_or_not_at_all() {
         let long = r#"{"balance": 98765432109876543210987654.32}"#;
-        let state = |text: &str| Ok(text.to_owned());
-        assert_eq!(folded(&[]), state("{}"));
-        assert_eq!(
-            folded(&[("AccountOpened", r#"{"balance": 0.10}"#), ("FundsDeposited", r#"{"amount": "25e-1"}"#)]),
-            state(r#"{"balance": 2.60, "version": 2}"#)
+        let deposit = |data| ("FundsDeposited", data);
+        folds(&[], Some("{}"));
+        folds(
+            &[("AccountOpened", r#"{"balance": 0.10}"#), deposit(r#"{"amount": "25e-1"}"#)],
+            Some(r#"{"balance": 2.60, "version": 2}"#),
         );
-        assert_eq!(
-            folded(&[("FundsWithdrawn", r#"{"amount": 0.05}"#), ("AccountClosed", "{}")]),
-            state(r#"{"status": "closed", "balance": -0.05, "version": 2}"#)
+        folds(
+            &[("FundsWithdrawn", r#"{"amount": 0.05}"#), ("AccountClosed", "{}")],
+            Some(r#"{"status": "closed", "balance": -0.05, "version": 2}"#),
         );
-        assert_eq!(
-            folded(&[("AccountOpened", long), ("FundsDeposited", r#"{"amount": 0.001}"#)]),
-            Err(NoState::NotFoldable(2))
+        folds(
+            &[("AccountOpened", long), deposit(r#"{"amount": 0.01}"#)],
+            Some(r#"{"balance": 98765432109876543210987654.33, "version": 2}"#),
         );
-        assert_eq!(
-            folded(&[("AccountOpened", long), ("FundsDeposited", r#"{"amount": 0.01}"#)]),
-            state(r#"{"balance": 98765432109876543210987654.33, "version": 2}"#)
-        );
-        for no_amount in ["{}", r#"{"amount": true}"#, r#"{"amount": "ten"}"#] {
-            assert_eq!(folded(&[("FundsDeposited", no_amount)]), Err(NoState::NotFoldable(1)));
+        folds(&[("AccountOpened", long), deposit(r#"{"amount": 0.001}"#)], None);
+        for no_amount in ["{}", r#"{"amount": true}"#, r#"{"amount": "ten"}"#, r#"{"amount": 1e40}"#] {
+            folds(&[deposit(no_amount)], None);
         }
     }
 }

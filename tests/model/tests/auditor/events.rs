@@ -76,7 +76,7 @@ pub fn damages(world: &World) -> Vec<(String, &'static str)> {
 #[test]
 fn the_comparison_finds_events_that_the_model_does_not_know_of() {
     let mut bank = Bank::new();
-    let world = World::open(&mut bank);
+    let world = World::open(&mut bank.db);
     let mut state = State::opened(&world);
     let how =
         Circumstances { alone: true, read_committed: true, refusals: Refusals::All, since: u64::MAX, stays: true };
@@ -114,7 +114,7 @@ fn the_comparison_finds_events_that_the_model_does_not_know_of() {
 #[test]
 fn the_model_does_not_believe_everything_of_events() {
     let mut bank = Bank::new();
-    let world = World::open(&mut bank);
+    let world = World::open(&mut bank.db);
     let mut state = State::opened(&world);
     let how =
         Circumstances { alone: true, read_committed: true, refusals: Refusals::All, since: u64::MAX, stays: true };
@@ -156,7 +156,7 @@ fn the_model_does_not_believe_everything_of_events() {
 #[test]
 fn the_replay_does_not_believe_every_reading() {
     let mut bank = Bank::new();
-    let world = World::open(&mut bank);
+    let world = World::open(&mut bank.db);
     let one = Op::Append(append(&world, 0, 1, 1));
     let state = Op::State { aggregate: world.aggregates[0], up_to: None };
     let appended = attempt(&one, Answer::Done(vec![id(1).to_string()]), 10, Some(20), 22);

@@ -16,7 +16,7 @@ use neobank_sessions::*;
 /// A bank in which a little of everything was done.
 fn busy_bank() -> (Bank, World) {
     let mut bank = Bank::new();
-    let world = World::open(&mut bank);
+    let world = World::open(&mut bank.db);
     let [a, b, savings, slotted, business, .., euro, _] = &world.places[..] else { unreachable!("eight accounts") };
     let (a, b, savings, slotted, business, euro) = (a.id, b.id, savings.id, slotted.id, business.id, euro.id);
     let ledger = "select txn_processing.";
@@ -136,7 +136,7 @@ fn the_auditor_finds_every_kind_of_damage() {
 #[test]
 fn the_comparison_finds_what_the_model_does_not_know_of() {
     let mut bank = Bank::new();
-    let world = World::open(&mut bank);
+    let world = World::open(&mut bank.db);
     let state = State::opened(&world);
     compare_accounts(&mut bank.db, &state).expect("nothing was done yet");
     compare_ledger(&mut bank.db, &state).expect("nothing was done yet");
@@ -167,7 +167,7 @@ fn the_comparison_finds_what_the_model_does_not_know_of() {
 #[test]
 fn the_model_does_not_believe_everything() {
     let mut bank = Bank::new();
-    let world = World::open(&mut bank);
+    let world = World::open(&mut bank.db);
     let mut state = State::opened(&world);
     let how =
         Circumstances { alone: true, read_committed: true, refusals: Refusals::All, since: u64::MAX, stays: true };
@@ -219,7 +219,7 @@ fn attempt(op: &Op, answer: Answer, asked_at: i64, committed: Option<i64>, answe
 #[test]
 fn the_replay_does_not_believe_everything() {
     let mut bank = Bank::new();
-    let world = World::open(&mut bank);
+    let world = World::open(&mut bank.db);
     let account = world.places[0].id;
     let take = |n: u128| Op::Adjust { id: id(n), account, amount: dec("-400") };
     let hold = |n: u128| Op::Hold { id: id(n), account, amount: dec("400"), to: None, group: None, short: false };
