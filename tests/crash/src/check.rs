@@ -153,7 +153,9 @@ pub fn check<'a>(
                 Standing::Acknowledged if found.len() < group.len() => {
                     faults.push(format!("acknowledged, and missing: {label}: {group:?}"));
                 }
-                Standing::Refused if !found.is_empty() => faults.push(format!("refused, and there: {label}: {group:?}")),
+                Standing::Refused if !found.is_empty() => {
+                    faults.push(format!("refused, and there: {label}: {group:?}"))
+                }
                 Standing::Open if !found.is_empty() && found.len() < group.len() => {
                     faults.push(format!("half of it is there: {label}: {group:?}"));
                 }

@@ -63,7 +63,14 @@ fn leg_of(books: &Books, posting: &Posting) -> Leg {
     Leg { debit, credit, amount: Some(posting.amount) }
 }
 
-fn of_batch(books: &Books, label: &'static str, sql: String, items: &[Item], atomic: bool, known: &mut Known) -> Request {
+fn of_batch(
+    books: &Books,
+    label: &'static str,
+    sql: String,
+    items: &[Item],
+    atomic: bool,
+    known: &mut Known,
+) -> Request {
     let facts = items.iter().map(|Item { posting, .. }| {
         let leg = leg_of(books, posting);
         let facts = movement(posting.id, posting.kind.posted_as(), std::slice::from_ref(&leg), None);

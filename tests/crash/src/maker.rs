@@ -59,8 +59,7 @@ impl Maker {
     /// An operation of the model.
     fn draw(&mut self) -> Request {
         loop {
-            let mut op =
-                Generator { dice: &mut self.dice, world: &self.books.world, pool: &self.pool }.next_op();
+            let mut op = Generator { dice: &mut self.dice, world: &self.books.world, pool: &self.pool }.next_op();
             match &mut op {
                 Op::Append(append) => {
                     for event in &mut append.events {

@@ -44,7 +44,8 @@ fn the_check_finds_what_is_missing_and_what_is_too_much() {
     let first: HashMap<String, u32> = facts(&mut bank.db);
     let mut maker = Maker::new(books, 0, setting("SEED", 7));
     let mut journal = work(&mut bank.db, &mut maker, 400);
-    let has = |journal: &[Entry], label: &str| journal.iter().any(|it| it.request.label == label && it.is_acknowledged());
+    let has =
+        |journal: &[Entry], label: &str| journal.iter().any(|it| it.request.label == label && it.is_acknowledged());
     while !WANTED.iter().all(|label| has(&journal, label)) {
         assert!(journal.len() < 10_000, "some of these are never acknowledged: {WANTED:?}");
         journal.extend(work(&mut bank.db, &mut maker, 100));

@@ -69,6 +69,9 @@ mod tests {
         ] {
             assert_eq!(binary_text(&binary(written)), stored);
         }
-        assert_eq!(binary_text(&binary(r#"{"bb":1.0,"c":[true,null],"a":"x"}"#)), r#"{"a": "x", "c": [true, null], "bb": 1.0}"#);
+        assert_eq!(
+            binary_text(&binary(r#"{"bb":1.0,"c":[true,null],"a":"x"}"#)),
+            r#"{"a": "x", "c": [true, null], "bb": 1.0}"#
+        );
     }
 }

@@ -107,7 +107,11 @@ impl Told {
         let refused = Answer::Refused("NB105".to_owned());
         let Some(state) = &self.state else { return agree("what is not foldable", seen, &refused) };
         let Answer::Done(lines) = seen else {
-            return if self.long { agree("the state", seen, &refused) } else { Err(format!("{seen:?} instead of {state:?}")) };
+            return if self.long {
+                agree("the state", seen, &refused)
+            } else {
+                Err(format!("{seen:?} instead of {state:?}"))
+            };
         };
         if !self.long {
             return agree("the state", lines[0].as_str(), &binary_text(&Value::Object(state.clone())));

@@ -131,8 +131,22 @@ impl State {
     }
 
     pub fn back_to(&mut self, mark: Mark) {
-        let [accounts, own, postings, holds, disputes, requests, keys, rates, residues, clearing, streams, events, ids, applied] =
-            mark.0;
+        let [
+            accounts,
+            own,
+            postings,
+            holds,
+            disputes,
+            requests,
+            keys,
+            rates,
+            residues,
+            clearing,
+            streams,
+            events,
+            ids,
+            applied,
+        ] = mark.0;
         self.accounts.back_to(accounts);
         self.own.back_to(own);
         self.postings.back_to(postings);

@@ -32,7 +32,10 @@ pub fn damages(world: &World) -> Vec<(String, &'static str)> {
     let of = |n: u128| format!("where event_id = '{}'", id(n));
     let first = world.aggregates[0];
     let no_key = |column: &str, key: &str| {
-        format!("alter table event_store.events drop constraint events_{key}; {events} {column} = (select {column} from event_store.events {})", of(30))
+        format!(
+            "alter table event_store.events drop constraint events_{key}; {events} {column} = (select {column} from event_store.events {})",
+            of(30)
+        )
     };
     let versions = "versions of a stream";
     vec![
@@ -56,10 +59,7 @@ pub fn damages(world: &World) -> Vec<(String, &'static str)> {
         (format!("{events} aggregate_type = 'Order' {}", of(21)), "type of its stream"),
         (format!("{} {}", no_key("event_id", "pkey"), of(20)), "stand for one event"),
         (format!("{} {}", no_key("global_position", "global_position_key"), of(40)), "stand for one event"),
-        (
-            format!("{events} global_position = global_position - (1 << 19) {}", of(22)),
-            "ascend with the versions",
-        ),
+        (format!("{events} global_position = global_position - (1 << 19) {}", of(22)), "ascend with the versions"),
         (format!("{events} created_at = created_at - interval '1 s' {}", of(40)), "ascend with the versions"),
         (format!("{events} global_position = global_position + (1::bigint << 50) {}", of(30)), "was given"),
         (format!("{events} global_position = 5 {}", of(30)), "was given"),
@@ -98,7 +98,11 @@ fn the_comparison_finds_events_that_the_model_does_not_know_of() {
         format!("{events} created_by = 'somebody' {}", of(22)),
         format!("{events} event_id = '{}' {}", id(99), of(22)),
         format!("{events} event_data = event_data || '{{\"b\": 1}}' where aggregate_id = '{}'", world.aggregates[1]),
-        format!("{events} global_position = (select global_position + 7 from event_store.events {}) {}", of(22), of(30)),
+        format!(
+            "{events} global_position = (select global_position + 7 from event_store.events {}) {}",
+            of(22),
+            of(30)
+        ),
         format!("delete from event_store.events {}", of(30)),
         "update event_store.streams set version = 4".to_owned(),
     ] {
@@ -163,7 +167,8 @@ fn the_replay_does_not_believe_every_reading() {
     let (empty, after) = ("{}", r#"{"balance": 1.50, "version": 1}"#);
     let replayed = |attempts: &[Attempt]| replay(State::opened(&world), attempts).map(|all| all.explained);
     let come_about = |told: &str, asked_at, answered_at| {
-        let reading = attempt(&state, Answer::Done(vec![told.to_owned()]), asked_at, Some(answered_at - 1), answered_at);
+        let reading =
+            attempt(&state, Answer::Done(vec![told.to_owned()]), asked_at, Some(answered_at - 1), answered_at);
         replayed(&[appended.clone(), reading])
     };
     assert_eq!(come_about(empty, 15, 30), Ok(1), "it may have read before the commit and committed after it");
@@ -179,4 +184,3 @@ fn the_replay_does_not_believe_every_reading() {
     let twice = attempt(&Op::Append(other), Answer::Done(vec![id(1).to_string()]), 12, Some(25), 30);
     replayed(&[appended, twice]).expect_err("one id is one event");
 }
-
