@@ -1,16 +1,19 @@
 //! Did what many sessions were answered come about in some serial order?
 //!
 //! Every posting and every change of an account holds the account until its transaction ends (strict two-phase
-//! locking). So of two transactions that have an account in common, all of the first one, the reading of the clock
-//! before its commit included, is earlier than the second one's work on that account, and so than its reading. The
-//! readings are therefore a serial order, but for transactions that overlap and have no lock in common. That is a claim about the ledger, and is checked as one: the model goes
-//! through all transactions in that order and must come to each answer; the numbers that the ledger gave to the
-//! postings of each account must ascend in it; and it agrees with real time, since each reading lies between question
-//! and answer.
+//! locking), every append its stream, a retry that appends nothing too, and an id of an event that is written holds
+//! whoever brings it anew, to whichever stream. So of two transactions that have one of these in common, all of the first
+//! one, the reading of the clock before its commit included, is earlier than the second one's work on it, and so than its
+//! reading. The readings are therefore a serial order, but for transactions that overlap and have no lock in common. That
+//! is a claim about the ledger and the event store, and is checked as one: the model goes through all transactions in that
+//! order and must come to each answer; the numbers that the ledger gave to the postings of each account must ascend in
+//! it, and the versions of each stream be those of its appends; and it agrees with real time, since each reading of the
+//! clock lies between question and answer.
 //!
 //! What did not stay (refusals, also those within an answer, and what was rolled back) was seen by its session all the
 //! same: there must be a moment between its question and its answer (above READ COMMITTED: since its transaction began)
-//! at which the model answers the same, with what its own transaction had done by then.
+//! at which the model answers the same, with what its own transaction had done by then. So it is with what was only read,
+//! whatever became of its transaction: reading holds nothing.
 
 use crate::alone::LEVELS;
 use crate::answer::Answer;

@@ -49,6 +49,8 @@ pub struct Together {
     pub explained: u64,
     /// Transactions that took effect before others which had read the clock earlier.
     pub reordered: u64,
+    /// Events that somebody read beside the writers, in the order of all events.
+    pub read: u64,
 }
 
 /// The rates that the bank says it exchanged at, and the holds that it says were closed by their group.
@@ -106,6 +108,7 @@ pub fn together(seed: u64, sessions: usize, operations: u64, transactions: bool)
         compare_ledger(&mut bank.db, &state).map_err(told)?;
         compare_events(&mut bank.db, &state).map_err(told)?;
         skipped_nobody(&mut bank.db, &read).map_err(told)?;
+        round.read = read.len() as u64;
         compare_settlement(&mut bank.db, &state).map_err(told)?;
         audit_all(&mut bank.db).map_err(told)?;
         Ok(round.clone())

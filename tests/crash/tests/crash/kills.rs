@@ -193,8 +193,10 @@ fn nothing_acknowledged_is_lost_and_nothing_is_done_twice_when_processes_are_kil
     figure(
         "crash",
         &format!(
-            "{kills} kills {done:?}; {} events; {answers} requests answered, {lost} lost in a kill, of which {lost_but_done} had been \
+            "{kills} kills {done:?}; {answers} requests answered, of which {} left what \
+             they asked for, {} events; {lost} lost in a kill, of which {lost_but_done} had been \
              carried out, {repeated} repeated; {:.0} s, SEED={seed}",
+            load.journals().filter(|entry| entry.is_acknowledged()).count(),
             read.len(),
             began.elapsed().as_secs_f64()
         ),

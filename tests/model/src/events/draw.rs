@@ -11,7 +11,8 @@ impl Generator<'_> {
     fn aggregate(&mut self) -> Uuid {
         let known = &self.world.aggregates;
         match self.dice.below(12) {
-            0 => self.id(),
+            // A new one, that of another session beside it too.
+            0 => Uuid::from_u128(0xF2E5 << 64 | self.pool.streams.len() as u128),
             1 if !self.pool.new_streams.is_empty() => self.pick(self.pool.new_streams.as_slice()),
             // Half of all is about two of them.
             2..7 => known[self.dice.below(2)],

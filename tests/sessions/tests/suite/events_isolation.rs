@@ -105,6 +105,36 @@ fn streams_that_are_not_shared_do_not_conflict() {
 }
 
 #[test]
+fn a_transaction_above_read_committed_reads_one_moment() {
+    let mut bank = Bank::new();
+    for level in ["read committed", "repeatable read", "serializable"] {
+        let (stream, beside) = (Uuid::now_v7(), Uuid::now_v7());
+        for stream in [stream, beside] {
+            bank.db.run(&append(stream, "AccountOpened", r#"{"balance": 1.00}"#, ""));
+        }
+        let mut session = begun(&bank, level);
+        let readings = [stream, beside].map(|stream| {
+            format!(
+                "select event_store.get_aggregate_state('{stream}'); \
+                 select event_version from event_store.read_stream('{stream}')"
+            )
+        });
+        let before = session.lines(&readings[0]);
+        for stream in [stream, beside] {
+            bank.db.run(&append(stream, "FundsDeposited", r#"{"amount": 2.00}"#, ""));
+            bank.db.run(&format!("select event_store.get_aggregate_state('{stream}')"));
+        }
+        // The second stream is read for the first time, and as it was when the first one was.
+        let after = [r#"{"balance": 3.00, "version": 2}"#, "1", "2"].map(str::to_owned).to_vec();
+        for reading in readings {
+            let wanted = if level == "read committed" { &after } else { &before };
+            assert_eq!(session.lines(&reading), *wanted, "at {level}");
+        }
+        session.run("commit");
+    }
+}
+
+#[test]
 fn decisions_upon_each_others_streams_are_told_apart_when_serializable() {
     // Each reads the stream that the other one appends to. One after the other they would have seen it.
     let mut bank = Bank::new();
