@@ -107,13 +107,19 @@ impl<'t> Reader<'t> {
     }
 
     /// Locks the row that was found as FOR NO KEY UPDATE does. Below REPEATABLE READ it is then the newest version; where
-    /// it is not to be waited for, it is locked only as it was found.
+    /// it is not to be waited for, it is locked only as it was found, and else no lock is taken: that of the newer
+    /// versions would be, by a flag that LockRows always gives, where their writer ends while we look.
     pub fn lock(&mut self, wait: Wait) -> Result<Locked<'t>, Error> {
         // SAFETY: as the executor's LockRows does; the slot holds the row that the snapshot sees.
         let outcome = unsafe {
-            let is_followed = follows() && wait == Wait::Yes;
-            let follow = if is_followed { pg_sys::TUPLE_LOCK_FLAG_FIND_LAST_VERSION } else { 0 };
-            let flags = (follow | pg_sys::TUPLE_LOCK_FLAG_LOCK_UPDATE_IN_PROGRESS) as u8;
+            let flags = match wait {
+                Wait::No => 0,
+                Wait::Yes if follows() => {
+                    pg_sys::TUPLE_LOCK_FLAG_FIND_LAST_VERSION
+                        | pg_sys::TUPLE_LOCK_FLAG_LOCK_UPDATE_IN_PROGRESS
+                }
+                Wait::Yes => pg_sys::TUPLE_LOCK_FLAG_LOCK_UPDATE_IN_PROGRESS,
+            } as u8;
             let lock = (*(*self.table.relation).rd_tableam).tuple_lock.expect("heap locks tuples");
             let policy = match wait {
                 Wait::Yes => pg_sys::LockWaitPolicy::LockWaitBlock,

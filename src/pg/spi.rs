@@ -231,7 +231,9 @@ impl Session {
         Ok(value)
     }
 
-    /// The same where a serialization failure (40001) counts as no row: the statement runs in a subtransaction.
+    /// The same in a subtransaction, for a statement that locks and does not wait: a serialization failure (40001) counts
+    /// as no row, and where there is none no lock is kept. A row that changes while it is being locked is passed over,
+    /// but its new version would stay locked.
     pub fn one_if_unchanged<T>(
         &self,
         statement: &Statement,

@@ -8,7 +8,7 @@ use super::account::{MAX_SLOTS, chain_start};
 use super::engine::Desk;
 use crate::error::Error;
 use crate::pg::subtransaction::undoable;
-use crate::pg::{Arg, Statement, Type, server};
+use crate::pg::{Arg, Session, Statement, Type, server};
 use uuid::Uuid;
 
 // Who is adding one already, or changes the account, is not waited for.
@@ -66,25 +66,31 @@ pub struct Added {
     is_new: bool,
 }
 
-/// Gives the account a slot more than `count`; false where it has the most, or somebody else is at it.
+/// Gives the account a slot more than `count`; false where it has the most, or somebody else is at it: then no lock is
+/// taken, also not of a row that was passed over because it changed while it was being locked.
 pub fn add(desk: &Desk, account: Uuid, count: i16) -> Result<bool, Error> {
     if count >= MAX_SLOTS {
         return Ok(false);
     }
-    let session = desk.session();
+    let added = undoable(|| add_one(desk.session(), account, count))?;
+    let is_added = added.is_some();
+    desk.added.borrow_mut().extend(added);
+    Ok(is_added)
+}
+
+fn add_one(session: &Session, account: Uuid, count: i16) -> Result<Option<Added>, Error> {
     let id = Arg::Uuid(Some(account));
-    let added = count + 1;
+    let no = count + 1;
     if session.run(&LOCK_TO_ADD, &[id, number(count)])?.count() == 0 {
-        return Ok(false);
+        return Ok(None);
     }
-    let is_new = session.run(&LOCK_LEFT, &[id, number(added)])?.count() == 0;
-    if is_new && session.run(&IS_LEFT, &[id, number(added)])?.count() > 0 {
-        return Ok(false);
+    let is_new = session.run(&LOCK_LEFT, &[id, number(no)])?.count() == 0;
+    if is_new && session.run(&IS_LEFT, &[id, number(no)])?.count() > 0 {
+        return Ok(None);
     }
-    session.run(&ADD, &[id, number(added), Arg::BigInt(Some(chain_start(added) + 1))])?;
-    session.run(&COUNT, &[id, number(added)])?;
-    desk.added.borrow_mut().push(Added { account, no: added, is_new });
-    Ok(true)
+    session.run(&ADD, &[id, number(no), Arg::BigInt(Some(chain_start(no) + 1))])?;
+    session.run(&COUNT, &[id, number(no)])?;
+    Ok(Some(Added { account, no, is_new }))
 }
 
 /// Locks slots by `hold`, and lets go of them, and of a slot that was added, where it answers nothing: the mode may be

@@ -5,7 +5,6 @@ use super::holding::{Found, Rows};
 use super::limits::has_limits;
 use super::store::side;
 use crate::error::Error;
-use crate::pg::rows::follows;
 use crate::pg::spi::c_text;
 use crate::pg::{Arg, PRESENT, Row, Session, Statement, Tid, Type};
 use rust_decimal::Decimal;
@@ -121,11 +120,7 @@ impl Rows for SqlRows<'_> {
         let account = self.glance(id)?.filter(|(_, count)| *count >= no);
         let Some(((account, _), place)) = account.zip(found) else { return Ok(Some(Found::Elsewhere)) };
         let args = [key[0], key[1], Arg::Tid(place)];
-        let locked = if follows() {
-            self.0.one(&TRY_SLOT, &args, slot)?
-        } else {
-            self.0.one_if_unchanged(&TRY_SLOT, &args, slot)?
-        };
+        let locked = self.0.one_if_unchanged(&TRY_SLOT, &args, slot)?;
         Ok(locked.map(|(slot, place)| Found::Held(account.on_slot(&[slot], false).0, place)))
     }
 }

@@ -114,11 +114,27 @@ impl Server {
 
     /// Starts the postmaster and waits for nothing.
     pub fn spawn(&mut self) {
+        self.clear_empty_locks();
         let log = OpenOptions::new().create(true).append(true).open(self.folder.file("log")).expect("a log");
         let errors = log.try_clone().expect("a second handle of the log");
         let mut command = self.command(&tool("postgres"));
         let child = command.arg("-D").arg(self.data()).stdout(log).stderr(errors).spawn();
         self.postmaster = Some(child.expect("postgres starts"));
+    }
+
+    /// A postmaster that is killed between making a lock file and writing into it leaves it empty, which no later one
+    /// takes over: a person removes it, as the server's hint says.
+    fn clear_empty_locks(&self) {
+        for folder in [self.folder(), &self.data()] {
+            let files = fs::read_dir(folder).into_iter().flatten().flatten();
+            let locks = files.filter(|file| {
+                let name = file.file_name().to_string_lossy().into_owned();
+                name == "postmaster.pid" || name.ends_with(".lock")
+            });
+            for lock in locks.filter(|lock| lock.metadata().is_ok_and(|found| found.len() == 0)) {
+                fs::remove_file(lock.path()).expect("the folder is ours");
+            }
+        }
     }
 
     /// Starts it and waits until it answers.

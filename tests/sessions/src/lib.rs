@@ -24,7 +24,8 @@ pub use private::PrivateCluster;
 pub use refusal::{Refusal, answers_refusal, refused, refused_with_code_only, snapshot};
 pub use surface::{catalog, difference, surface};
 pub use tools::{
-    Scratch, bindir_tool, figure, os_user_ids, psql, repository_root, run_tool, say, seed, server, setting, skipped,
+    Scratch, bindir_tool, figure, given, os_user_ids, psql, repository_root, run_tool, say, seed, server, setting,
+    skipped,
 };
 pub use uuid::Uuid;
 

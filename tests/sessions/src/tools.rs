@@ -83,12 +83,15 @@ pub fn say(line: &str) {
     std::io::stderr().write_all(format!("{line}\n").as_bytes()).expect("standard error takes a line");
 }
 
+/// A number from the environment; none where it is empty too, which is how make hands on what nobody gave.
+pub fn given(name: &str) -> Option<u64> {
+    let text = env::var(name).ok().filter(|text| !text.is_empty())?;
+    Some(text.parse().unwrap_or_else(|_| panic!("{name}={text} is no number")))
+}
+
 /// The size of a proof or its seed, from the environment of that name.
 pub fn setting(name: &str, default: u64) -> u64 {
-    match env::var(name) {
-        Ok(text) if !text.is_empty() => text.parse().unwrap_or_else(|_| panic!("{name}={text} is no number")),
-        _ => default,
-    }
+    given(name).unwrap_or(default)
 }
 
 /// Runs it to its end; what it printed, or a panic with what it complained about.

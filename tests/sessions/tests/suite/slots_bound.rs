@@ -344,3 +344,24 @@ fn fees_and_corrections_pass_the_bound_of_a_slotted_account_as_of_any_other() {
     bank.db.run(&format!("select txn_processing.withdraw('{account}', 15)"));
     audit(&mut bank.db);
 }
+
+#[test]
+fn a_debit_comes_before_an_unbounded_one_that_is_just_adding_its_slot() {
+    // Who adds a slot is not waited for: it has not committed, so the debit stands before it in the serial order, and
+    // what nothing bounds may go below the limit after it as it may at any time. The model of random operations once
+    // took the order of the clock for that of the effects, and called this a debit that broke its bound.
+    let _crowd = crowd();
+    let mut bank = Bank::new();
+    let account = bank.slotted("checking", "100", "0");
+    let (mut holder, mut adder) = (bank.session(), bank.session());
+    holder.run(&format!("begin; select txn_processing.deposit('{account}', 1)"));
+    adder.run(&format!("begin; select txn_processing.charge_fee('{account}', 80)"));
+    holder.run("commit");
+    bank.db.run(&format!("select txn_processing.withdraw('{account}', 90)"));
+    adder.run("commit");
+    assert_eq!(bank.slots(account), 2, "the fee found the one slot held");
+    assert_eq!(bank.db.balance(account), dec("-69"));
+    let refusal = bank.db.fails(&format!("select txn_processing.withdraw('{account}', 0.01)"));
+    assert_eq!(refusal.code, "NB001");
+    audit(&mut bank.db);
+}
