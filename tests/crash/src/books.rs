@@ -1,11 +1,20 @@
 //! The bank under test: accounts of every kind that behaves in its own way.
 
+use neobank_model::world::{Place, World};
 use neobank_sessions::{Ask, Client, Uuid};
+use std::collections::HashMap;
 
 pub const ACCOUNTS: usize = 12;
 /// Of these, spread over slots.
 pub const SLOTTED: usize = 2;
 pub const EUROS: usize = 3;
+
+/// What the runs of each day go by.
+const RULES: [&str; 3] = [
+    "set_interest_rule('savings', 'USD', 5, 'act/365', current_date - 20)",
+    "set_fee_schedule('wire', 'transfer', 'USD', 'percentage', current_date - 20, percent => 0.5)",
+    "set_fee_schedule('book', 'periodic', 'USD', 'fixed', current_date - 20, fixed_amount => 0.05, period => 'month')",
+];
 
 #[derive(Clone, Debug)]
 pub struct Books {
@@ -15,20 +24,10 @@ pub struct Books {
     pub accounts: Vec<Uuid>,
     pub euros: Vec<Uuid>,
     pub customer: Uuid,
-    pub cash: Uuid,
-    pub clearing: Uuid,
-    pub fee_income: Uuid,
-    pub interest_expense: Uuid,
-    pub suspense: Uuid,
-    /// Of USD and of EUR.
-    pub positions: [Uuid; 2],
-}
-
-fn internal(db: &mut Client, kind: &str, currency: &str) -> Uuid {
-    db.id(&format!(
-        "select account_id from banking.accounts where customer_id is null and tenant_no = 0 \
-         and account_type = '{kind}' and currency_code = '{currency}'"
-    ))
+    /// What the model's generator draws operations about: accounts of its own, and aggregates.
+    pub world: World,
+    /// The bank's accounts, by type and currency.
+    own: HashMap<String, Uuid>,
 }
 
 impl Books {
@@ -50,18 +49,31 @@ impl Books {
         }
         let limited = accounts[ACCOUNTS - SLOTTED - 1];
         db.run(&format!("select banking.set_account_limit('{limited}', 'day', 3000, 2000, 'a limit that is counted')"));
-        db.run("select txn_processing.set_fx_rate('USD', 'EUR', 0.5)");
-        Books {
-            day: db.one("select now()"),
-            euros,
-            customer,
-            cash: internal(db, "cash", "USD"),
-            clearing: internal(db, "payments_clearing", "USD"),
-            fee_income: internal(db, "fee_income", "USD"),
-            interest_expense: internal(db, "interest_expense", "USD"),
-            suspense: internal(db, "suspense", "USD"),
-            positions: [internal(db, "fx_position", "USD"), internal(db, "fx_position", "EUR")],
-            accounts,
+        let world = World::open(db);
+        for rule in RULES {
+            db.run(&format!("select txn_processing.{rule}"));
         }
+        let own = db.lines(
+            "select account_type || ' ' || currency_code, account_id from banking.accounts \
+             where customer_id is null and tenant_no = 0",
+        );
+        let own = own.iter().filter_map(|line| line.split_once('|'));
+        let own = own.map(|(name, id)| (name.to_owned(), id.parse().expect("an id"))).collect();
+        Books { day: db.one("select now()"), euros, customer, world, own, accounts }
+    }
+
+    /// The bank's own account of that type and currency.
+    pub fn own(&self, kind: &str, currency: &str) -> Uuid {
+        self.own[&format!("{kind} {currency}")]
+    }
+
+    /// Of an account of the world; of any other one, dollars.
+    pub fn currency(&self, account: Uuid) -> &'static str {
+        self.world.places.iter().find(|place| place.id == account).map_or("USD", |place| place.currency)
+    }
+
+    pub fn grows_by_debits(&self, account: Uuid) -> bool {
+        let owes = |place: &Place| place.id == account && place.account_type == "loan";
+        account == self.world.cash || self.world.places.iter().any(owes)
     }
 }

@@ -6,6 +6,7 @@
 
 mod books;
 mod check;
+mod drawn;
 mod load;
 mod maker;
 mod pages;
@@ -15,7 +16,7 @@ mod standby;
 mod teller;
 
 pub use books::Books;
-pub use check::{check, drained, facts};
+pub use check::{are_there, check, drained, facts};
 pub use load::{Counts, Load};
 pub use maker::Maker;
 pub use pages::{all_sound, unsound};

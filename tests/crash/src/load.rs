@@ -1,6 +1,7 @@
 //! A crowd of clients at work, which can be told to stop and to go on.
 
 use crate::books::Books;
+use crate::check::are_there;
 use crate::maker::Maker;
 use crate::request::Entry;
 use crate::server::Server;
@@ -92,7 +93,7 @@ impl Load {
     /// Strikes out what a server has not that was never promised to have it all.
     pub fn forget_what_is_missing(&mut self, there: &HashMap<String, u32>) {
         for teller in &mut self.resting {
-            teller.journal.retain(|entry| entry.promised().all(|fact| there.contains_key(fact)));
+            teller.journal.retain(|entry| are_there(there, entry.promised()).into_iter().all(|found| found));
         }
     }
 

@@ -1,7 +1,8 @@
 //! What a client asks for, the facts that then stand in the tables, and what it knows about them by the answer.
 //!
 //! A fact is a line of text, worded by [`crate::Maker`] before anything is sent and, from the rows of the tables, by
-//! [`crate::check`]: a posting with its id, accounts and amount is one, a hold, a capture, a queued request.
+//! [`crate::check`]: a posting with its id, accounts and amount is one, a hold, a capture, an event, a queued request. The
+//! last word of it is a star where the client cannot know it beforehand.
 
 use neobank_sessions::{Refusal, Uuid};
 use std::path::PathBuf;
@@ -13,7 +14,7 @@ pub enum Reading {
     Rows,
     /// A refusal is an answer of its own: `"success": false`.
     Json,
-    /// A row per item of a batch, and a group of facts for each: ordinal, code and whatever.
+    /// A row per item of a batch, and a group of facts for each: ordinal, transaction, code and whatever.
     Items,
     /// Requests of the queue that it carried out: request, status, transaction.
     Claims,
@@ -99,6 +100,6 @@ impl Entry {
 }
 
 fn item(line: &str) -> Standing {
-    let code = line.split('|').nth(1).expect("the second column is the code");
+    let code = line.split('|').nth(2).expect("the third column is the code");
     if code == "ok" { Standing::Acknowledged } else { Standing::Refused }
 }

@@ -4,7 +4,7 @@
 use crate::maker::Maker;
 use crate::request::{Entry, Standing};
 use crate::server::try_connect;
-use neobank_sessions::{Ask, Client, Refusal, Uuid};
+use neobank_sessions::{Ask, Client, Refusal};
 use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
@@ -59,19 +59,11 @@ impl Teller {
             if !self.journal.is_empty() && self.maker.dice.below(20) == 0 {
                 self.repeat_one(wire);
             }
-            let (request, posting) = self.maker.make();
+            let request = self.maker.make();
             self.journal.push(Entry::new(request));
             let at = self.journal.len() - 1;
             self.carry_out(at, wire);
-            let entry = &self.journal[at];
-            if entry.is_acknowledged() {
-                self.maker.posted.extend(posting);
-                if let Some(hold) = entry.request.facts[0][0].strip_prefix("hold ") {
-                    let words: Vec<_> = hold.split(' ').collect();
-                    let id = |word: &str| -> Uuid { word.parse().expect("its own fact") };
-                    self.maker.held.push((id(words[0]), id(words[1]), words[2].parse().expect("its own fact")));
-                }
-            }
+            self.maker.learn(&self.journal[at]);
         }
     }
 

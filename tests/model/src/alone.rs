@@ -4,6 +4,7 @@
 use crate::answer::{Answer, agree};
 use crate::auditor::audit_all;
 use crate::compare::{compare_accounts, compare_ledger, compare_settlement};
+use crate::events::compare_events;
 use crate::generate::Generator;
 use crate::op::Op;
 use crate::pool::Pool;
@@ -40,7 +41,7 @@ pub const LEVELS: [&str; 3] = ["read committed", "repeatable read", "serializabl
 impl Alone {
     pub fn open(seed: u64, watch: Watch) -> Alone {
         let mut bank = Bank::new();
-        let world = World::open(&mut bank);
+        let world = World::open(&mut bank.db);
         let (session, state) = (bank.session_on(watch.path), State::opened(&world));
         let (pool, trail, tally) = (Pool::default(), VecDeque::new(), Tally::default());
         Alone { bank, world, session, state, dice: Dice(seed), pool, watch, read_committed: true, trail, tally }
@@ -155,6 +156,7 @@ impl Alone {
         self.state.settle();
         if self.watch.every_step {
             audit_all(&mut self.bank.db)?;
+            compare_events(&mut self.session, &self.state)?;
         }
         self.look()
     }
@@ -165,6 +167,7 @@ impl Alone {
             self.step()?;
         }
         compare_ledger(&mut self.session, &self.state)?;
+        compare_events(&mut self.session, &self.state)?;
         audit_all(&mut self.bank.db)?;
         compare_settlement(&mut self.session, &self.state)?;
         audit_all(&mut self.bank.db)

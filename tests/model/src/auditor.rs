@@ -4,10 +4,11 @@
 //!
 //! A system that comes later adds a file with its rules, and its list to `RULES`.
 
+use crate::events::EVENTS;
 use neobank_sessions::{Ask, Client, broken_rules};
 
 /// What must hold, and a query that finds rows that break it.
-type Rule = (&'static str, &'static str);
+pub type Rule = (&'static str, &'static str);
 
 const LEDGER: &[Rule] = &[
     (
@@ -213,7 +214,7 @@ const CLEARING: &[Rule] = &[
 ];
 
 /// By system.
-pub const RULES: [&[Rule]; 5] = [LEDGER, DISPUTES, EXCHANGES, QUEUE, CLEARING];
+pub const RULES: [&[Rule]; 6] = [LEDGER, DISPUTES, EXCHANGES, QUEUE, CLEARING, EVENTS];
 
 /// The rules of `RULES` that are broken, each with some of the rows that break it.
 pub fn broken_here(admin: &mut Client) -> Vec<String> {

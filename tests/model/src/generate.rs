@@ -16,7 +16,7 @@ pub struct Generator<'a> {
 
 /// How often each is drawn, in parts of their sum.
 type Draw = fn(&mut Generator) -> Op;
-const DRAWS: [(usize, Draw); 27] = [
+const DRAWS: [(usize, Draw); 31] = [
     (16, |g| g.post(Kind::Transfer)),
     (8, |g| g.post(Kind::Deposit)),
     (6, |g| g.post(Kind::Withdrawal)),
@@ -43,6 +43,10 @@ const DRAWS: [(usize, Draw); 27] = [
     (4, |g| g.process()),
     (3, |g| g.status()),
     (3, |g| g.setting()),
+    (10, |g| g.append(false)),
+    (5, |g| g.append(true)),
+    (4, |g| g.state()),
+    (3, |g| g.read_stream()),
     (7, |g| g.again()),
 ];
 
@@ -59,20 +63,20 @@ impl Generator<'_> {
         unreachable!("the weights add up to their sum")
     }
 
-    fn one_in(&mut self, n: usize) -> bool {
+    pub(crate) fn one_in(&mut self, n: usize) -> bool {
         self.dice.below(n) == 0
     }
 
-    fn pick<T: Clone>(&mut self, of: &[T]) -> T {
+    pub(crate) fn pick<T: Clone>(&mut self, of: &[T]) -> T {
         of[self.dice.below(of.len())].clone()
     }
 
-    fn id(&mut self) -> Uuid {
+    pub(crate) fn id(&mut self) -> Uuid {
         let mut half = || (self.dice.below(1 << 31) as u64) << 31 | self.dice.below(1 << 31) as u64;
         uuid::Builder::from_random_bytes((u128::from(half()) << 64 | u128::from(half())).to_be_bytes()).into_uuid()
     }
 
-    fn known(&mut self, ids: &[Uuid]) -> Uuid {
+    pub(crate) fn known(&mut self, ids: &[Uuid]) -> Uuid {
         if ids.is_empty() || self.one_in(25) { UNKNOWN } else { self.pick(ids) }
     }
 
@@ -328,6 +332,7 @@ impl Generator<'_> {
                 }
                 Op::Batch { items, .. } => items[0].posting.amount = more,
                 Op::Enqueue { request: Request::Post { amount, .. }, .. } => *amount = more,
+                Op::Append(append) => self.alter(append),
                 _ => {}
             }
         }

@@ -5,6 +5,7 @@ pub mod answer;
 pub mod auditor;
 pub mod compare;
 pub mod crowd;
+pub mod events;
 pub mod generate;
 pub mod op;
 pub mod pool;

@@ -3,6 +3,7 @@
 //! A further system adds its operations here as variants, writes them down in `sql.rs`, draws them in `generate.rs`
 //! and says in `state/` what they do.
 
+use crate::events::Append;
 use neobank_sessions::{Decimal, Uuid};
 
 /// What a posting of `Op::Post` or an item of a batch is, and so which two accounts it has.
@@ -203,10 +204,21 @@ pub enum Op {
         account: Uuid,
         sweep_to: Option<Uuid>,
     },
+    Append(Append),
+    /// The state of an aggregate, now or at a version.
+    State {
+        aggregate: Uuid,
+        up_to: Option<i32>,
+    },
+    ReadStream {
+        aggregate: Uuid,
+        from: i32,
+        at_most: i32,
+    },
 }
 
 /// The names of `Op::name`: what a run must have carried out, and been refused.
-pub const NAMES: [&str; 32] = [
+pub const NAMES: [&str; 36] = [
     "transfer",
     "deposit",
     "withdrawal",
@@ -239,6 +251,10 @@ pub const NAMES: [&str; 32] = [
     "balance mode",
     "spending limit",
     "closing",
+    "event",
+    "events",
+    "state",
+    "stream",
 ];
 
 impl Op {
@@ -273,6 +289,10 @@ impl Op {
             Op::SetMode { .. } => "balance mode",
             Op::SetLimit { .. } => "spending limit",
             Op::Close { .. } => "closing",
+            Op::Append(Append { batch: false, .. }) => "event",
+            Op::Append(_) => "events",
+            Op::State { .. } => "state",
+            Op::ReadStream { .. } => "stream",
         }
     }
 
@@ -287,8 +307,17 @@ impl Op {
         )
     }
 
+    /// Holds nothing until the end of its transaction, and changes nothing: its answer is of the moment at which it was
+    /// asked.
+    pub fn is_reading(&self) -> bool {
+        matches!(self, Op::State { .. } | Op::ReadStream { .. })
+    }
+
     /// May be sent again after an answer that was lost: the second call answers the first, or is refused.
     pub fn has_id(&self) -> bool {
+        if let Op::Append(append) = self {
+            return append.events.iter().all(|event| event.id.is_some());
+        }
         matches!(
             self,
             Op::Post { .. }

@@ -1,8 +1,10 @@
 //! What operations may refer to, from whichever session it came: a bounded choice of it, so that there are many who
 //! want the same.
 
+use crate::events::Append;
 use crate::op::Op;
 use neobank_sessions::{Dice, Uuid};
+use std::collections::HashMap;
 
 const KEPT: usize = 40;
 
@@ -13,6 +15,10 @@ pub struct Pool {
     pub groups: Vec<Uuid>,
     pub disputes: Vec<Uuid>,
     pub requests: Vec<Uuid>,
+    /// Aggregates with events, and which version they may be at: what somebody guesses who has not read it.
+    pub streams: HashMap<Uuid, i32>,
+    /// Those of them that are not of the world.
+    pub new_streams: Vec<Uuid>,
     /// What was asked for and has an id, done or refused.
     pub asked: Vec<Op>,
 }
@@ -60,7 +66,21 @@ impl Pool {
                     keep(&mut self.transactions, id, dice);
                 }
             }
+            Op::Append(append) => self.learn_of_stream(append, lines, dice),
+            Op::ReadStream { aggregate, .. } if !lines.is_empty() => {
+                let last = lines.last().and_then(|line| line.split('|').next()?.parse().ok());
+                self.streams.insert(*aggregate, last.expect("a version comes first"));
+            }
             _ => {}
+        }
+    }
+
+    fn learn_of_stream(&mut self, append: &Append, lines: &[String], dice: &mut Dice) {
+        let before = self.streams.get(&append.aggregate).copied();
+        let version = if append.batch { lines[0].parse().expect("a version") } else { before.unwrap_or(0) + 1 };
+        self.streams.insert(append.aggregate, version.max(before.unwrap_or(0)));
+        if before.is_none() {
+            keep(&mut self.new_streams, append.aggregate, dice);
         }
     }
 }

@@ -1,16 +1,19 @@
 //! Did what many sessions were answered come about in some serial order?
 //!
 //! Every posting and every change of an account holds the account until its transaction ends (strict two-phase
-//! locking). So of two transactions that have an account in common, all of the first one, the reading of the clock
-//! before its commit included, is earlier than the second one's work on that account, and so than its reading. The
-//! readings are therefore a serial order, but for transactions that overlap and have no lock in common. That is a claim about the ledger, and is checked as one: the model goes
-//! through all transactions in that order and must come to each answer; the numbers that the ledger gave to the
-//! postings of each account must ascend in it; and it agrees with real time, since each reading lies between question
-//! and answer.
+//! locking), every append its stream, a retry that appends nothing too, and an id of an event that is written holds
+//! whoever brings it anew, to whichever stream. So of two transactions that have one of these in common, all of the first
+//! one, the reading of the clock before its commit included, is earlier than the second one's work on it, and so than its
+//! reading. The readings are therefore a serial order, but for transactions that overlap and have no lock in common. That
+//! is a claim about the ledger and the event store, and is checked as one: the model goes through all transactions in that
+//! order and must come to each answer; the numbers that the ledger gave to the postings of each account must ascend in
+//! it, and the versions of each stream be those of its appends; and it agrees with real time, since each reading of the
+//! clock lies between question and answer.
 //!
 //! What did not stay (refusals, also those within an answer, and what was rolled back) was seen by its session all the
 //! same: there must be a moment between its question and its answer (above READ COMMITTED: since its transaction began)
-//! at which the model answers the same, with what its own transaction had done by then.
+//! at which the model answers the same, with what its own transaction had done by then. So it is with what was only read,
+//! whatever became of its transaction: reading holds nothing.
 
 use crate::alone::LEVELS;
 use crate::answer::Answer;
@@ -48,7 +51,7 @@ fn since(attempt: &Attempt, asked: &Asked, all_answered: &[i64]) -> usize {
 }
 
 fn commit(state: &mut State, attempt: &Attempt, all_answered: &[i64]) -> Result<(), String> {
-    for asked in attempt.asked.iter().filter(|asked| asked.stays) {
+    for asked in attempt.asked.iter().filter(|asked| asked.stays && !asked.op.is_reading()) {
         let since = since(attempt, asked, all_answered);
         state
             .accept(&asked.op, &asked.answer, how(attempt, asked, Refusals::Ignored, since))
@@ -102,7 +105,7 @@ fn circumstances(state: &State, order: &[&Attempt], at: usize) -> String {
 fn explains(state: &mut State, passing: &mut Passing, all_answered: &[i64]) -> bool {
     let before = state.mark();
     let (attempt, asked) = (passing.attempt, passing.asked);
-    let mut built_upon = asked.upon.iter().map(|at| &attempt.asked[*at]);
+    let mut built_upon = asked.upon.iter().map(|at| &attempt.asked[*at]).filter(|asked| !asked.op.is_reading());
     let explained = built_upon
         .try_for_each(|asked| {
             let since = since(attempt, asked, all_answered);
@@ -129,7 +132,7 @@ fn passing<'a>(attempts: &'a [Attempt], order: &[&'a Attempt], all_answered: &[i
                 Answer::Refused(_) => Vec::new(),
             };
             let mut looked_at: Vec<Refusals> = refusals.into_iter().map(Refusals::Of).collect();
-            if !asked.stays {
+            if !asked.stays || asked.op.is_reading() {
                 looked_at.push(if looked_at.is_empty() { Refusals::All } else { Refusals::Ignored });
             }
             let first = since(attempt, asked, all_answered);

@@ -2,15 +2,19 @@
 //! that must hold.
 
 use crate::alone::{Alone, Watch};
+use crate::answer::agree;
 use crate::auditor::audit_all;
 use crate::compare::{compare_accounts, compare_ledger, compare_settlement};
 use crate::crowd::{Attempt, Crowd};
+use crate::events::{compare_events, read_on};
 use crate::replay::replay;
 use crate::state::State;
 use crate::tally::Tally;
 use crate::world::World;
 use neobank_sessions::*;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 
 /// Spending limits count by the day, and the model's day is as long as its bank is there.
 fn same_day<T>(round: impl Fn() -> Result<T, String>) -> Result<T, String> {
@@ -45,6 +49,8 @@ pub struct Together {
     pub explained: u64,
     /// Transactions that took effect before others which had read the clock earlier.
     pub reordered: u64,
+    /// Events that somebody read beside the writers, in the order of all events.
+    pub read: u64,
 }
 
 /// The rates that the bank says it exchanged at, and the holds that it says were closed by their group.
@@ -64,13 +70,25 @@ fn take_records(session: &mut Client, state: &mut State) {
     }
 }
 
+/// What was read while others wrote is what there is, from the first event on without one left out. How far it came is a
+/// matter of who else writes in the cluster.
+fn skipped_nobody(session: &mut Client, read: &[String]) -> Result<(), String> {
+    let all = "select global_position, event_id from event_store.events order by global_position";
+    agree("what a reader read", read, &session.lines(all)[..read.len()])
+}
+
 pub fn together(seed: u64, sessions: usize, operations: u64, transactions: bool) -> Result<Together, String> {
     same_day(|| {
         let mut bank = Bank::new();
-        let crowd = Arc::new(Crowd::new(World::open(&mut bank), seed, transactions));
+        let crowd = Arc::new(Crowd::new(World::open(&mut bank.db), seed, transactions));
         let mut state = State::opened(&crowd.world);
         let each = operations / sessions as u64;
+        let (mut session, at_work) = (bank.session(), Arc::new(AtomicBool::new(true)));
+        let goes_on = Arc::clone(&at_work);
+        let reader = thread::spawn(move || read_on(&mut session, || goes_on.load(Ordering::Relaxed)));
         let work = neobank_sessions::together(&bank, sessions, move |n, client| crowd.work(n, client, each));
+        at_work.store(false, Ordering::Relaxed);
+        let read = reader.join().map_err(|_| "the reader failed, see above")?;
         let mut round = Together::default();
         let mut attempts: Vec<Attempt> = Vec::new();
         let told = |error: String| format!("{sessions} sessions, SEED={seed}\n{error}");
@@ -88,6 +106,9 @@ pub fn together(seed: u64, sessions: usize, operations: u64, transactions: bool)
         round.reordered = replayed.reordered as u64;
         compare_accounts(&mut bank.db, &state).map_err(told)?;
         compare_ledger(&mut bank.db, &state).map_err(told)?;
+        compare_events(&mut bank.db, &state).map_err(told)?;
+        skipped_nobody(&mut bank.db, &read).map_err(told)?;
+        round.read = read.len() as u64;
         compare_settlement(&mut bank.db, &state).map_err(told)?;
         audit_all(&mut bank.db).map_err(told)?;
         Ok(round.clone())

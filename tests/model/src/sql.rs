@@ -1,5 +1,6 @@
 //! Operations as the statements that a client sends.
 
+use crate::events;
 use crate::op::{Item, Kind, Op, Posting, Request};
 use neobank_sessions::Uuid;
 use std::fmt::Display;
@@ -157,6 +158,11 @@ impl Op {
                 number(amount.as_ref()),
                 number(charge_back.as_ref())
             ),
+            Op::Append(append) => append.sql(),
+            Op::State { aggregate, up_to } => {
+                format!("select event_store.get_aggregate_state('{aggregate}', {})", number(up_to.as_ref()))
+            }
+            Op::ReadStream { aggregate, from, at_most } => events::read_stream(*aggregate, *from, *at_most),
             _ => self.sql_of_holds_and_accounts(),
         }
     }

@@ -1,6 +1,6 @@
 //! The few accounts that everything happens on.
 
-use neobank_sessions::{Ask, Bank, Decimal, Uuid, dec};
+use neobank_sessions::{Ask, Client, Decimal, Uuid, dec};
 
 /// One account of a customer as it was opened.
 #[derive(Clone, Debug)]
@@ -22,6 +22,8 @@ pub struct World {
     pub spare: Place,
     /// An account of the bank itself, which nobody may name.
     pub cash: Uuid,
+    /// What events are about; the first ones are busier. The last one gets figures that are none.
+    pub aggregates: Vec<Uuid>,
     /// Three times in the past that a posting may count from.
     pub past: Vec<String>,
 }
@@ -32,6 +34,10 @@ pub const RATES: [(&str, &str, &str); 2] = [("EUR", "USD", "1.0837"), ("USD", "J
 pub const OVERCAPTURE: (&str, u32) = ("savings", 20);
 /// Disputes of accounts of this type bring no provisional credit, and are charged back.
 pub const PLAIN_DISPUTES: &str = "business";
+
+const CASH: &str = "select account_id from banking.accounts where customer_id is null and tenant_no = 0 \
+                    and account_type = 'cash' and currency_code = 'USD'";
+const AGGREGATES: u128 = 6;
 
 const OPENED: [(&str, &str, &str, &str, bool); 8] = [
     ("checking", "USD", "500", "0", false),
@@ -49,27 +55,36 @@ pub fn decimals_of(currency: &str) -> u32 {
 }
 
 impl World {
-    pub fn open(bank: &mut Bank) -> World {
+    /// Its accounts, rates and rules in a database with the extension.
+    pub fn open(db: &mut Client) -> World {
+        let customer = db.id("select banking.create_customer('Ada', 'Lovelace')");
+        let mut account = |account_type: &str, currency: &str, opening: &str, limit: &str| {
+            db.id(&format!(
+                "select banking.open_account('{customer}', '{account_type}', '{currency}', {opening}, {limit})"
+            ))
+        };
         let places = OPENED.iter().map(|&(account_type, currency, opening, limit, slotted)| {
-            let id = bank.account_with(account_type, currency, opening, limit);
-            if slotted {
-                bank.mode(id, "slotted");
-            }
+            let id = account(account_type, currency, opening, limit);
             let (opening, limit) = (dec(opening), dec(limit));
             Place { id, account_type, currency, decimals: decimals_of(currency), opening, limit, slotted }
         });
-        let places = places.collect();
-        let (id, account_type, currency) = (bank.account("0"), "checking", "USD");
+        let places: Vec<Place> = places.collect();
+        let (account_type, currency) = ("checking", "USD");
+        let id = account(account_type, currency, "0", "0");
         let (opening, limit, decimals) = (Decimal::ZERO, Decimal::ZERO, decimals_of(currency));
         let spare = Place { id, account_type, currency, decimals, opening, limit, slotted: false };
-        for (base, quote, rate) in RATES {
-            bank.db.run(&format!("select txn_processing.set_fx_rate('{base}', '{quote}', {rate}, clock_timestamp())"));
+        for place in places.iter().filter(|place| place.slotted) {
+            db.run(&format!("select banking.set_balance_mode('{}', 'slotted')", place.id));
         }
-        bank.db.run(&format!("select txn_processing.set_hold_rule('{}', {})", OVERCAPTURE.0, OVERCAPTURE.1));
-        bank.db.run(&format!(
+        for (base, quote, rate) in RATES {
+            db.run(&format!("select txn_processing.set_fx_rate('{base}', '{quote}', {rate}, clock_timestamp())"));
+        }
+        db.run(&format!("select txn_processing.set_hold_rule('{}', {})", OVERCAPTURE.0, OVERCAPTURE.1));
+        db.run(&format!(
             "select txn_processing.set_dispute_policy('{PLAIN_DISPUTES}', false, 30, charge_back => true)"
         ));
         let past = "select (date_trunc('hour', now()) - days * interval '1 day')::text from generate_series(1, 3) days";
-        World { places, spare, cash: bank.internal("cash", "USD"), past: bank.db.lines(past) }
+        let aggregates = (1..=AGGREGATES).map(|n| Uuid::from_u128(0xA66 << 64 | n)).collect();
+        World { places, spare, cash: db.id(CASH), aggregates, past: db.lines(past) }
     }
 }

@@ -19,6 +19,7 @@ struct Sum {
     repeats: u64,
     explained: u64,
     reordered: u64,
+    read: u64,
 }
 
 impl Sum {
@@ -36,6 +37,7 @@ impl Sum {
             self.repeats += round.repeats;
             self.explained += round.explained;
             self.reordered += round.reordered;
+            self.read += round.read;
         }
     }
 }
@@ -62,7 +64,8 @@ fn every_answer_is_the_models() {
         "model",
         &format!(
             "{} operations of {} kinds, {} done, refused with {} codes; {} transactions repeated after 40001 or 40P01; \
-             {} answers that did not stay explained by a serial order, in which {} took effect before earlier clock readings; {seconds:.0} s, {:.0}/s, SEED={seed}",
+             {} answers that did not stay explained by a serial order, in which {} took effect before earlier clock readings; \
+             {} events read beside their writers; {seconds:.0} s, {:.0}/s, SEED={seed}",
             sum.tally.operations,
             neobank_model::op::NAMES.len() - never.len(),
             sum.tally.done,
@@ -70,6 +73,7 @@ fn every_answer_is_the_models() {
             sum.repeats,
             sum.explained,
             sum.reordered,
+            sum.read,
             sum.tally.operations as f64 / seconds,
         ),
     );

@@ -126,6 +126,17 @@ fn repeat_some(db: &mut Client, load: &Load, dice: &mut Dice) -> usize {
     100
 }
 
+/// What a reader of all events has read, and reads on after each round: what it has passed stays as it was, and nothing
+/// comes up between.
+fn read_on_events(db: &mut Client, read: &mut Vec<String>) {
+    let after = read.last().map_or("0", |line| line.split('|').next().expect("a position comes first"));
+    let page = format!("select global_position, event_id from event_store.read_all({after}, 100000)");
+    let page = db.lines(&page);
+    read.extend(page);
+    let all = db.lines("select global_position, event_id from event_store.events order by global_position");
+    assert!(all.starts_with(read), "a reader has missed something, or read what is not there");
+}
+
 /// Holds everything against everything, at rest.
 pub fn verify(db: &mut Client, first: &HashMap<String, u32>, load: &Load, log: &str, seed: u64) {
     let faults = check(db, first, load.journals());
@@ -150,7 +161,7 @@ fn nothing_acknowledged_is_lost_and_nothing_is_done_twice_when_processes_are_kil
     let mut load = Load::new(&server, &books, seed, &CLIENTS);
     let mut dice = Dice(seed);
     let (mut kinds, mut done, mut round) = (Vec::new(), BTreeMap::new(), dice.below(ROUNDS.len()));
-    let mut left = kills;
+    let (mut left, mut read) = (kills, Vec::new());
     while left > 0 {
         server.add_settings(ROUNDS[round % ROUNDS.len()]);
         drop(db);
@@ -173,6 +184,7 @@ fn nothing_acknowledged_is_lost_and_nothing_is_done_twice_when_processes_are_kil
         drained(&mut db);
         verify(&mut db, &first, &load, &server.log(), seed);
         repeat_some(&mut db, &load, &mut dice);
+        read_on_events(&mut db, &mut read);
         round += 1;
         let counts = load.counts();
         say(&format!("crash: {} of {kills} kills, {counts:?}, SEED={seed}", kills - left));
@@ -181,8 +193,11 @@ fn nothing_acknowledged_is_lost_and_nothing_is_done_twice_when_processes_are_kil
     figure(
         "crash",
         &format!(
-            "{kills} kills {done:?}; {answers} requests answered, {lost} lost in a kill, of which {lost_but_done} had been \
+            "{kills} kills {done:?}; {answers} requests answered, of which {} left what \
+             they asked for, {} events; {lost} lost in a kill, of which {lost_but_done} had been \
              carried out, {repeated} repeated; {:.0} s, SEED={seed}",
+            load.journals().filter(|entry| entry.is_acknowledged()).count(),
+            read.len(),
             began.elapsed().as_secs_f64()
         ),
     );

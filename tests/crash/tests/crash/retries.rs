@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 /// `{a}`, `{b}` and `{e}` are accounts, the last one in EUR, `{own}` is an id of the call's own; `{days}` is too short for
 /// `{day}` when the call is sent again.
-const CALLS: [&str; 18] = [
+const CALLS: [&str; 20] = [
     "select txn_processing.transfer('{a}', '{b}', 1, transaction_id => '{first}')",
     "select txn_processing.withdraw('{a}', 1, transaction_id => '{second}')",
     "select txn_processing.withdraw('{a}', 1, transaction_id => '{third}')",
@@ -29,6 +29,8 @@ const CALLS: [&str; 18] = [
     "select txn_processing.create_payment_batch('[{\"from_account\": \"{a}\", \"to_account\": \"{b}\", \"amount\": 1}]', '{own}')",
     "select txn_processing.import_external_statement('bank', '{own}', '{a}', 'USD', 0, 1, '[{\"booked_on\": \"2026-01-05\", \"amount\": 1}]')",
     "select txn_processing.open_dispute('{third}', 'why', dispute_id => '{own}')",
+    "select event_store.append_event('Account', '{a}', 'AccountOpened', '{}', 0, null, '{own}')",
+    "select event_store.append_events('Account', '{b}', '[{\"event_id\": \"{own}\", \"event_type\": \"T\", \"event_data\": {}}]', 0)",
     "select * from txn_processing.settle((now() at time zone 'UTC')::date - 1, 'USD')",
 ];
 

@@ -18,8 +18,9 @@ const CLIENTS: [&str; 4] = [
 
 const STANDBY: &str = "hot_standby_feedback = on\nmax_standby_streaming_delay = -1";
 
-/// Everything that reads, over all accounts and transactions there are; `$` is an account, `@` a transaction.
-const READINGS: [&str; 14] = [
+/// Everything that reads, over all accounts and transactions there are; `$` is an account, `@` a transaction, `!` an
+/// aggregate.
+const READINGS: [&str; 17] = [
     "select count(*), sum(running_balance) from banking.accounts a, txn_processing.statement(a.account_id, max_rows => 50)",
     "select sum(txn_processing.balance_as_of(account_id, now() - interval '1 day')) from banking.accounts",
     "select sum(debits), sum(credits) from txn_processing.trial_balance()",
@@ -34,10 +35,13 @@ const READINGS: [&str; 14] = [
     "select account_id, current_balance, available_balance from banking.account_balances order by 1",
     "select md5(string_agg(l::text, '' order by l::text)) from txn_processing.ledger l",
     "select md5(string_agg(t::text, '' order by t::text)) from banking.transactions t",
+    "select e.aggregate_id, md5(string_agg(e::text, '' order by event_version)) from event_store.streams s, event_store.read_stream(s.aggregate_id, 1, 100000) e group by 1 order by 1",
+    "select count(*) from event_store.read_category('Application')",
+    "select event_store.get_aggregate_state('!', 1)",
 ];
 
 /// One call of each function that writes.
-const WRITINGS: [&str; 37] = [
+const WRITINGS: [&str; 39] = [
     "txn_processing.transfer('$', '%', 1)",
     "txn_processing.deposit('$', 1)",
     "txn_processing.withdraw('$', 1)",
@@ -75,6 +79,8 @@ const WRITINGS: [&str; 37] = [
     "banking.set_overdraft_limit('$', 1, 'why')",
     "banking.set_balance_mode('$', 'slotted')",
     "banking.create_tenant('another')",
+    "event_store.append_event('Account', '!', 'T', '{}')",
+    "event_store.append_events('Account', '!', '[{\"event_type\": \"T\", \"event_data\": {}}]')",
 ];
 
 fn in_words_of(books: &Books, transaction: Uuid, call: &str) -> String {
@@ -85,6 +91,7 @@ fn in_words_of(books: &Books, transaction: Uuid, call: &str) -> String {
         ('&', books.euros[0]),
         ('?', books.customer),
         ('@', transaction),
+        ('!', books.world.aggregates[0]),
     ];
     words.into_iter().fold(call.to_owned(), |call, (mark, id)| call.replace(mark, &id.to_string()))
 }
@@ -142,7 +149,7 @@ fn is_a_prefix(db: &mut Client, load: &Load, new: &Server) -> usize {
         let answered = journal.iter().filter(before);
         let found: Vec<bool> = answered
             .map(|entry| {
-                let facts: Vec<bool> = entry.promised().map(|fact| there.contains_key(fact)).collect();
+                let facts = are_there(&there, entry.promised());
                 assert!(facts.iter().all(|found| *found == facts[0]), "half of it is there: {entry:?}");
                 facts[0]
             })

@@ -5,7 +5,9 @@
 
 mod batches;
 mod disputes;
+mod events;
 mod exchanges;
+mod fold;
 mod give_back;
 mod holds;
 mod journal;
@@ -14,6 +16,7 @@ mod queue;
 mod rows;
 mod settings;
 
+pub use events::{Event, Stream};
 pub use rows::{Account, Applied, Party};
 
 use crate::answer::Answer;
@@ -23,6 +26,7 @@ use journal::Journal;
 use neobank_sessions::{Decimal, Uuid, dec};
 use rows::{Dispute, Hold, Posted, Queued};
 use std::collections::HashMap;
+use std::sync::Arc;
 
 /// Circumstances of an operation that its prediction depends on.
 #[derive(Clone, Copy, Debug)]
@@ -70,6 +74,11 @@ pub struct State {
     residues: Journal<&'static str, Decimal>,
     /// Outgoing and incoming amounts that wait in clearing, by bank and currency.
     clearing: Journal<(&'static str, &'static str), (Decimal, Decimal)>,
+    streams: Journal<Uuid, Stream>,
+    /// By aggregate and version.
+    events: Journal<(Uuid, i32), Arc<Event>>,
+    /// Where the event of an id is.
+    event_ids: Journal<Uuid, (Uuid, i32)>,
     /// Every leg in the order in which it took effect.
     applied: Vec<Applied>,
     /// An account of the bank that is named at times.
@@ -86,7 +95,7 @@ pub struct State {
 
 /// A moment to go back to.
 #[derive(Clone, Copy, Debug)]
-pub struct Mark([usize; 11]);
+pub struct Mark([usize; 14]);
 
 impl State {
     pub fn opened(world: &World) -> State {
@@ -114,12 +123,30 @@ impl State {
             self.rates.mark(),
             self.residues.mark(),
             self.clearing.mark(),
+            self.streams.mark(),
+            self.events.mark(),
+            self.event_ids.mark(),
             self.applied.len(),
         ])
     }
 
     pub fn back_to(&mut self, mark: Mark) {
-        let [accounts, own, postings, holds, disputes, requests, keys, rates, residues, clearing, applied] = mark.0;
+        let [
+            accounts,
+            own,
+            postings,
+            holds,
+            disputes,
+            requests,
+            keys,
+            rates,
+            residues,
+            clearing,
+            streams,
+            events,
+            ids,
+            applied,
+        ] = mark.0;
         self.accounts.back_to(accounts);
         self.own.back_to(own);
         self.postings.back_to(postings);
@@ -130,6 +157,9 @@ impl State {
         self.rates.back_to(rates);
         self.residues.back_to(residues);
         self.clearing.back_to(clearing);
+        self.streams.back_to(streams);
+        self.events.back_to(events);
+        self.event_ids.back_to(ids);
         self.applied.truncate(applied);
     }
 
@@ -145,6 +175,9 @@ impl State {
         self.rates.settle();
         self.residues.settle();
         self.clearing.settle();
+        self.streams.settle();
+        self.events.settle();
+        self.event_ids.settle();
     }
 
     /// Holds the answer against the prediction. The state is then as after the operation; where the two disagree it is
@@ -189,6 +222,9 @@ impl State {
             Op::SetMode { account, slotted } => self.accept_mode(*account, *slotted, seen),
             Op::SetLimit { .. } => self.accept_limit(op, seen),
             Op::Close { account, sweep_to } => self.accept_closing(*account, *sweep_to, seen),
+            Op::Append(append) => self.accept_append(append, seen),
+            Op::State { aggregate, up_to } => self.accept_state(*aggregate, *up_to, seen),
+            Op::ReadStream { aggregate, from, at_most } => self.accept_stream(*aggregate, *from, *at_most, seen),
         }
     }
 

@@ -1,5 +1,7 @@
 //! The auditor that every run relies on must itself find what is wrong; and so must the model.
 
+mod events;
+
 use neobank_model::alone::{Alone, Watch};
 use neobank_model::answer::Answer;
 use neobank_model::auditor::{RULES, audit_all, broken_here};
@@ -14,7 +16,7 @@ use neobank_sessions::*;
 /// A bank in which a little of everything was done.
 fn busy_bank() -> (Bank, World) {
     let mut bank = Bank::new();
-    let world = World::open(&mut bank);
+    let world = World::open(&mut bank.db);
     let [a, b, savings, slotted, business, .., euro, _] = &world.places[..] else { unreachable!("eight accounts") };
     let (a, b, savings, slotted, business, euro) = (a.id, b.id, savings.id, slotted.id, business.id, euro.id);
     let ledger = "select txn_processing.";
@@ -39,6 +41,9 @@ fn busy_bank() -> (Bank, World) {
         bank.db.run(&format!("{ledger}{statement}"));
     }
     bank.db.run(&format!("select banking.set_account_limit('{b}', 'transaction', 100, null, 'r')"));
+    for (aggregate, from, many) in [(0, 20, 3), (1, 30, 1), (0, 40, 1)] {
+        bank.db.run(&events::append(&world, aggregate, from, many).sql());
+    }
     (bank, world)
 }
 
@@ -102,7 +107,8 @@ fn damages(world: &World) -> Vec<(String, &'static str)> {
 #[test]
 fn the_auditor_finds_every_kind_of_damage() {
     let (mut bank, world) = busy_bank();
-    let damages = damages(&world);
+    let mut damages = damages(&world);
+    damages.extend(events::damages(&world));
     audit_all(&mut bank.db).expect("nothing is broken yet");
     let mut found_by: Vec<&str> = Vec::new();
     let mut missed: Vec<String> = Vec::new();
@@ -130,7 +136,7 @@ fn the_auditor_finds_every_kind_of_damage() {
 #[test]
 fn the_comparison_finds_what_the_model_does_not_know_of() {
     let mut bank = Bank::new();
-    let world = World::open(&mut bank);
+    let world = World::open(&mut bank.db);
     let state = State::opened(&world);
     compare_accounts(&mut bank.db, &state).expect("nothing was done yet");
     compare_ledger(&mut bank.db, &state).expect("nothing was done yet");
@@ -161,7 +167,7 @@ fn the_comparison_finds_what_the_model_does_not_know_of() {
 #[test]
 fn the_model_does_not_believe_everything() {
     let mut bank = Bank::new();
-    let world = World::open(&mut bank);
+    let world = World::open(&mut bank.db);
     let mut state = State::opened(&world);
     let how =
         Circumstances { alone: true, read_committed: true, refusals: Refusals::All, since: u64::MAX, stays: true };
@@ -213,7 +219,7 @@ fn attempt(op: &Op, answer: Answer, asked_at: i64, committed: Option<i64>, answe
 #[test]
 fn the_replay_does_not_believe_everything() {
     let mut bank = Bank::new();
-    let world = World::open(&mut bank);
+    let world = World::open(&mut bank.db);
     let account = world.places[0].id;
     let take = |n: u128| Op::Adjust { id: id(n), account, amount: dec("-400") };
     let hold = |n: u128| Op::Hold { id: id(n), account, amount: dec("400"), to: None, group: None, short: false };
