@@ -62,9 +62,14 @@ extension_sql_file!(
     requires = ["guards", event_store::api::page_size]
 );
 extension_sql_file!(
+    "../sql/event_store_subscriptions.sql",
+    name = "event_store_subscriptions",
+    requires = ["event_store_tables", event_store::subscriptions::api::stream_partition]
+);
+extension_sql_file!(
     "../sql/access.sql",
     name = "access",
-    requires = ["queue", "payment_batches", "fx", "reconciliation", "fees", "event_store_tables"]
+    requires = ["queue", "payment_batches", "fx", "reconciliation", "fees", "event_store_subscriptions"]
 );
 extension_sql_file!("../sql/guard_shipped.sql", name = "guard_shipped", requires = ["guards"]);
 extension_sql_file!("../sql/guard_drop.sql", name = "guard_drop", requires = ["access"]);

@@ -23,6 +23,14 @@ impl Error {
                 "An event is {\"event_type\": text, \"event_data\": object} and may have event_id, metadata and tags."
             }
             Error::NotFoldable { .. } => "Read the events before it with p_up_to_version.",
+            Error::SubscriptionExists { .. } => {
+                "Change it with event_store.alter_subscription, or choose another name."
+            }
+            Error::SubscriptionNotFound { .. } => "See event_store.subscriptions for those that there are.",
+            Error::LeaseLost { .. } => "Drop what was not committed, and fetch again.",
+            Error::EventNotInLease { .. } => "Give ids that the fetch with this token answered.",
+            Error::EventOrder { .. } => "Acknowledge the events of a stream in their order.",
+            Error::EventNotParked { .. } => "See event_store.parked_events for those that are.",
             Error::SameAccount { .. } => "Give two different accounts.",
             Error::IdConflict { .. } => {
                 "Use a new id for a new transaction, and the same content for a retry."

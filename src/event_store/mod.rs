@@ -5,3 +5,4 @@ mod core;
 mod fold;
 mod position;
 mod store;
+mod subscriptions;
