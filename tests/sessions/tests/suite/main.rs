@@ -70,6 +70,8 @@ mod slots_side_by_side;
 mod standing_orders;
 mod status;
 mod strict;
+mod subscriptions;
+mod subscriptions_many;
 mod surface;
 mod survival;
 mod tenants;
