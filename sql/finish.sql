@@ -195,3 +195,26 @@ COMMENT ON FUNCTION event_store.take_snapshot IS
     'Takes a snapshot of an aggregate''s state at its version, as appending does once in a while: after reducers were defined anew or a database was restored. p_aggregate_id. Returns the version; null where there are no events, or reducers that are functions. NB105: an event that cannot be folded; 22004: null.';
 COMMENT ON FUNCTION event_store.page_size IS
     'The bound of a page: max_events itself, 1 to 100,000. NB021: outside of it; 22004: null.';
+
+COMMENT ON FUNCTION event_store.stream_partition IS
+    'The partition of a subscription that a stream belongs to, from 0. aggregate_id; partitions: how many the subscription has. The same for ever and on every machine; null for null.';
+COMMENT ON FUNCTION event_store.create_subscription IS
+    'Makes a subscription. name: 1 to 100 characters; filter: an object with aggregate_types, event_types (only events of these) and tags (only events that have all of them), each an array of 1 to 100 texts or left out; start: beginning, now, or a global position after which it begins; partitions: 1 to 256, the most consumers that have events at once, for good; max_attempts: after so many failures an event is parked, 1 to 1,000; backoff_first_ms, backoff_most_ms: the wait after the first failure, doubled with each further one, and its bound; lease_ms: how long a consumer may keep events; waits and leases to a week; parked_blocks: whether the later events of a stream wait for its parked one. NB114: the name is taken; NB021: a bound; 22004: null.';
+COMMENT ON FUNCTION event_store.alter_subscription IS
+    'Changes settings of a subscription, as event_store.create_subscription takes them; null leaves one as it is. paused: fetches answer nothing while it is true. NB115: no such subscription; NB021: a bound.';
+COMMENT ON FUNCTION event_store.reset_subscription IS
+    'Has a subscription begin anew: every event after start that matches is handed out, again where it was before. What is in flight, waiting or parked is forgotten, and leases are lost. Waits for transactions that have fetched and not ended. start: beginning, now, or a global position. NB115: no such subscription; NB021: start.';
+COMMENT ON FUNCTION event_store.drop_subscription IS
+    'Takes a subscription away with all that it knows. Waits for transactions that have fetched and not ended. NB115: no such subscription.';
+COMMENT ON FUNCTION event_store.fetch IS
+    'Hands out the next events of a subscription, in stream order, and leases them to the consumer: columns of event_store.events, attempt (from 1), lease_token (what ack and nack want; a later lease of a stream has a higher one), leased_until. name; batch: 1 to 1,000; consumer: who asks, 1 to 100 characters. No other consumer gets events of these streams until each event is acknowledged, given back, or the lease runs out. Looks at up to 100,000 events for each of its shares and answers nothing if none matches. NB115: no such subscription; NB021: a bound; 22004: null; 40001: above READ COMMITTED, another consumer was first.';
+COMMENT ON FUNCTION event_store.ack IS
+    'Events of a lease are handled. name; lease_token; event_ids: which ones, up to 10,000, null: all that are open. Returns how many were open; again for the same lease it returns 0. NB115: no such subscription; NB116: the lease is lost; NB117: not an event of the lease; NB118: an earlier event of its stream is open; 22004: null.';
+COMMENT ON FUNCTION event_store.nack IS
+    'An event of a lease could not be handled; the later ones of its stream in the lease go back with it. name; lease_token; event_id; reason: 1 to 1,000 characters; retry_in_ms: the wait, to a week, null: the subscription''s backoff; park: give it up at once. Returns when it is handed out again, null: it is parked, which also max_attempts failures lead to. The same again returns the same. NB115: no such subscription; NB116: the lease is lost; NB117: not an event of the lease; NB021: a bound; 22004: null.';
+COMMENT ON FUNCTION event_store.extend_lease IS
+    'Gives a consumer more time. name; lease_token; by_ms: from now on, to a week, null: the subscription''s lease_ms. Returns when the lease ends, never earlier than before. NB115: no such subscription; NB116: the lease is lost or all its events are settled; NB021: by_ms.';
+COMMENT ON FUNCTION event_store.replay_parked IS
+    'Has parked events handed out once more, with all attempts before them. name; event_ids: which ones, null: all, up to 10,000 in one call. Where parked events do not block, an event comes after later ones of its stream. Returns how many. NB115: no such subscription; NB119: an event is not parked; NB021: too many ids, or one null.';
+COMMENT ON FUNCTION event_store.discard_parked IS
+    'Gives parked events up for good; their streams go on. name; event_ids: up to 10,000. Returns how many. NB115: no such subscription; NB119: an event is not parked; NB021: too many ids, or one null; 22004: null.';

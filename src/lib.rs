@@ -67,6 +67,11 @@ extension_sql_file!(
     requires = ["event_store_tables"]
 );
 extension_sql_file!(
+    "../sql/event_store_subscriptions.sql",
+    name = "event_store_subscriptions",
+    requires = ["event_store_tables", event_store::subscriptions::api::stream_partition]
+);
+extension_sql_file!(
     "../sql/access.sql",
     name = "access",
     requires = [
@@ -76,7 +81,8 @@ extension_sql_file!(
         "reconciliation",
         "fees",
         "event_store_tables",
-        "event_store_state"
+        "event_store_state",
+        "event_store_subscriptions"
     ]
 );
 extension_sql_file!("../sql/guard_shipped.sql", name = "guard_shipped", requires = ["guards"]);

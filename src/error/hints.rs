@@ -35,6 +35,14 @@ impl Error {
                 "Give a function (jsonb, event_store.events) returning jsonb that a superuser or the extension's owner owns, and EXECUTE to those who read states."
             }
             Error::ReducerNotFound { .. } => "Look into event_store.reducers.",
+            Error::SubscriptionExists { .. } => {
+                "Change it with event_store.alter_subscription, or choose another name."
+            }
+            Error::SubscriptionNotFound { .. } => "See event_store.subscriptions for those that there are.",
+            Error::LeaseLost { .. } => "Drop what was not committed, and fetch again.",
+            Error::EventNotInLease { .. } => "Give ids that the fetch with this token answered.",
+            Error::EventOrder { .. } => "Acknowledge the events of a stream in their order.",
+            Error::EventNotParked { .. } => "See event_store.parked_events for those that are.",
             Error::SameAccount { .. } => "Give two different accounts.",
             Error::IdConflict { .. } => {
                 "Use a new id for a new transaction, and the same content for a retry."

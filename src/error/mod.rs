@@ -304,6 +304,29 @@ pub enum Error {
         aggregate_type: Option<String>,
         event_type: Option<String>,
     },
+    SubscriptionExists {
+        name: String,
+    },
+    SubscriptionNotFound {
+        name: String,
+    },
+    /// The lease is unknown, or ran out and its events went to somebody else.
+    LeaseLost {
+        token: i64,
+    },
+    EventNotInLease {
+        event: Uuid,
+        token: i64,
+    },
+    /// An earlier event of the same stream is still open.
+    EventOrder {
+        aggregate: Uuid,
+        open: i32,
+        given: i32,
+    },
+    EventNotParked {
+        event: Uuid,
+    },
     Server(ServerError),
 }
 

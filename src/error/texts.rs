@@ -65,6 +65,29 @@ impl Error {
                 let why = format!("There is none for aggregate type {aggregate} and event type {event}.");
                 ("reducer not found".into(), Some(why))
             }
+            Error::SubscriptionExists { name } => {
+                ("subscription exists".into(), Some(format!("There is a subscription {name:?}.")))
+            }
+            Error::SubscriptionNotFound { name } => {
+                ("subscription not found".into(), Some(format!("There is no subscription {name:?}.")))
+            }
+            Error::LeaseLost { token } => (
+                "lease is lost".into(),
+                Some(format!("Lease {token} is unknown, or it ran out and its events were handed out again.")),
+            ),
+            Error::EventNotInLease { event, token } => (
+                "event is not in the lease".into(),
+                Some(format!("Event {event} was not handed out with lease {token}, or it was given back.")),
+            ),
+            Error::EventOrder { aggregate, open, given } => (
+                "an earlier event of the stream is open".into(),
+                Some(format!(
+                    "Version {given} of aggregate {aggregate} cannot be acknowledged before version {open}."
+                )),
+            ),
+            Error::EventNotParked { event } => {
+                ("event is not parked".into(), Some(format!("The subscription has no parked event {event}.")))
+            }
             Error::SameAccount { account } => {
                 ("source and destination are the same account".into(), Some(format!("Both are {account}.")))
             }

@@ -15,6 +15,7 @@ mod reducers;
 mod snapshots;
 mod state;
 mod store;
+mod subscriptions;
 mod tags;
 
 pub use store::base_has_moved;

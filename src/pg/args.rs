@@ -21,6 +21,7 @@ pub enum Type {
     UuidArray,
     TextArray,
     IntArray,
+    BigIntArray,
     TimestampArray,
 }
 
@@ -39,6 +40,7 @@ impl Type {
             Type::UuidArray => pg_sys::UUIDARRAYOID,
             Type::TextArray => pg_sys::TEXTARRAYOID,
             Type::IntArray => pg_sys::INT4ARRAYOID,
+            Type::BigIntArray => pg_sys::INT8ARRAYOID,
             Type::TimestampArray => pg_sys::TIMESTAMPTZARRAYOID,
         }
     }
@@ -60,7 +62,10 @@ pub enum Arg<'a> {
     /// The same with nulls in it.
     UuidOptions(&'a [Option<Uuid>]),
     TextArray(&'a [Option<&'a str>]),
+    /// The same, or NULL.
+    Texts(Option<&'a [String]>),
     IntArray(&'a [i32]),
+    BigIntArray(&'a [Option<i64>]),
     TimestampArray(&'a [Option<i64>]),
 }
 
@@ -81,6 +86,8 @@ impl Arg<'_> {
                 ids.iter().map(|id| id.as_ref().map(pgrx_uuid)).collect::<Vec<_>>().into_datum()
             }
             Arg::TextArray(texts) => texts.to_vec().into_datum(),
+            Arg::Texts(texts) => texts.and_then(|texts| texts.to_vec().into_datum()),
+            Arg::BigIntArray(numbers) => numbers.to_vec().into_datum(),
             Arg::IntArray(numbers) => numbers.to_vec().into_datum(),
             Arg::TimestampArray(times) => {
                 times.iter().map(|time| time.map(Time)).collect::<Vec<_>>().into_datum()
@@ -102,7 +109,8 @@ impl Arg<'_> {
                 | (Arg::Date(_), Type::Date)
                 | (Arg::Tid(_), Type::Tid)
                 | (Arg::UuidArray(_) | Arg::UuidOptions(_), Type::UuidArray)
-                | (Arg::TextArray(_), Type::TextArray)
+                | (Arg::TextArray(_) | Arg::Texts(_), Type::TextArray)
+                | (Arg::BigIntArray(_), Type::BigIntArray)
                 | (Arg::IntArray(_), Type::IntArray)
                 | (Arg::TimestampArray(_), Type::TimestampArray)
         )

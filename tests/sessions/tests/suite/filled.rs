@@ -164,7 +164,6 @@ fn queue(bank: &mut Bank, a: Uuid) {
     ));
 }
 
-/// Tables that a dump carries and that have nothing in them.
 /// None in a bank of before the event store.
 fn events(bank: &mut Bank, a: Uuid) {
     if bank.db.count("select count(*) from pg_namespace where nspname = 'event_store'") == 0 {
@@ -175,8 +174,23 @@ fn events(bank: &mut Bank, a: Uuid) {
             "select event_store.append_event('Account', '{a}', 'FundsDeposited', '{{\"amount\": 1.50}}', p_tags => '{{till}}')"
         ));
     }
+    subscriptions(bank);
 }
 
+/// One event handled, one parked, one that waits, and no consumer at work. None in a bank of before subscriptions.
+fn subscriptions(bank: &mut Bank) {
+    if bank.db.one("select to_regclass('event_store.subscriptions') is null") == "t" {
+        return;
+    }
+    bank.db.run("select event_store.create_subscription('all', max_attempts => 1, lease_ms => 3600000)");
+    crate::subscriptions::settled(bank);
+    let taken = crate::subscriptions::fetch(&mut bank.db, "all", 2, "c");
+    let (token, second) = (taken[0].token, taken[1].event);
+    bank.db.run(&format!("select event_store.nack('all', {token}, '{second}', 'why')"));
+    bank.db.run(&format!("select event_store.ack('all', {token})"));
+}
+
+/// Tables that a dump carries and that have nothing in them.
 pub fn empty_tables(bank: &mut Bank) -> Vec<String> {
     let counts = snapshot(&mut bank.db);
     let empty = counts.iter().filter_map(|line| line.split_once("|0|")).map(|(table, _)| table.to_owned());

@@ -77,6 +77,8 @@ mod state_races;
 mod state_reducers;
 mod status;
 mod strict;
+mod subscriptions;
+mod subscriptions_many;
 mod surface;
 mod survival;
 mod tenants;
