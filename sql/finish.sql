@@ -185,3 +185,15 @@ COMMENT ON FUNCTION event_store.get_aggregate_state IS
     'The aggregate''s events folded into one object with its version; {} where it has none. p_aggregate_id; p_up_to_version: the last event to fold, null: all. AccountOpened sets the state, FundsDeposited and FundsWithdrawn change balance by amount in exact decimals, AccountClosed sets status, any other event is merged key by key. NB105: an amount that is none; NB021: a version below zero.';
 COMMENT ON FUNCTION event_store.page_size IS
     'The bound of a page: max_events itself, 1 to 100,000. NB021: outside of it; 22004: null.';
+COMMENT ON FUNCTION event_store.publish_ledger IS
+    'Switches the publishing of postings as events. publish: true: from its commit on every posting appends an event per leg in its own transaction, and what each account holds is brought forward as an event; false: no more. Waits for postings under way and keeps new ones waiting until its transaction ends, which is short once event_store.run_ledger_publication has prepared it. Returns the position of the event that says so, which all of the publication''s postings are above; what is so already is answered again; null where it never was on. 22004: null; 55P03: lock_timeout passed.';
+COMMENT ON FUNCTION event_store.prepare_ledger_publication IS
+    'Brings the next accounts forward ahead of event_store.publish_ledger(true), which writes again only those that have changed by then. max_accounts: 1 to 100,000. Locks no account and no posting. Returns how many, 0 once all are or while the ledger is published. NB021: max_accounts; 22004: null.';
+COMMENT ON FUNCTION event_store.ledger_published_since IS
+    'The position above which the events of postings are. NB130: the ledger is not published.';
+COMMENT ON FUNCTION event_store.ledger_stream IS
+    'The aggregate whose events are the legs of that posting. transaction_id; of an aggregate of type LedgerTransaction the same function answers the transaction. 22004: null.';
+COMMENT ON FUNCTION event_store.set_retention IS
+    'Sets how long events are kept. aggregate_type: 1 to 100 characters; keep: from 0 to 1000 years, null: for ever, which takes the rule away; keep_state: whether the state that deleted events led to is kept, so that event_store.get_aggregate_state goes on. Deletes nothing by itself. NB021: a bound; 22004: null.';
+COMMENT ON FUNCTION event_store.apply_retention IS
+    'Deletes events that are older than their type''s rule keeps them, the oldest of each stream first, and writes a row into event_store.tombstones for each stream. Kept are events that are not final in the reading order yet (event_store.safe_position()), that event_store.lowest_needed_position() says are needed, or that the published ledger''s balances rest on. max_events: 1 to 100,000. Streams that others write to or delete from are left for the next call. Returns the events and streams of this call, and whether nothing was left that it could have taken. NB105: a state that was to be kept cannot be folded; NB021: max_events; 22004: null.';

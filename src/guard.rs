@@ -4,6 +4,7 @@
 //! statement into the empty table by its owner, which is what a restore does (COPY runs after the triggers exist).
 
 use crate::error::Error;
+use crate::event_store::publish;
 use crate::guc;
 use crate::pg::trigger::{Triggered, fired};
 use crate::pg::{Arg, OwnerRights, Session, Statement, Type, ereport, server};
@@ -45,6 +46,12 @@ static MATCH_POSTINGS_EMPTY: Statement =
 static EVENTS_EMPTY: Statement = Statement::new(c"SELECT NOT EXISTS (SELECT FROM event_store.events)", &[]);
 
 static STREAMS_EMPTY: Statement = Statement::new(c"SELECT NOT EXISTS (SELECT FROM event_store.streams)", &[]);
+
+static PUBLICATIONS_EMPTY: Statement =
+    Statement::new(c"SELECT NOT EXISTS (SELECT FROM event_store.ledger_publications)", &[]);
+
+static TOMBSTONES_EMPTY: Statement =
+    Statement::new(c"SELECT NOT EXISTS (SELECT FROM event_store.tombstones)", &[]);
 
 // Positions that were loaded may be above what this cluster's transactions have come to; new ones must not go below.
 static CONTINUE_POSITIONS: Statement = Statement::new(
@@ -174,6 +181,8 @@ mod neobank {
             "movements" => &MOVEMENTS_EMPTY,
             "events" => &EVENTS_EMPTY,
             "streams" => &STREAMS_EMPTY,
+            "ledger_publications" => &PUBLICATIONS_EMPTY,
+            "tombstones" => &TOMBSTONES_EMPTY,
             "backdated_entries" => &BACKDATED_EMPTY,
             "account_status_changes" => &CHANGES_EMPTY,
             "balance_mode_changes" => &MODES_EMPTY,
@@ -187,6 +196,7 @@ mod neobank {
         let refusal = Error::AppendOnly { action, relation: relation.clone() };
         let result = match trigger.when() {
             Ok(PgTriggerWhen::After) if table == "events" => answers_yes(&CONTINUE_POSITIONS).map(drop),
+            Ok(PgTriggerWhen::After) if table == "ledger_publications" => publish::announce(),
             Ok(PgTriggerWhen::After) if table == "balance_mode_changes" => {
                 check_loaded(&MODES_MATCH, refusal)
             }

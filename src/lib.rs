@@ -62,9 +62,24 @@ extension_sql_file!(
     requires = ["guards", event_store::api::page_size]
 );
 extension_sql_file!(
+    "../sql/event_store_publish.sql",
+    name = "event_store_publish",
+    requires = [
+        "event_store_tables",
+        event_store::publish::api::ledger_published_since,
+        event_store::publish::api::prepare_ledger_publication,
+        event_store::publish::api::publish_ledger
+    ]
+);
+extension_sql_file!(
+    "../sql/event_store_retention.sql",
+    name = "event_store_retention",
+    requires = ["event_store_publish", event_store::retention::api::apply_retention]
+);
+extension_sql_file!(
     "../sql/access.sql",
     name = "access",
-    requires = ["queue", "payment_batches", "fx", "reconciliation", "fees", "event_store_tables"]
+    requires = ["queue", "payment_batches", "fx", "reconciliation", "fees", "event_store_retention"]
 );
 extension_sql_file!("../sql/guard_shipped.sql", name = "guard_shipped", requires = ["guards"]);
 extension_sql_file!("../sql/guard_drop.sql", name = "guard_drop", requires = ["access"]);

@@ -23,6 +23,11 @@ impl Error {
                 "An event is {\"event_type\": text, \"event_data\": object} and may have event_id, metadata and tags."
             }
             Error::NotFoldable { .. } => "Read the events before it with p_up_to_version.",
+            Error::NotPublished => "Switch it on with event_store.publish_ledger(true).",
+            Error::LedgerStream { .. } => {
+                "Leave the aggregate ids that event_store.ledger_stream answers to the ledger."
+            }
+            Error::EventsDeleted { .. } => "Look into event_store.tombstones, and read the archive.",
             Error::SameAccount { .. } => "Give two different accounts.",
             Error::IdConflict { .. } => {
                 "Use a new id for a new transaction, and the same content for a retry."

@@ -2,6 +2,7 @@
 
 use super::core::{Expected, MAX_EVENTS, Stream, checked_items, name_is_good, tags_are_good};
 use super::fold::{State, apply};
+use super::retention;
 use super::store::{self, Content, NewEvents};
 use crate::error::Error;
 use crate::pg::{JsonDatum, Many, OwnerRights, Session, Text, finish, memory};
@@ -18,7 +19,7 @@ const MAX_DATA_BYTES: usize = 1 << 20;
 const MAX_DATA_DEPTH: usize = 64;
 const MAX_PAGE: i32 = 100_000;
 
-fn name<'a>(argument: &'static str, value: Option<&'a str>) -> Result<&'a str, Error> {
+pub(super) fn name<'a>(argument: &'static str, value: Option<&'a str>) -> Result<&'a str, Error> {
     let text = required(argument, value)?;
     name_is_good(text).map_err(|why| Error::ArgumentBounds { argument, why: why.into() })?;
     Ok(text)
@@ -147,8 +148,10 @@ fn append_events(
 }
 
 fn state_of(aggregate: Uuid, to: i32) -> Result<State, Error> {
-    let mut state = State::new();
-    let mut reached = 0;
+    let (mut reached, mut state) = {
+        let _rights = OwnerRights::to_read();
+        retention::origin(&Session::read(), aggregate, to)?.unwrap_or_default()
+    };
     loop {
         let _rights = OwnerRights::to_read();
         // One session a page: what SPI has read lives as long as its session.

@@ -4,4 +4,6 @@ mod api;
 mod core;
 mod fold;
 mod position;
+pub mod publish;
+mod retention;
 mod store;

@@ -118,7 +118,7 @@ pub fn lock(session: &Session, aggregate: Uuid) -> Result<Option<Stream>, Error>
 }
 
 /// Positions for `count` events above `after`.
-fn positions(session: &Session, after: Position, count: usize) -> Result<Position, Error> {
+pub(super) fn positions(session: &Session, after: Position, count: usize) -> Result<Position, Error> {
     let added = session.one(&BASE, &[], |row| row.bigint(1).expect(PRESENT))?.unwrap_or(0);
     let mut range = RANGE.get().of(server::top_transaction());
     let first = match range.take(added, after, count) {

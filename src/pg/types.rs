@@ -228,6 +228,11 @@ impl JsonDatum {
         JsonDatum(json.into_datum().expect("an object is not null"))
     }
 
+    /// Of a tree.
+    pub fn of(tree: pgrx::JsonB) -> Self {
+        JsonDatum(tree.into_datum().expect("a tree is not null"))
+    }
+
     /// As `jsonb_out` writes it.
     pub fn to_text(self) -> String {
         // SAFETY: jsonb_out takes one jsonb and answers a C string, which is copied and freed.
