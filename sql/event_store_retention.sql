@@ -65,7 +65,7 @@ CREATE AGGREGATE event_store.events_hash(event event_store.events) (
 );
 REVOKE ALL ON FUNCTION event_store.events_hash(event_store.events) FROM PUBLIC;
 COMMENT ON AGGREGATE event_store.events_hash(event_store.events) IS
-    'The hash of events one after the other, ordered by event_version: SELECT event_store.events_hash(e ORDER BY e.event_version) FROM ... e.';
+    'The hash of events one after the other, ordered by event_version. Of an archive with the same columns: SELECT event_store.events_hash(ROW(a.*)::event_store.events ORDER BY a.event_version) FROM archive a.';
 
 -- Whoever reads events and has to see each of them says here how far it is.
 CREATE FUNCTION event_store.lowest_needed_position() RETURNS bigint

@@ -21,7 +21,8 @@ static APPEND: Statement = Statement::new(
     c"WITH opened AS (
           INSERT INTO event_store.streams (aggregate_id, aggregate_type, last_position, version)
           SELECT s.stream, 'LedgerTransaction', $1 + s.last - 1, s.reached
-          FROM pg_catalog.unnest($9, $10, $11) s(stream, last, reached)
+          FROM ROWS FROM (pg_catalog.unnest($9), pg_catalog.unnest($10), pg_catalog.unnest($11))
+               s(stream, last, reached)
       )
       INSERT INTO event_store.events
           (event_id, aggregate_id, aggregate_type, event_version, global_position, created_by, created_at, event_type,

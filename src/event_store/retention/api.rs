@@ -14,14 +14,16 @@ use pgrx::prelude::*;
 use uuid::Uuid;
 
 const MAX_EVENTS: i32 = 100_000;
-const MAX_YEARS: i64 = 1_000;
-const MICROS_PER_DAY: i64 = 86_400_000_000;
+const MAX_YEARS: i128 = 1_000;
+const MICROS_PER_DAY: i128 = 86_400_000_000;
+/// A twelfth of 365.2425 days.
+const MICROS_PER_MONTH: i128 = 2_629_746_000_000;
 
 fn bounded_keep(keep: &Interval) -> Result<Keep, Error> {
     let (months, days, micros) = (keep.months(), keep.days(), keep.micros());
-    let total = i128::from(months) * 30 + i128::from(days);
-    let total = total * i128::from(MICROS_PER_DAY) + i128::from(micros);
-    let most = i128::from(MAX_YEARS * 366) * i128::from(MICROS_PER_DAY);
+    let total =
+        i128::from(months) * MICROS_PER_MONTH + i128::from(days) * MICROS_PER_DAY + i128::from(micros);
+    let most = MAX_YEARS * 12 * MICROS_PER_MONTH;
     if (0..=most).contains(&total) {
         return Ok(Keep(months, days, micros));
     }

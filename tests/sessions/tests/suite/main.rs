@@ -23,6 +23,8 @@ mod drop;
 mod dump;
 mod events;
 mod events_order;
+mod events_publish;
+mod events_retention;
 mod fees;
 mod filled;
 mod fx;
