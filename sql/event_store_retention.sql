@@ -40,7 +40,13 @@ CREATE TRIGGER guard_ledger
     BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON event_store.tombstones
     FOR EACH STATEMENT EXECUTE FUNCTION neobank.guard_ledger();
 COMMENT ON TRIGGER guard_ledger ON event_store.tombstones IS 'Keeps what was deleted on record (NB009).';
+CREATE TRIGGER guard_loaded
+    AFTER INSERT ON event_store.tombstones
+    FOR EACH STATEMENT EXECUTE FUNCTION neobank.guard_ledger();
+COMMENT ON TRIGGER guard_loaded ON event_store.tombstones IS
+    'Lets positions go on from those of a restore, of which the last may be deleted.';
 ALTER TABLE event_store.tombstones ENABLE ALWAYS TRIGGER guard_ledger;
+ALTER TABLE event_store.tombstones ENABLE ALWAYS TRIGGER guard_loaded;
 
 CREATE FUNCTION event_store.chain_event(before bytea, event event_store.events) RETURNS bytea
 LANGUAGE sql STABLE PARALLEL SAFE

@@ -57,8 +57,9 @@ static TOMBSTONES_EMPTY: Statement =
 static CONTINUE_POSITIONS: Statement = Statement::new(
     c"UPDATE event_store.position_base
       SET added = loaded.needed
-      FROM (SELECT (max(e.global_position) >> 20) + 1 - pg_catalog.pg_current_xact_id()::text::bigint AS needed
-            FROM event_store.events e) loaded
+      FROM (SELECT (greatest((SELECT max(e.global_position) FROM event_store.events e),
+                             (SELECT max(t.to_position) FROM event_store.tombstones t)) >> 20)
+                   + 1 - pg_catalog.pg_current_xact_id()::text::bigint AS needed) loaded
       WHERE loaded.needed > added
       RETURNING true",
     &[],
@@ -195,7 +196,9 @@ mod neobank {
         };
         let refusal = Error::AppendOnly { action, relation: relation.clone() };
         let result = match trigger.when() {
-            Ok(PgTriggerWhen::After) if table == "events" => answers_yes(&CONTINUE_POSITIONS).map(drop),
+            Ok(PgTriggerWhen::After) if table == "events" || table == "tombstones" => {
+                answers_yes(&CONTINUE_POSITIONS).map(drop)
+            }
             Ok(PgTriggerWhen::After) if table == "ledger_publications" => publish::announce(),
             Ok(PgTriggerWhen::After) if table == "balance_mode_changes" => {
                 check_loaded(&MODES_MATCH, refusal)

@@ -8,7 +8,7 @@ use super::limits;
 use super::sql_rows::SqlRows;
 use super::store::{self, Movement};
 use crate::error::Error;
-use crate::event_store::publish::{self, Leg};
+use crate::event_store::publish;
 use crate::guc::{self, PostingPath};
 use crate::pg::Tid;
 use crate::pg::rows::{Replaced, Row, Wait};
@@ -132,12 +132,7 @@ impl<'d> Books<'d> {
 
     /// As events, where the ledger is published; the movements are written.
     fn publish(&self, movements: &[Movement]) -> Result<(), Error> {
-        let leg = |movement: &Movement| Leg {
-            transaction: movement.id,
-            leg: movement.order.leg,
-            falls: movement.changes.map(|change| change.is_sign_negative()),
-        };
-        publish::postings(|| self.desk.session(), || movements.iter().map(leg).collect())
+        publish::postings(|| self.desk.session(), || movements.iter().map(Movement::as_event).collect())
     }
 
     /// Appends a movement with an id that the caller gave; false where it is there already. A second session that

@@ -17,7 +17,10 @@ use crate::error::Error;
 use crate::pg::Session;
 
 /// Appends the events of movements that this transaction has just written, where the ledger is published.
-pub fn postings<'s>(session: impl Fn() -> &'s Session, legs: impl FnOnce() -> Vec<Leg>) -> Result<(), Error> {
+pub fn postings<'s, 'a>(
+    session: impl Fn() -> &'s Session,
+    legs: impl FnOnce() -> Vec<Leg<'a>>,
+) -> Result<(), Error> {
     match store::opened(&session)? {
         None => Ok(()),
         Some(opened) => store::append(session(), Position(opened), &legs()),

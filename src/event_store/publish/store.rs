@@ -1,6 +1,6 @@
 //! What is published, as rows.
 
-use super::core::{Events, Leg};
+use super::core::{Leg, Places, stream_of};
 use crate::error::Error;
 use crate::event_store::position::Position;
 use crate::event_store::store::positions;
@@ -16,39 +16,51 @@ static OPENED: Statement = Statement::new(
     &[],
 );
 
-// The movements are read back: an event cannot say anything else than the ledger.
+// The movements are not read back: at SERIALIZABLE that would set every two postings at odds.
+
+/// Of one posting that is alone in its transaction: no array is taken apart.
+static APPEND_ONE: Statement = Statement::new(
+    c"WITH opened AS (
+          INSERT INTO event_store.streams (aggregate_id, aggregate_type, last_position, version)
+          VALUES ($2, 'LedgerTransaction', $1, 1)
+      )
+      INSERT INTO event_store.events
+          (global_position, aggregate_id, event_version, event_id, aggregate_type, event_type, event_data, tags,
+           created_at, created_by)
+      VALUES ($1, $2, 1, $3, 'LedgerTransaction', $4,
+              CASE WHEN $6 IS NULL THEN $5::jsonb
+                   ELSE $5::jsonb || pg_catalog.jsonb_build_object(
+                       'effective_at', pg_catalog.to_jsonb($6 AT TIME ZONE 'UTC') #>> '{}' || 'Z') END,
+              $7, $8, $9)",
+    &[
+        Type::BigInt, Type::Uuid, Type::Uuid, Type::Text, Type::Text, Type::Timestamp, Type::TextArray, Type::Timestamp,
+        Type::Text,
+    ],
+);
+
 static APPEND: Statement = Statement::new(
     c"WITH opened AS (
           INSERT INTO event_store.streams (aggregate_id, aggregate_type, last_position, version)
           SELECT s.stream, 'LedgerTransaction', $1 + s.last - 1, s.reached
-          FROM ROWS FROM (pg_catalog.unnest($9), pg_catalog.unnest($10), pg_catalog.unnest($11))
+          FROM ROWS FROM (pg_catalog.unnest($11), pg_catalog.unnest($12), pg_catalog.unnest($13))
                s(stream, last, reached)
       )
       INSERT INTO event_store.events
-          (event_id, aggregate_id, aggregate_type, event_version, global_position, created_by, created_at, event_type,
-           event_data, tags)
-      SELECT p.event, p.stream, 'LedgerTransaction', p.version, $1 + p.n - 1, m.created_by, m.created_at,
-             pg_catalog.initcap(m.transaction_type::text) || 'Posted',
-             pg_catalog.jsonb_build_object(
-                 'transaction_id', m.transaction_id, 'leg', m.leg, 'type', m.transaction_type,
-                 'debit_account', m.debit_account, 'credit_account', m.credit_account,
-                 'amount', m.amount, 'currency', m.currency_code,
-                 'debit_change', m.amount * p.debit_sign, 'credit_change', m.amount * p.credit_sign,
-                 'debit_sequence', m.debit_sequence, 'credit_sequence', m.credit_sequence, 'tenant_no', m.tenant_no)
-             || CASE WHEN m.reference IS NULL AND m.description IS NULL AND m.reverses IS NULL AND m.effective_at IS NULL
-                     THEN '{}'
-                     ELSE pg_catalog.jsonb_strip_nulls(pg_catalog.jsonb_build_object(
-                         'reference', m.reference, 'description', m.description, 'reverses', m.reverses,
-                         'effective_at', pg_catalog.to_jsonb(m.effective_at AT TIME ZONE 'UTC') #>> '{}' || 'Z')) END
-             || CASE WHEN m.metadata IS NULL THEN '{}' ELSE pg_catalog.jsonb_build_object('metadata', m.metadata) END,
-             ARRAY['account:' || m.debit_account, 'account:' || m.credit_account]
+          (global_position, aggregate_id, event_version, event_id, aggregate_type, event_type, event_data, tags,
+           created_at, created_by)
+      SELECT $1 + p.n - 1, p.stream, p.version, p.event, 'LedgerTransaction', p.event_type,
+             CASE WHEN p.effective_at IS NULL THEN p.data::jsonb
+                  ELSE p.data::jsonb || pg_catalog.jsonb_build_object(
+                      'effective_at', pg_catalog.to_jsonb(p.effective_at AT TIME ZONE 'UTC') #>> '{}' || 'Z') END,
+             ARRAY[p.debit, p.credit], p.created_at, $10
       FROM ROWS FROM (pg_catalog.unnest($2), pg_catalog.unnest($3), pg_catalog.unnest($4), pg_catalog.unnest($5),
-                      pg_catalog.unnest($6), pg_catalog.unnest($7), pg_catalog.unnest($8))
-           WITH ORDINALITY p(transaction, leg, stream, version, event, debit_sign, credit_sign, n)
-      JOIN txn_processing.movements m ON m.transaction_id = p.transaction AND m.leg = p.leg",
+                      pg_catalog.unnest($6), pg_catalog.unnest($7), pg_catalog.unnest($8), pg_catalog.unnest($9),
+                      pg_catalog.unnest($14))
+           WITH ORDINALITY p(stream, version, event, event_type, data, effective_at, debit, credit, created_at, n)",
     &[
-        Type::BigInt, Type::UuidArray, Type::IntArray, Type::UuidArray, Type::IntArray, Type::UuidArray, Type::IntArray,
-        Type::IntArray, Type::UuidArray, Type::IntArray, Type::IntArray,
+        Type::BigInt, Type::UuidArray, Type::IntArray, Type::UuidArray, Type::TextArray, Type::TextArray,
+        Type::TimestampArray, Type::TextArray, Type::TextArray, Type::Text, Type::UuidArray, Type::IntArray,
+        Type::IntArray, Type::TimestampArray,
     ],
 );
 
@@ -182,29 +194,64 @@ pub fn announce() -> Result<(), Error> {
 
 /// Appends the events of those movements above the position `opened`.
 pub fn append(session: &Session, opened: Position, legs: &[Leg]) -> Result<(), Error> {
-    let events = Events::of(legs);
     let first = positions(session, opened, legs.len())?;
-    let ids: Vec<Uuid> = legs.iter().map(|_| Uuid::now_v7()).collect();
-    let args = [
-        Arg::BigInt(Some(first.0)),
-        Arg::UuidArray(&events.transactions),
-        Arg::IntArray(&events.legs),
-        Arg::UuidArray(&events.streams),
-        Arg::IntArray(&events.versions),
-        Arg::UuidArray(&ids),
-        Arg::IntArray(&events.debit_signs),
-        Arg::IntArray(&events.credit_signs),
-        Arg::UuidArray(&events.opened),
-        Arg::IntArray(&events.last),
-        Arg::IntArray(&events.reached),
-    ];
-    let written = session.run(&APPEND, &args).map_err(|error| match error {
-        Error::Server(error) if error.is("23505") => {
-            Error::LedgerStream { transactions: events.opened.len() }
-        }
+    let written = match legs {
+        [leg] => append_one(session, first, leg),
+        legs => append_many(session, first, legs),
+    };
+    let written = written.map_err(|error| match error {
+        Error::Server(error) if error.is("23505") => Error::LedgerStream { transactions: legs.len() },
         error => error,
     })?;
-    if written.count() == legs.len() { Ok(()) } else { Err(Error::Suppressed) }
+    if written == legs.len() { Ok(()) } else { Err(Error::Suppressed) }
+}
+
+fn append_one(session: &Session, first: Position, leg: &Leg) -> Result<usize, Error> {
+    let (event_type, data, [debit, credit]) = (leg.event_type(), leg.data(), leg.tags());
+    let args = [
+        Arg::BigInt(Some(first.0)),
+        Arg::Uuid(Some(stream_of(leg.transaction))),
+        Arg::Uuid(Some(Uuid::now_v7())),
+        Arg::Text(Some(&event_type)),
+        Arg::Text(Some(&data)),
+        Arg::Timestamp(leg.effective_at),
+        Arg::TextArray(&[Some(&debit), Some(&credit)]),
+        Arg::Timestamp(Some(leg.created_at)),
+        Arg::Text(Some(leg.created_by)),
+    ];
+    session.run(&APPEND_ONE, &args).map(|rows| rows.count())
+}
+
+fn given(texts: &[String]) -> Vec<Option<&str>> {
+    texts.iter().map(|text| Some(text.as_str())).collect()
+}
+
+/// All of one caller.
+fn append_many(session: &Session, first: Position, legs: &[Leg]) -> Result<usize, Error> {
+    let places = Places::of(legs);
+    let ids: Vec<Uuid> = legs.iter().map(|_| Uuid::now_v7()).collect();
+    let types: Vec<_> = legs.iter().map(Leg::event_type).collect();
+    let data: Vec<_> = legs.iter().map(Leg::data).collect();
+    let (debits, credits): (Vec<_>, Vec<_>) = legs.iter().map(|leg| leg.tags().into()).unzip();
+    let effective: Vec<_> = legs.iter().map(|leg| leg.effective_at).collect();
+    let created: Vec<_> = legs.iter().map(|leg| Some(leg.created_at)).collect();
+    let args = [
+        Arg::BigInt(Some(first.0)),
+        Arg::UuidArray(&places.streams),
+        Arg::IntArray(&places.versions),
+        Arg::UuidArray(&ids),
+        Arg::TextArray(&given(&types)),
+        Arg::TextArray(&given(&data)),
+        Arg::TimestampArray(&effective),
+        Arg::TextArray(&given(&debits)),
+        Arg::TextArray(&given(&credits)),
+        Arg::Text(legs.first().map(|leg| leg.created_by)),
+        Arg::UuidArray(&places.opened),
+        Arg::IntArray(&places.last),
+        Arg::IntArray(&places.reached),
+        Arg::TimestampArray(&created),
+    ];
+    session.run(&APPEND, &args).map(|rows| rows.count())
 }
 
 /// The last publication there is.
