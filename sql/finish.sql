@@ -218,3 +218,15 @@ COMMENT ON FUNCTION event_store.replay_parked IS
     'Has parked events handed out once more, with all attempts before them. name; event_ids: which ones, null: all, up to 10,000 in one call. Where parked events do not block, an event comes after later ones of its stream. Returns how many. NB115: no such subscription; NB119: an event is not parked; NB021: too many ids, or one null.';
 COMMENT ON FUNCTION event_store.discard_parked IS
     'Gives parked events up for good; their streams go on. name; event_ids: up to 10,000. Returns how many. NB115: no such subscription; NB119: an event is not parked; NB021: too many ids, or one null; 22004: null.';
+COMMENT ON FUNCTION event_store.publish_ledger IS
+    'Switches the publishing of postings as events. publish: true: from its commit on every posting appends an event per leg in its own transaction, and what each account holds is brought forward as an event; false: no more. Waits for postings under way and keeps new ones waiting until its transaction ends, which is short once event_store.run_ledger_publication has prepared it. Returns the position of the event that says so, which all of the publication''s postings are above; what is so already is answered again; null where it never was on. 22004: null; 55P03: lock_timeout passed.';
+COMMENT ON FUNCTION event_store.prepare_ledger_publication IS
+    'Brings the next accounts forward ahead of event_store.publish_ledger(true), which writes again only those that have changed by then. max_accounts: 1 to 100,000. Locks no account and no posting. Returns how many, 0 once all are or while the ledger is published. NB021: max_accounts; 22004: null.';
+COMMENT ON FUNCTION event_store.ledger_published_since IS
+    'The position above which the events of postings are. NB130: the ledger is not published.';
+COMMENT ON FUNCTION event_store.ledger_stream IS
+    'The aggregate whose events are the legs of that posting. transaction_id; of an aggregate of type LedgerTransaction the same function answers the transaction. 22004: null.';
+COMMENT ON FUNCTION event_store.set_retention IS
+    'Sets how long events are kept. aggregate_type: 1 to 100 characters; keep: from 0 to 1000 years, null: for ever, which takes the rule away; keep_state: whether the state that deleted events led to is kept, so that event_store.get_aggregate_state goes on. Deletes nothing by itself. NB021: a bound; 22004: null.';
+COMMENT ON FUNCTION event_store.apply_retention IS
+    'Deletes events that are older than their type''s rule keeps them, the oldest of each stream first, and writes a row into event_store.tombstones for each stream. Kept are events that are not final in the reading order yet (event_store.safe_position()), that event_store.lowest_needed_position() says are needed, or that the published ledger''s balances rest on. max_events: 1 to 100,000. Streams that others write to or delete from are left for the next call. Returns the events and streams of this call, and whether nothing was left that it could have taken. NB105: a state that was to be kept cannot be folded; NB021: max_events; 22004: null.';

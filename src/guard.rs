@@ -4,7 +4,7 @@
 //! statement into the empty table by its owner, which is what a restore does (COPY runs after the triggers exist).
 
 use crate::error::Error;
-use crate::event_store;
+use crate::event_store::{self, publish};
 use crate::guc;
 use crate::pg::trigger::{Triggered, fired};
 use crate::pg::{Arg, OwnerRights, Session, Statement, Type, ereport, server};
@@ -53,12 +53,19 @@ static EVENTS_EMPTY: Statement = Statement::new(c"SELECT NOT EXISTS (SELECT FROM
 
 static STREAMS_EMPTY: Statement = Statement::new(c"SELECT NOT EXISTS (SELECT FROM event_store.streams)", &[]);
 
+static PUBLICATIONS_EMPTY: Statement =
+    Statement::new(c"SELECT NOT EXISTS (SELECT FROM event_store.ledger_publications)", &[]);
+
+static TOMBSTONES_EMPTY: Statement =
+    Statement::new(c"SELECT NOT EXISTS (SELECT FROM event_store.tombstones)", &[]);
+
 // Positions that were loaded may be above what this cluster's transactions have come to; new ones must not go below.
 static CONTINUE_POSITIONS: Statement = Statement::new(
     c"UPDATE event_store.position_base
       SET added = loaded.needed
-      FROM (SELECT (max(e.global_position) >> 20) + 1 - pg_catalog.pg_current_xact_id()::text::bigint AS needed
-            FROM event_store.events e) loaded
+      FROM (SELECT (greatest((SELECT max(e.global_position) FROM event_store.events e),
+                             (SELECT max(t.to_position) FROM event_store.tombstones t)) >> 20)
+                   + 1 - pg_catalog.pg_current_xact_id()::text::bigint AS needed) loaded
       WHERE loaded.needed > added
       RETURNING true",
     &[],
@@ -188,6 +195,8 @@ mod neobank {
             "streams" => &STREAMS_EMPTY,
             "reducers" => &REDUCERS_EMPTY,
             "snapshots" => &NEVER,
+            "ledger_publications" => &PUBLICATIONS_EMPTY,
+            "tombstones" => &TOMBSTONES_EMPTY,
             "backdated_entries" => &BACKDATED_EMPTY,
             "account_status_changes" => &CHANGES_EMPTY,
             "balance_mode_changes" => &MODES_EMPTY,
@@ -200,7 +209,8 @@ mod neobank {
         };
         let refusal = Error::AppendOnly { action, relation: relation.clone() };
         let result = match trigger.when() {
-            Ok(PgTriggerWhen::After) if table == "events" => continue_positions(),
+            Ok(PgTriggerWhen::After) if table == "events" || table == "tombstones" => continue_positions(),
+            Ok(PgTriggerWhen::After) if table == "ledger_publications" => publish::announce(),
             Ok(PgTriggerWhen::After) if table == "balance_mode_changes" => {
                 check_loaded(&MODES_MATCH, refusal)
             }

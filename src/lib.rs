@@ -72,6 +72,22 @@ extension_sql_file!(
     requires = ["event_store_tables", event_store::subscriptions::api::stream_partition]
 );
 extension_sql_file!(
+    "../sql/event_store_publish.sql",
+    name = "event_store_publish",
+    requires = [
+        "event_store_tables",
+        event_store::publish::api::ledger_published_since,
+        event_store::publish::api::prepare_ledger_publication,
+        event_store::publish::api::publish_ledger
+    ]
+);
+extension_sql_file!(
+    "../sql/event_store_retention.sql",
+    name = "event_store_retention",
+    requires =
+        ["event_store_publish", "event_store_subscriptions", event_store::retention::api::apply_retention]
+);
+extension_sql_file!(
     "../sql/access.sql",
     name = "access",
     requires = [
@@ -82,7 +98,7 @@ extension_sql_file!(
         "fees",
         "event_store_tables",
         "event_store_state",
-        "event_store_subscriptions"
+        "event_store_retention"
     ]
 );
 extension_sql_file!("../sql/guard_shipped.sql", name = "guard_shipped", requires = ["guards"]);

@@ -43,6 +43,11 @@ impl Error {
             Error::EventNotInLease { .. } => "Give ids that the fetch with this token answered.",
             Error::EventOrder { .. } => "Acknowledge the events of a stream in their order.",
             Error::EventNotParked { .. } => "See event_store.parked_events for those that are.",
+            Error::NotPublished => "Switch it on with event_store.publish_ledger(true).",
+            Error::LedgerStream { .. } => {
+                "Leave the aggregate ids that event_store.ledger_stream answers to the ledger."
+            }
+            Error::EventsDeleted { .. } => "Look into event_store.tombstones, and read the archive.",
             Error::SameAccount { .. } => "Give two different accounts.",
             Error::IdConflict { .. } => {
                 "Use a new id for a new transaction, and the same content for a retry."

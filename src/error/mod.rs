@@ -327,6 +327,17 @@ pub enum Error {
     EventNotParked {
         event: Uuid,
     },
+    /// What the ledger's events say is asked for while none are written.
+    NotPublished,
+    /// A stream that the events of a posting were to open is there already.
+    LedgerStream {
+        transactions: usize,
+    },
+    /// A retention rule has deleted the events that are asked for, with their state.
+    EventsDeleted {
+        aggregate: Uuid,
+        through: i32,
+    },
     Server(ServerError),
 }
 
@@ -362,6 +373,7 @@ impl Error {
                 | Error::IdInFlight
                 | Error::ClaimLost
                 | Error::Suppressed
+                | Error::LedgerStream { .. }
                 | Error::NotATrigger { .. }
                 | Error::NoDirectPath { .. }
                 | Error::OutOfMemory { .. }

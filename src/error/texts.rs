@@ -88,6 +88,17 @@ impl Error {
             Error::EventNotParked { event } => {
                 ("event is not parked".into(), Some(format!("The subscription has no parked event {event}.")))
             }
+            Error::NotPublished => ("the ledger is not published".into(), None),
+            Error::LedgerStream { transactions } => (
+                "stream of a posting exists already".into(),
+                Some(format!("Of {transactions} transactions one has a stream that it did not open.")),
+            ),
+            Error::EventsDeleted { aggregate, through } => (
+                "events are deleted".into(),
+                Some(format!(
+                    "The events of aggregate {aggregate} to version {through} were deleted without a state that could be begun with."
+                )),
+            ),
             Error::SameAccount { account } => {
                 ("source and destination are the same account".into(), Some(format!("Both are {account}.")))
             }

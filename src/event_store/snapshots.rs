@@ -136,7 +136,7 @@ pub fn after_append<'s>(
         Ok(Folded::To(state)) if state.version() > last.version => {
             write(session, aggregate, &rules, last, state)?;
         }
-        Ok(_) | Err(Error::NotFoldable { .. }) => return Ok(()),
+        Ok(_) | Err(Error::NotFoldable { .. } | Error::EventsDeleted { .. }) => return Ok(()),
         Err(error) => return Err(error),
     }
     if may_change { thin(session, aggregate, &rules) } else { Ok(()) }

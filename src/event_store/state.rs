@@ -3,7 +3,7 @@
 use super::fold::State;
 use super::fold::rules::{Action, Rules};
 use super::handlers::{self, Use};
-use super::{reducers, snapshots};
+use super::{reducers, retention, snapshots};
 use crate::error::Error;
 use crate::pg::each::Passing;
 use crate::pg::handler::RowBytes;
@@ -55,8 +55,10 @@ const BYTES_PER_BYTE: usize = 16;
 /// How far the events of an aggregate were folded.
 pub enum Folded {
     To(State),
-    /// The next event is for a function.
-    Function,
+    /// The event of that version is for a function.
+    Function {
+        version: i32,
+    },
 }
 
 /// Where events are found without the executor.
@@ -95,14 +97,15 @@ fn each(
 
 /// Folds from the nearest snapshot up to a version.
 pub fn fold(session: &Session, aggregate: Uuid, to: i32, rules: &Rules) -> Result<Folded, Error> {
-    let mut state = snapshots::nearest(session, aggregate, to, rules)?;
+    let snapshot = snapshots::nearest(session, aggregate, to, rules)?;
+    let mut state = retention::origin(session, aggregate, to, snapshot)?;
     let mut stopped = Ok(());
-    let mut function = false;
+    let mut function = None;
     let span = Span { key: aggregate, above: state.version(), up_to: to };
     let take = |row: &Passing| {
         let (version, data) = (row.int(1), row.bytes(3));
         let Action::Operations(operations) = rules.action(row.bytes(2)) else {
-            function = true;
+            function = Some(version);
             return ControlFlow::Break(());
         };
         stopped = memory::need(data.len(), BYTES_PER_BYTE).and_then(|()| {
@@ -113,7 +116,7 @@ pub fn fold(session: &Session, aggregate: Uuid, to: i32, rules: &Rules) -> Resul
     };
     each(session, span, take)?;
     stopped?;
-    Ok(if function { Folded::Function } else { Folded::To(state) })
+    Ok(function.map_or(Folded::To(state), |version| Folded::Function { version }))
 }
 
 /// One event for a function, or for operations.
@@ -126,7 +129,10 @@ struct Event {
 
 /// Folds by functions too, which see the caller's rights and not the owner's.
 fn fold_by_functions(aggregate: Uuid, to: i32, rules: &Rules, caller: pg_sys::Oid) -> Result<State, Error> {
-    let mut state = State::default();
+    let mut state = {
+        let _rights = OwnerRights::to_read();
+        retention::origin(&Session::read(), aggregate, to, State::default())?
+    };
     let mut functions: HashMap<&str, u32> = HashMap::new();
     loop {
         // One session a page: what SPI has read lives as long as its session.

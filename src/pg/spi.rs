@@ -156,6 +156,35 @@ impl Drop for OrderedPlans {
     }
 }
 
+/// While it lives, a statement that compares two large sets hashes one of them: to look each row up would go through all
+/// of the other, where no index leads to it.
+pub struct HashedPlans {
+    hashjoin: bool,
+    nestloop: bool,
+}
+
+impl HashedPlans {
+    pub fn prefer() -> Self {
+        // SAFETY: planner settings are backend-local; `drop` puts them back, on errors too.
+        unsafe {
+            let found = HashedPlans { hashjoin: pg_sys::enable_hashjoin, nestloop: pg_sys::enable_nestloop };
+            pg_sys::enable_hashjoin = true;
+            pg_sys::enable_nestloop = false;
+            found
+        }
+    }
+}
+
+impl Drop for HashedPlans {
+    fn drop(&mut self) {
+        // SAFETY: as above.
+        unsafe {
+            pg_sys::enable_hashjoin = self.hashjoin;
+            pg_sys::enable_nestloop = self.nestloop;
+        }
+    }
+}
+
 /// An open connection to SPI.
 pub struct Session {
     pub(super) read_only: bool,

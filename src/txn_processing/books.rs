@@ -8,6 +8,7 @@ use super::limits;
 use super::sql_rows::SqlRows;
 use super::store::{self, Movement};
 use crate::error::Error;
+use crate::event_store::publish;
 use crate::guc::{self, PostingPath};
 use crate::pg::Tid;
 use crate::pg::rows::{Replaced, Row, Wait};
@@ -123,18 +124,28 @@ impl<'d> Books<'d> {
     /// Appends movements with ids that nobody else has.
     pub fn append(&self, movements: &[Movement]) -> Result<(), Error> {
         match &self.direct {
-            Some(books) => books.append(movements),
-            None => movements.iter().try_for_each(|movement| store::insert(self.desk.session(), movement)),
+            Some(books) => books.append(movements)?,
+            None => movements.iter().try_for_each(|movement| store::insert(self.desk.session(), movement))?,
         }
+        self.publish(movements)
+    }
+
+    /// As events, where the ledger is published; the movements are written.
+    fn publish(&self, movements: &[Movement]) -> Result<(), Error> {
+        publish::postings(|| self.desk.session(), || movements.iter().map(Movement::as_event).collect())
     }
 
     /// Appends a movement with an id that the caller gave; false where it is there already. A second session that
     /// brings the same id waits here for the first to end.
     pub fn append_unless_taken(&self, movement: &Movement) -> Result<bool, Error> {
-        match &self.direct {
-            Some(books) => books.append_unless_taken(movement),
-            None => store::insert_unless_taken(self.desk.session(), movement),
+        let is_new = match &self.direct {
+            Some(books) => books.append_unless_taken(movement)?,
+            None => store::insert_unless_taken(self.desk.session(), movement)?,
+        };
+        if is_new {
+            self.publish(std::slice::from_ref(movement))?;
         }
+        Ok(is_new)
     }
 }
 

@@ -5,8 +5,9 @@ use super::core::Effect;
 use super::engine::Order;
 use super::holds::Taken;
 use crate::error::Error;
+use crate::event_store::publish::Leg;
 use crate::pg::spi::c_text;
-use crate::pg::{Arg, PRESENT, Row, Session, Statement, Tid, Type};
+use crate::pg::{Arg, JsonDatum, PRESENT, Row, Session, Statement, Tid, Type};
 use rust_decimal::Decimal;
 use std::collections::{HashMap, HashSet};
 use uuid::Uuid;
@@ -166,6 +167,31 @@ pub struct Movement<'a> {
     pub credit_sequence: i64,
     /// What it captures of a hold.
     pub taken: Option<Taken>,
+}
+
+impl Movement<'_> {
+    /// What is published of it.
+    pub fn as_event(&self) -> Leg<'_> {
+        let Movement { order, effect, .. } = self;
+        Leg {
+            transaction: self.id,
+            leg: order.leg,
+            kind: order.kind.name(),
+            accounts: [order.debit, order.credit],
+            amount: effect.amount,
+            changes: self.changes,
+            sequences: [self.debit_sequence, self.credit_sequence],
+            currency: self.currency.as_str(),
+            tenant_no: self.tenant_no,
+            reference: order.reference,
+            description: order.description,
+            reverses: order.reverses.map(|original| original.id),
+            metadata: order.metadata.map(JsonDatum::to_text),
+            effective_at: order.effective_at,
+            created_at: self.created_at,
+            created_by: self.created_by,
+        }
+    }
 }
 
 /// A transaction that stands in the ledger already.

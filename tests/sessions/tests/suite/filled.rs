@@ -175,6 +175,25 @@ fn events(bank: &mut Bank, a: Uuid) {
         ));
     }
     subscriptions(bank);
+    if bank.db.count("select count(*) from pg_proc where proname = 'publish_ledger'") > 0 {
+        published(bank, a);
+    }
+}
+
+/// With a stream of which nothing but a tombstone is left, and the ledger published from here on.
+fn published(bank: &mut Bank, a: Uuid) {
+    bank.db.run(
+        "select event_store.append_event('Old', neobank.uuid_v7(), 'T', '{\"x\": 1}'), event_store.set_retention('Old', '0')",
+    );
+    // What is not final in the reading order yet is not deleted.
+    for _ in 0..6_000 {
+        if bank.db.one("select events from event_store.apply_retention()") == "1" {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    bank.db.run("select event_store.publish_ledger(true)");
+    bank.db.run(&format!("select txn_processing.deposit('{a}', 2)"));
 }
 
 /// One event handled, one parked, one that waits, and no consumer at work. None in a bank of before subscriptions.

@@ -26,6 +26,8 @@ mod events;
 mod events_isolation;
 mod events_order;
 mod events_paths;
+mod events_publish;
+mod events_retention;
 mod fees;
 mod filled;
 mod fx;
