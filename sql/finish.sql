@@ -1,7 +1,7 @@
 -- Nothing of the extension is PUBLIC's: functions made by the library included.
-REVOKE ALL ON ALL FUNCTIONS IN SCHEMA neobank, banking, txn_processing, event_store FROM PUBLIC;
-REVOKE ALL ON ALL TABLES IN SCHEMA neobank, banking, txn_processing, event_store FROM PUBLIC;
-REVOKE ALL ON ALL SEQUENCES IN SCHEMA neobank, banking, txn_processing, event_store FROM PUBLIC;
+REVOKE ALL ON ALL FUNCTIONS IN SCHEMA neobank, banking, txn_processing, event_store, cqrs FROM PUBLIC;
+REVOKE ALL ON ALL TABLES IN SCHEMA neobank, banking, txn_processing, event_store, cqrs FROM PUBLIC;
+REVOKE ALL ON ALL SEQUENCES IN SCHEMA neobank, banking, txn_processing, event_store, cqrs FROM PUBLIC;
 REVOKE ALL ON TYPE txn_processing.txn_type, txn_processing.txn_status FROM PUBLIC;
 REVOKE ALL ON DOMAIN banking.account_status FROM PUBLIC;
 
@@ -183,5 +183,19 @@ COMMENT ON FUNCTION event_store.append_events IS
     'Appends 1 to 10,000 events to one stream, all or none. aggregate_type, aggregate_id, expected_version: as event_store.append_event; events: an array of objects with event_type and event_data, and optionally event_id, metadata and tags. Returns the stream''s new version; a retry with the same event_ids and content appends nothing and answers the version that they led to. NB101: version; NB102: another type; NB103: ids with other content, or only some of them; NB104: an event that is none; NB021: a bound; 22004: null.';
 COMMENT ON FUNCTION event_store.get_aggregate_state IS
     'The aggregate''s events folded into one object with its version; {} where it has none. p_aggregate_id; p_up_to_version: the last event to fold, null: all. AccountOpened sets the state, FundsDeposited and FundsWithdrawn change balance by amount in exact decimals, AccountClosed sets status, any other event is merged key by key. NB105: an amount that is none; NB021: a version below zero.';
+COMMENT ON FUNCTION cqrs.transaction_count IS
+    'How many postings, debits and credits, the account has. account_id: any account, slotted or not; since: only those recorded after that instant, null: all. Exact at the reader''s snapshot; takes about as many probes as the logarithm of their number. NB002: account; 22004: null.';
+COMMENT ON FUNCTION cqrs.amount_total IS
+    'What the amounts of the account''s postings add up to, debits and credits alike, in units of its currency. account_id; since: only those recorded after that instant, null: all. Exact at the reader''s snapshot; reads the postings that cqrs.refresh_activity has not marked yet. NB002: account; 22004: null.';
+COMMENT ON FUNCTION cqrs.last_activity IS
+    'When the account''s last posting was recorded; null without one. account_id. NB002: account; 22004: null.';
+COMMENT ON FUNCTION cqrs.last_transaction_date IS
+    'The latest effective time of any of the account''s postings, which is not that of the last one where that was backdated; null without one. account_id. NB002: account; 22004: null.';
+COMMENT ON FUNCTION cqrs.refresh_activity IS
+    'Makes the marks that let cqrs.account_activity and customer_summary tell long histories quickly; what they show stays the same. max_marks: how many this call makes, 1 to 100,000, of 256 postings each; call it until it answers 0. Returns how many it made. Any number of sessions may call it at once. NB021: max_marks; 22004: null.';
+COMMENT ON FUNCTION cqrs.update_customer_summary IS
+    'Makes all marks of one customer''s accounts, as cqrs.refresh_activity. cqrs.customer_summary is right without it. p_customer_id. NB014: customer; 22004: null.';
+COMMENT ON FUNCTION cqrs.set_risk_score IS
+    'customer_id; risk_score: a number of the application''s, shown in cqrs.customer_summary, null: none. NB014: customer; 22004: customer_id null.';
 COMMENT ON FUNCTION event_store.page_size IS
     'The bound of a page: max_events itself, 1 to 100,000. NB021: outside of it; 22004: null.';

@@ -6,6 +6,7 @@
 use pgrx::prelude::*;
 
 mod banking;
+mod cqrs;
 mod error;
 mod event_store;
 mod guard;
@@ -61,10 +62,22 @@ extension_sql_file!(
     name = "event_store_tables",
     requires = ["guards", event_store::api::page_size]
 );
+extension_sql_file!("../sql/cqrs.sql", name = "cqrs_tables", requires = ["event_store_tables"]);
+extension_sql_file!(
+    "../sql/cqrs_views.sql",
+    name = "cqrs_views",
+    requires = [
+        "cqrs_tables",
+        cqrs::activity::api::transaction_count,
+        cqrs::activity::api::amount_total,
+        cqrs::activity::api::last_activity,
+        cqrs::activity::api::last_transaction_date,
+    ]
+);
 extension_sql_file!(
     "../sql/access.sql",
     name = "access",
-    requires = ["queue", "payment_batches", "fx", "reconciliation", "fees", "event_store_tables"]
+    requires = ["queue", "payment_batches", "fx", "reconciliation", "fees", "event_store_tables", "cqrs_views"]
 );
 extension_sql_file!("../sql/guard_shipped.sql", name = "guard_shipped", requires = ["guards"]);
 extension_sql_file!("../sql/guard_drop.sql", name = "guard_drop", requires = ["access"]);

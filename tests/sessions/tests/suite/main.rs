@@ -13,6 +13,7 @@ mod bounds;
 mod catalog;
 mod concurrency;
 mod contract;
+mod cqrs_activity;
 mod daily;
 mod differential;
 mod differential_races;
