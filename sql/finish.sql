@@ -197,5 +197,13 @@ COMMENT ON FUNCTION cqrs.update_customer_summary IS
     'Makes all marks of one customer''s accounts, as cqrs.refresh_activity. cqrs.customer_summary is right without it. p_customer_id. NB014: customer; 22004: null.';
 COMMENT ON FUNCTION cqrs.set_risk_score IS
     'customer_id; risk_score: a number of the application''s, shown in cqrs.customer_summary, null: none. NB014: customer; 22004: customer_id null.';
+COMMENT ON FUNCTION cqrs.register_handler IS
+    'Has a function carry out the commands of a type, in place of the one before. command_type: 1 to 100 characters; handler: a function (cqrs.commands) returns jsonb that the caller may execute; it is called with the rights of whoever submitted the command and search_path = pg_catalog; max_attempts: 1 to 100, of commands that do not say it. A handler is code that runs in others'' names: no level of neobank.grant_usage may register one. NB021: a bound; NB122: function; 22004: null.';
+COMMENT ON FUNCTION cqrs.unregister_handler IS
+    'Leaves the commands of a type without a handler: new ones are refused, pending ones fail. command_type. NB121: there is none; 22004: null.';
+COMMENT ON FUNCTION cqrs.submit_command IS
+    'Keeps a command, and has it carried out. command_type: one that has a handler; aggregate_type: 1 to 100 characters; payload: JSON of up to 1 MB and 64 levels; aggregate_id; command_id: the caller''s, so that a retry answers the first result, null: drawn; mode: immediate (the handler runs now, in this transaction, as the caller: an error of it is raised and undoes the command too) or queued (cqrs.process_commands or a background worker runs it); correlation_id: up to 200 characters, kept with it; max_attempts: 1 to 100, null: the handler''s. Returns what cqrs.command_result answers. NB120: id with other content; NB121: no handler; NB021: a bound; 22004: null; and what the handler raises.';
+COMMENT ON FUNCTION cqrs.process_commands IS
+    'Carries out pending commands that are due, the oldest first, each in a subtransaction with the rights of whoever submitted it. max_commands: 1 to 1,000. Any number of sessions may call it at once; a command is carried out once. A failure is kept with the command: tried again with growing delays after a serialization failure, deadlock, lock timeout, lack of resources or version conflict (NB101), up to its max_attempts, else failed for good. Returns each command with its status, SQLSTATE and message. NB021: max_commands; NB029: not at READ COMMITTED; NB123: called by a handler; 22004: null.';
 COMMENT ON FUNCTION event_store.page_size IS
     'The bound of a page: max_events itself, 1 to 100,000. NB021: outside of it; 22004: null.';

@@ -77,7 +77,8 @@ extension_sql_file!(
 extension_sql_file!(
     "../sql/access.sql",
     name = "access",
-    requires = ["queue", "payment_batches", "fx", "reconciliation", "fees", "event_store_tables", "cqrs_views"]
+    requires =
+        ["queue", "payment_batches", "fx", "reconciliation", "fees", "event_store_tables", "cqrs_views"]
 );
 extension_sql_file!("../sql/guard_shipped.sql", name = "guard_shipped", requires = ["guards"]);
 extension_sql_file!("../sql/guard_drop.sql", name = "guard_drop", requires = ["access"]);

@@ -111,6 +111,17 @@ impl Error {
             }
             Error::IsolationLevel => "Begin the transaction with ISOLATION LEVEL READ COMMITTED.",
             Error::ClaimLost => "Look for a trigger that writes txn_processing.transaction_queue.",
+            Error::CommandConflict { .. } => {
+                "Use a new id for a new command, and the same content for a retry."
+            }
+            Error::CommandUnknown { .. } => "Register a handler with cqrs.register_handler.",
+            Error::HandlerInvalid { .. } => {
+                "A command's handler is (cqrs.commands) returns jsonb, a projection's (event_store.events, regclass) returns void."
+            }
+            Error::CommandNested => {
+                "Submit the command from the handler; a worker, or the next call, processes it."
+            }
+            Error::SubmitterGone { .. } => "Submit the command again in another role.",
             Error::NotATrigger { .. } => "It is called by the triggers on the ledger's tables.",
             Error::NullArgument { .. } => "Give a value.",
             Error::ConcurrentUpdate | Error::IdInFlight => "Repeat the transaction from its start.",

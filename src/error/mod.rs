@@ -282,6 +282,25 @@ pub enum Error {
         version: i32,
         why: String,
     },
+    /// A command's id is there with other content.
+    CommandConflict {
+        command: Uuid,
+    },
+    /// Nothing carries out commands of the type.
+    CommandUnknown {
+        command_type: String,
+    },
+    /// The function cannot be called as a handler.
+    HandlerInvalid {
+        handler: String,
+        why: &'static str,
+    },
+    /// A handler would process commands in its turn.
+    CommandNested,
+    /// The role that submitted a command is not there any more.
+    SubmitterGone {
+        role: String,
+    },
     Server(ServerError),
 }
 

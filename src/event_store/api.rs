@@ -3,6 +3,7 @@
 use super::core::{Expected, MAX_EVENTS, Stream, checked_items, name_is_good, tags_are_good};
 use super::fold::{State, apply};
 use super::store::{self, Content, NewEvents};
+use crate::cqrs;
 use crate::error::Error;
 use crate::pg::{JsonDatum, Many, OwnerRights, Session, Text, finish, memory};
 use crate::txn_processing::bounds::{bounded_json, bounded_metadata};
@@ -54,10 +55,12 @@ fn append(desk: &Desk, new: &NewEvents, given_ids: bool, expected: Expected) -> 
         let stream = store::lock(session, new.aggregate)?;
         // A retry must hear of its success, whatever the stream's version is by now.
         if given_ids && let Some(version) = new.found(session)? {
+            cqrs::found(new.ids);
             return Ok(version);
         }
         decide(new, stream.as_ref(), expected)?;
         if let Some(version) = new.append(session, stream.as_ref())? {
+            cqrs::appended(session, new.ids)?;
             return Ok(version);
         }
     }

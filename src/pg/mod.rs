@@ -3,6 +3,7 @@
 
 pub mod append;
 mod args;
+pub mod call;
 pub mod compat;
 pub mod ereport;
 pub mod event;
@@ -31,4 +32,4 @@ pub use ereport::finish;
 pub use numeric::Numeric;
 pub use rights::OwnerRights;
 pub use spi::{PRESENT, Row, Session, Statement};
-pub use types::{BpChar, Day, JsonDatum, Many, Text, Tid, Time, Varchar};
+pub use types::{BpChar, Day, JsonDatum, Many, RegClass, RegProc, Text, Tid, Time, Varchar};

@@ -181,7 +181,8 @@ pub fn last_recorded(session: &Session, account: Uuid) -> Result<Option<i64>, Er
 /// The latest time from which any of the account's postings counts.
 pub fn last_effective(session: &Session, account: Uuid) -> Result<Option<i64>, Error> {
     let of_account = [Arg::Uuid(Some(account))];
-    let mut latest = session.one(&NEWEST_BACKDATED, &of_account, |row| row.time(1))?.flatten().map(|time| time.0);
+    let mut latest =
+        session.one(&NEWEST_BACKDATED, &of_account, |row| row.time(1))?.flatten().map(|time| time.0);
     for chain in Chains::of(session, account)?.chains.iter().filter(|chain| has_postings(chain)) {
         let to = chain.end - 1;
         let mark = newest_mark(session, account, chain.start, to)?;

@@ -14,6 +14,7 @@ mod catalog;
 mod concurrency;
 mod contract;
 mod cqrs_activity;
+mod cqrs_commands;
 mod daily;
 mod differential;
 mod differential_races;
