@@ -63,11 +63,13 @@ extension_sql_file!(
     requires = ["guards", event_store::api::page_size]
 );
 extension_sql_file!("../sql/cqrs.sql", name = "cqrs_tables", requires = ["event_store_tables"]);
+extension_sql_file!("../sql/cqrs_projections.sql", name = "cqrs_projections", requires = ["cqrs_tables"]);
 extension_sql_file!(
     "../sql/cqrs_views.sql",
     name = "cqrs_views",
     requires = [
         "cqrs_tables",
+        "cqrs_projections",
         cqrs::activity::api::transaction_count,
         cqrs::activity::api::amount_total,
         cqrs::activity::api::last_activity,

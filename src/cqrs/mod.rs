@@ -2,6 +2,7 @@
 
 pub mod activity;
 pub mod commands;
+mod projections;
 mod worker;
 
 pub use worker::turn;
@@ -11,9 +12,9 @@ use crate::pg::Session;
 use uuid::Uuid;
 
 /// What hangs on an append: events that were just written, in the same transaction.
-pub fn appended(_session: &Session, ids: &[Uuid]) -> Result<(), Error> {
+pub fn appended(session: &Session, ids: &[Uuid]) -> Result<(), Error> {
     found(ids);
-    Ok(())
+    projections::apply_inline(session, ids)
 }
 
 /// The same of events that a retry brought again.

@@ -122,6 +122,12 @@ impl Error {
                 "Submit the command from the handler; a worker, or the next call, processes it."
             }
             Error::SubmitterGone { .. } => "Submit the command again in another role.",
+            Error::ProjectionNotFound { .. } => "Look at cqrs.projection_status.",
+            Error::ProjectionExists { .. } => "Choose another name, or drop it with cqrs.drop_projection.",
+            Error::ProjectionState { .. } => {
+                "Look at cqrs.projection_status; cqrs.rebuild_projection makes it whole again."
+            }
+            Error::ProjectionTarget { .. } => "Give a plain table of your own, to which nothing else refers.",
             Error::NotATrigger { .. } => "It is called by the triggers on the ledger's tables.",
             Error::NullArgument { .. } => "Give a value.",
             Error::ConcurrentUpdate | Error::IdInFlight => "Repeat the transaction from its start.",

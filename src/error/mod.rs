@@ -301,6 +301,22 @@ pub enum Error {
     SubmitterGone {
         role: String,
     },
+    ProjectionNotFound {
+        name: String,
+    },
+    ProjectionExists {
+        name: String,
+    },
+    /// What is asked of a projection is not possible as it stands.
+    ProjectionState {
+        name: String,
+        why: &'static str,
+    },
+    /// The table cannot be, or be rebuilt as, a projection's.
+    ProjectionTarget {
+        target: String,
+        why: String,
+    },
     Server(ServerError),
 }
 

@@ -57,6 +57,18 @@ impl Error {
             Error::HandlerInvalid { handler, why } => {
                 ("function is not a handler".into(), Some(format!("Function {handler} {why}.")))
             }
+            Error::ProjectionNotFound { name } => {
+                ("projection not found".into(), Some(format!("There is no projection {name:?}.")))
+            }
+            Error::ProjectionExists { name } => {
+                ("projection exists".into(), Some(format!("There is a projection {name:?} already.")))
+            }
+            Error::ProjectionState { name, why } => {
+                ("projection does not allow it".into(), Some(format!("Projection {name:?} {why}.")))
+            }
+            Error::ProjectionTarget { target, why } => {
+                ("table cannot be a projection's".into(), Some(format!("Table {target} {why}.")))
+            }
             Error::CommandNested => (
                 "commands are being processed".into(),
                 Some("A handler cannot process commands itself: its own would be among them.".into()),

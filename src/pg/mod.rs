@@ -9,6 +9,7 @@ pub mod ereport;
 pub mod event;
 #[cfg(any(test, feature = "pg_test"))]
 pub mod faults;
+pub mod lock;
 pub mod memory;
 pub mod numeric;
 mod plain;

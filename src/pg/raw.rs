@@ -13,6 +13,7 @@ unsafe extern "C-unwind" {
     pub fn PreventCommandIfReadOnly(command: *const c_char);
     pub fn PreventCommandIfParallelMode(command: *const c_char);
     pub fn AcceptInvalidationMessages();
+    pub fn LockDatabaseObject(class: pg_sys::Oid, object: pg_sys::Oid, part: u16, mode: c_int);
     pub fn CacheInvalidateRelcacheByRelid(table: pg_sys::Oid);
     pub fn pfree(pointer: *mut std::ffi::c_void);
 

@@ -49,6 +49,7 @@ pub fn fill(bank: &mut Bank, tenant: Option<&str>) -> Filled {
     rules(bank, a, b);
     queue(bank, a);
     events(bank, a);
+    read_models(bank, a, b);
     bank.db.run(
         "set neobank.ledger_guard = off; \
               update txn_processing.movements set description = 'mended' where amount = 7.25; \
@@ -175,6 +176,32 @@ fn events(bank: &mut Bank, a: Uuid) {
             "select event_store.append_event('Account', '{a}', 'FundsDeposited', '{{\"amount\": 1.50}}', p_tags => '{{till}}')"
         ));
     }
+}
+
+/// None in a bank of before them.
+fn read_models(bank: &mut Bank, a: Uuid, b: Uuid) {
+    if bank.db.count("select count(*) from pg_namespace where nspname = 'cqrs'") == 0 {
+        return;
+    }
+    bank.status(b, "active");
+    bank.db.run(&format!(
+        "select count(*) from txn_processing.post_transfers(array_fill('{b}'::uuid, array[300]), \
+         array_fill('{a}'::uuid, array[300]), array_fill(0.01, array[300]))"
+    ));
+    bank.status(b, "dormant");
+    assert!(bank.db.count("select cqrs.refresh_activity()") > 0);
+    bank.db.run(
+        "select cqrs.set_risk_score(customer_id, 7) from banking.customers limit 1; \
+         create table public.projected (event_id uuid primary key); \
+         create function public.project(event event_store.events, target regclass) returns void language plpgsql as \
+           $$ begin execute format('insert into %s values ($1)', target) using event.event_id; end $$; \
+         create function public.command(c cqrs.commands) returns jsonb language sql as \
+           $$ select to_jsonb(event_store.append_event('Told', c.command_id, 'Told', c.payload)) $$; \
+         select cqrs.create_projection('projected', 'public.project', 'public.projected'), \
+           cqrs.register_handler('Tell', 'public.command'); \
+         select cqrs.submit_command('Tell', 'Told', '{\"n\": 1.50}'), \
+           cqrs.submit_command('Tell', 'Told', '{\"n\": 2}', mode => 'queued')",
+    );
 }
 
 pub fn empty_tables(bank: &mut Bank) -> Vec<String> {

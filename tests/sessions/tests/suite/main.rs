@@ -15,6 +15,8 @@ mod concurrency;
 mod contract;
 mod cqrs_activity;
 mod cqrs_commands;
+mod cqrs_projections;
+mod cqrs_worker;
 mod daily;
 mod differential;
 mod differential_races;
