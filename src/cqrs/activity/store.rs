@@ -115,9 +115,22 @@ fn newest_mark(session: &Session, account: Uuid, start: i64, to: i64) -> Result<
 
 /// What the postings numbered above `after` and up to `to` add up to.
 fn added(session: &Session, account: Uuid, after: i64, to: i64) -> Result<AnyNumeric, Error> {
+    if after == to {
+        return Ok(0.into());
+    }
     let args = [Arg::Uuid(Some(account)), Arg::BigInt(Some(after)), Arg::BigInt(Some(to))];
     let sum = session.one(&AMOUNT, &args, |row| row.get(1).expect("coalesce gives a value"))?;
     Ok(sum.expect("an aggregate has a row"))
+}
+
+/// The number of the last posting that was recorded by then; the chain's start where there is none.
+fn last_before(session: &Session, account: Uuid, chain: &Chain, since: i64) -> Result<i64, Error> {
+    // An account that is younger than that is told by one look.
+    if probe(session, account, chain.start + 1)?.recorded_at > since {
+        return Ok(chain.start);
+    }
+    let last = chain.last(session, account, |link| link.recorded_at <= since)?;
+    Ok(last.map_or(chain.start, |link| link.sequence))
 }
 
 /// A chain's postings that were recorded after an instant: numbered above `after`, up to `to`.
@@ -131,13 +144,10 @@ impl Span {
     /// Those of every chain that has any; all of its postings without an instant.
     pub fn all(session: &Session, account: Uuid, since: Option<i64>) -> Result<Vec<Span>, Error> {
         let mut spans = Vec::new();
-        for chain in Chains::of(session, account)?.chains {
+        for chain in Chains::of(session, account)?.chains.iter().filter(|chain| has_postings(chain)) {
             let after = match since {
                 None => chain.start,
-                Some(since) => {
-                    let before = chain.last(session, account, |link| link.recorded_at <= since)?;
-                    before.map_or(chain.start, |link| link.sequence)
-                }
+                Some(since) => last_before(session, account, chain, since)?,
             };
             if after < chain.end - 1 {
                 spans.push(Span { start: chain.start, after, to: chain.end - 1 });

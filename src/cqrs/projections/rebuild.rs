@@ -78,8 +78,8 @@ pub fn step(name: &str, most: i32) -> Result<&'static str, Error> {
     if projection.is_inline {
         let passed = match projection.fence {
             None => {
-                // Whoever made or paused it held this until all had been told.
-                projection.fence_appends(true)?;
+                // Whoever made or paused it held this alone until all had been told.
+                projection.fence_appends(false)?;
                 let fence = new_fence(Desk::open().session())?;
                 return keep(Some(fence)).map(|()| "waiting");
             }

@@ -59,9 +59,9 @@ fn world(bank: &mut Bank) -> Vec<Uuid> {
         let customer = bank.customer();
         for (kind, limit) in [("checking", 0), ("savings", 0), ("loan", 100_000)] {
             let opening = if kind == "loan" { 0 } else { 1_000 };
-            accounts.push(bank.db.id(&format!(
-                "select banking.open_account('{customer}', '{kind}', 'USD', {opening}, {limit})"
-            )));
+            accounts.push(
+                bank.db.id(&format!("select banking.open_account('{customer}', '{kind}', 'USD', {opening}, {limit})")),
+            );
         }
         if n % 2 == 0 {
             bank.db.run(&format!("select banking.open_account('{customer}', 'checking', 'JPY', 5000)"));
@@ -120,11 +120,7 @@ fn three_accounts_of_a_thousand_are_three_thousand() {
         .map(|_| bank.db.id(&format!("select banking.open_account('{customer}', 'checking', 'USD', 1000)")))
         .collect();
     for n in 0..5 {
-        bank.db.run(&format!(
-            "select txn_processing.transfer('{}', '{}', 10)",
-            accounts[n % 3],
-            accounts[(n + 1) % 3]
-        ));
+        bank.db.run(&format!("select txn_processing.transfer('{}', '{}', 10)", accounts[n % 3], accounts[(n + 1) % 3]));
     }
     let summary = format!(
         "select total_accounts, total_balance, currency_code, balances, risk_score, last_transaction_date is not null \
@@ -209,7 +205,8 @@ fn random_work_on_both_paths_is_told_as_it_was() {
         bank.db.run("select cqrs.refresh_activity()");
         is_exact(&mut bank.db);
     }
-    let windows = "select count(*) from cqrs.account_activity where transaction_count_30d not in (0, transaction_count)";
+    let windows =
+        "select count(*) from cqrs.account_activity where transaction_count_30d not in (0, transaction_count)";
     assert!(bank.db.count(windows) > 0, "the window is a part");
     bank.mode(slotted, "exclusive");
     bank.db.run(&format!("select txn_processing.deposit('{slotted}', 5)"));
@@ -271,9 +268,7 @@ fn sessions_that_refresh_at_once_make_each_mark_once() {
         "select count(*) from txn_processing.post_transfers(array_fill('{a}'::uuid, array[5000]), \
          array_fill('{b}'::uuid, array[5000]), array_fill(0.01, array[5000]))"
     ));
-    together(&bank, 4, |n, session| {
-        while session.count(&format!("select cqrs.refresh_activity({})", 1 + n)) > 0 {}
-    });
+    together(&bank, 4, |n, session| while session.count(&format!("select cqrs.refresh_activity({})", 1 + n)) > 0 {});
     // Of each account 5,001 postings, and of cash two, beside those that the bank itself has.
     assert_eq!(bank.db.count("select count(*) from cqrs.activity_marks"), 2 * (5_001 / 256));
     is_exact(&mut bank.db);
@@ -372,7 +367,8 @@ fn levels_read_and_refresh_as_they_may_and_tenants_are_told_apart() {
     let by_tenant = "select t.tenant_id = $t$x$t$, s.total_balance from cqrs.customer_summary s \
                      join banking.tenants t using (tenant_no) order by s.total_balance";
     assert_eq!(bank.db.lines(&by_tenant.replace("$t$x$t$", &format!("'{tenant}'"))), ["t|7.00", "f|10.00"]);
-    let activity = "select t.tenant_id, a.transaction_count from cqrs.account_activity a join banking.tenants t using (tenant_no)";
+    let activity =
+        "select t.tenant_id, a.transaction_count from cqrs.account_activity a join banking.tenants t using (tenant_no)";
     assert!(bank.db.lines(activity).contains(&format!("{tenant}|1")));
     is_exact(&mut bank.db);
     let calls = [

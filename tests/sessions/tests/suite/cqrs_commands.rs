@@ -89,8 +89,7 @@ fn an_error_of_the_handler_is_the_callers_and_leaves_nothing() {
          perform cqrs.submit_command('Open', 'Thing', '{{\"event\": \"B\"}}', gen_random_uuid()); end $$",
         sql.trim_start_matches("select ")
     ));
-    let linked =
-        "select e.event_type from event_store.events e left join cqrs.command_events l using (event_id) \
+    let linked = "select e.event_type from event_store.events e left join cqrs.command_events l using (event_id) \
                   where l.command_id is not null order by e.global_position";
     assert_eq!(bank.db.lines(linked), ["A", "B"]);
     assert_eq!(bank.db.count("select count(*) from event_store.events"), 2);
@@ -136,9 +135,8 @@ fn failures_are_kept_and_what_may_pass_is_tried_again() {
     let mut bank = with_handlers();
     bank.db.run("set neobank.queue_retry_delay = '5min'");
     for code in ["40001", "NB101", "NB001", "55P03"] {
-        bank.db.run(&format!(
-            "select cqrs.submit_command('Fail', 'Thing', '{{\"code\": \"{code}\"}}', mode => 'queued')"
-        ));
+        bank.db
+            .run(&format!("select cqrs.submit_command('Fail', 'Thing', '{{\"code\": \"{code}\"}}', mode => 'queued')"));
     }
     bank.db.run(&open(Uuid::now_v7(), Uuid::now_v7(), ", 'queued'"));
     let first = [
@@ -169,7 +167,8 @@ fn failures_are_kept_and_what_may_pass_is_tried_again() {
             "Open|completed|1|||t"
         ]
     );
-    let error = bank.db.one("select cqrs.command_result(command_id) -> 'error' from cqrs.commands order by created_at limit 1");
+    let error =
+        bank.db.one("select cqrs.command_result(command_id) -> 'error' from cqrs.commands order by created_at limit 1");
     assert_eq!(error, "{\"code\": \"40001\", \"detail\": \"as asked\", \"message\": \"no luck\"}");
     // One that fails first and succeeds then shows no error any more.
     bank.db.run(
@@ -228,10 +227,7 @@ fn several_workers_carry_out_each_command_once() {
         }
     });
     let ended = "select command_type, status, count(*) from cqrs.commands group by 1, 2 order by 1";
-    assert_eq!(
-        bank.db.lines(ended),
-        [format!("Open|completed|{commands}"), format!("PayIn|completed|{commands}")]
-    );
+    assert_eq!(bank.db.lines(ended), [format!("Open|completed|{commands}"), format!("PayIn|completed|{commands}")]);
     assert_eq!(bank.db.balance(account), Decimal::from(commands));
     assert_eq!(bank.db.count("select count(*) from app.log"), commands);
     assert_eq!(bank.db.count("select count(distinct command_id) from cqrs.command_events"), commands);
@@ -284,7 +280,9 @@ fn a_handler_has_the_rights_of_whoever_submitted() {
         role
     });
     let submit = |kind: &str, mode: &str| {
-        format!("select cqrs.submit_command('{kind}', 'Thing', '{{\"event\": \"E\"}}', gen_random_uuid(), mode => '{mode}')")
+        format!(
+            "select cqrs.submit_command('{kind}', 'Thing', '{{\"event\": \"E\"}}', gen_random_uuid(), mode => '{mode}')"
+        )
     };
     let (mut low, mut high) = (bank.session_as(&teller), bank.session_as(&operator));
     // Who may not execute the handler, or what it does, may not have it done.
@@ -300,7 +298,8 @@ fn a_handler_has_the_rights_of_whoever_submitted() {
     high.run(&submit("Who", "queued"));
     low.run("insert into cqrs.commands (command_type, aggregate_type, payload) values ('Who', 'Direct', '{}')");
     assert_eq!(high.lines(PROCESS), ["completed|00000|"; 3]);
-    let told = "select result ->> 'user', result ->> 'path' from cqrs.commands where status = 'completed' order by created_at";
+    let told =
+        "select result ->> 'user', result ->> 'path' from cqrs.commands where status = 'completed' order by created_at";
     let path = "false";
     assert_eq!(
         bank.db.lines(told),
@@ -466,7 +465,8 @@ fn handlers_are_functions_of_that_shape() {
     // Replaced, dropped and made again, it is found by its name.
     bank.db.run("drop function \"o\"\"dd\".\"a b\"");
     assert_eq!(bank.db.fails("select cqrs.submit_command('Odd', 'x', '1')").code, "42883");
-    bank.db.run("create function \"o\"\"dd\".\"a b\"(c cqrs.commands) returns jsonb language sql as 'select to_jsonb(2)'");
+    bank.db
+        .run("create function \"o\"\"dd\".\"a b\"(c cqrs.commands) returns jsonb language sql as 'select to_jsonb(2)'");
     assert_eq!(bank.db.json("select cqrs.submit_command('Odd', 'x', '1')")["result"], 2);
     bank.db.run("select cqrs.register_handler('Odd', 'app.who'), cqrs.unregister_handler('Who')");
     assert!(bank.db.json("select cqrs.submit_command('Odd', 'x', '1')")["result"]["user"].is_string());

@@ -136,16 +136,24 @@ fn workers_carry_out_commands_and_projections_and_may_be_killed() {
     );
     wait_for(&mut db, ALL_DONE, &cluster);
     assert_eq!(
-        db.lines("select command_type, status, result, error_code from cqrs.commands where submitted_by = 'low' order by 1"),
+        db.lines(
+            "select command_type, status, result, error_code from cqrs.commands where submitted_by = 'low' order by 1"
+        ),
         ["PayIn|failed||42501", "Who|completed|\"low\"|"]
     );
     // An event that cannot be applied stops its projection, and nothing else.
-    db.run("select event_store.append_event('Deposit', gen_random_uuid(), 'E', '{}'); \
+    db.run(
+        "select event_store.append_event('Deposit', gen_random_uuid(), 'E', '{}'); \
             create table app.broken (n int); \
             create function app.fail(event event_store.events, target regclass) returns void language plpgsql as \
               'begin raise exception using errcode = ''NB777''; end'; \
-            select cqrs.create_projection('broken', 'app.fail', 'app.broken')");
-    wait_for(&mut db, "(select error_code = 'NB777' and failures > 1 from cqrs.projections where name = 'broken')", &cluster);
+            select cqrs.create_projection('broken', 'app.fail', 'app.broken')",
+    );
+    wait_for(
+        &mut db,
+        "(select error_code = 'NB777' and failures > 1 from cqrs.projections where name = 'broken')",
+        &cluster,
+    );
     submit(&mut db, 5);
     wait_for(&mut db, ALL_DONE, &cluster);
     wait_for(&mut db, "(select behind = 0 from cqrs.projection_status where name = 'totals')", &cluster);
