@@ -14,15 +14,16 @@ COMMENT ON COLUMN cqrs.activity_marks.amount_total IS
     'The amounts of the account''s postings up to that one, or of the slot''s, debits and credits alike.';
 COMMENT ON COLUMN cqrs.activity_marks.last_effective IS 'The latest time from which any of them counts.';
 
+-- No foreign key: it would cost every change of a customer a trigger, and a parallel restore its order.
 CREATE TABLE cqrs.risk_scores (
-    customer_id uuid PRIMARY KEY REFERENCES banking.customers ON DELETE CASCADE,
+    customer_id uuid PRIMARY KEY,
     set_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
     risk_score integer NOT NULL,
     set_by text NOT NULL
 );
 REVOKE ALL ON cqrs.risk_scores FROM PUBLIC;
 COMMENT ON TABLE cqrs.risk_scores IS
-    'What the application thinks of a customer, shown in cqrs.customer_summary. Set by cqrs.set_risk_score.';
+    'What the application thinks of a customer, shown in cqrs.customer_summary. Set by cqrs.set_risk_score; the row of a customer who is deleted is shown nowhere.';
 
 -- A function's name, not its oid: it is found again after a dump and a restore.
 CREATE TABLE cqrs.command_handlers (

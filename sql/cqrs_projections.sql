@@ -207,9 +207,11 @@ BEGIN
 
     EXECUTE format('DROP TABLE %s', target);
     EXECUTE format('ALTER TABLE %I.%I RENAME TO %I', old.nspname, twin, old.relname);
-    FOREACH pair SLICE 1 IN ARRAY coalesce(renamed, '{}') LOOP
-        EXECUTE format('ALTER INDEX %I.%I RENAME TO %I', old.nspname, pair[1], pair[2]);
-    END LOOP;
+    IF renamed IS NOT NULL THEN
+        FOREACH pair SLICE 1 IN ARRAY renamed LOOP
+            EXECUTE format('ALTER INDEX %I.%I RENAME TO %I', old.nspname, pair[1], pair[2]);
+        END LOOP;
+    END IF;
 END
 $$;
 REVOKE ALL ON FUNCTION cqrs.swap_twin(regclass, text) FROM PUBLIC;

@@ -3,6 +3,7 @@
 use super::super::commands::{Function, Signature, checked_name};
 use super::core::Filter;
 use super::store::{self, Projection, WATCH};
+use super::twin::checked_target;
 use super::{rebuild, run};
 use crate::error::Error;
 use crate::pg::{JsonDatum, RegClass, RegProc, Text, finish};
@@ -57,7 +58,7 @@ fn create_projection(
         let desk = Desk::open();
         let session = desk.session();
         let handler = Function::checked(session, handler, Signature::Projection, &desk.caller)?;
-        let [schema, table] = store::checked_target(session, target, &desk.caller)?;
+        let [schema, table] = checked_target(session, target, &desk.caller)?;
         let added = store::add(session, [name, mode], &handler, [&schema, &table], &filter, &desk.caller)?;
         let number = added.ok_or_else(|| Error::ProjectionExists { name: name.to_owned() })?;
         store::fence_appends(number, true)?;

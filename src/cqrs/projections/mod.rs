@@ -7,5 +7,6 @@ mod inline;
 mod rebuild;
 mod run;
 mod store;
+mod twin;
 
 pub use inline::apply as apply_inline;

@@ -7,7 +7,8 @@
 //! the replay was through (the fence).
 
 use super::run::{PAGE, apply};
-use super::store::{Projection, WATCH, new_fence, oldest_transaction};
+use super::store::{Projection, WATCH};
+use super::twin::{new_fence, oldest_transaction};
 use crate::error::Error;
 use crate::pg::server;
 use crate::txn_processing::engine::Desk;
