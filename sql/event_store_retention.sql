@@ -89,6 +89,10 @@ BEGIN ATOMIC
         JOIN event_store.events e ON e.aggregate_id = h.aggregate_id AND e.event_version = h.next_version
         UNION ALL
         SELECT k.global_position FROM event_store.subscription_parked k
+        UNION ALL
+        SELECT j.position + 1 FROM cqrs.projections j WHERE j.mode = 'async'
+        UNION ALL
+        SELECT j.twin_position + 1 FROM cqrs.projections j
     ) n(position);
 END;
 REVOKE ALL ON FUNCTION event_store.lowest_needed_position() FROM PUBLIC;

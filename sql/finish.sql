@@ -1,7 +1,7 @@
 -- Nothing of the extension is PUBLIC's: functions made by the library included.
-REVOKE ALL ON ALL FUNCTIONS IN SCHEMA neobank, banking, txn_processing, event_store FROM PUBLIC;
-REVOKE ALL ON ALL TABLES IN SCHEMA neobank, banking, txn_processing, event_store FROM PUBLIC;
-REVOKE ALL ON ALL SEQUENCES IN SCHEMA neobank, banking, txn_processing, event_store FROM PUBLIC;
+REVOKE ALL ON ALL FUNCTIONS IN SCHEMA neobank, banking, txn_processing, event_store, cqrs FROM PUBLIC;
+REVOKE ALL ON ALL TABLES IN SCHEMA neobank, banking, txn_processing, event_store, cqrs FROM PUBLIC;
+REVOKE ALL ON ALL SEQUENCES IN SCHEMA neobank, banking, txn_processing, event_store, cqrs FROM PUBLIC;
 REVOKE ALL ON TYPE txn_processing.txn_type, txn_processing.txn_status FROM PUBLIC;
 REVOKE ALL ON DOMAIN banking.account_status FROM PUBLIC;
 
@@ -193,6 +193,46 @@ COMMENT ON FUNCTION event_store.drop_reducer IS
     'Takes a reducer away. aggregate_type, event_type: as it was defined. NB108: there is none.';
 COMMENT ON FUNCTION event_store.take_snapshot IS
     'Takes a snapshot of an aggregate''s state at its version, as appending does once in a while: after reducers were defined anew or a database was restored. p_aggregate_id. Returns the version; null where there are no events, or reducers that are functions. NB105: an event that cannot be folded; 22004: null.';
+    'The aggregate''s events folded into one object with its version; {} where it has none. p_aggregate_id; p_up_to_version: the last event to fold, null: all. AccountOpened sets the state, FundsDeposited and FundsWithdrawn change balance by amount in exact decimals, AccountClosed sets status, any other event is merged key by key. NB105: an amount that is none; NB021: a version below zero.';
+COMMENT ON FUNCTION cqrs.transaction_count IS
+    'How many postings, debits and credits, the account has. account_id: any account, slotted or not; since: only those recorded after that instant, null: all. Exact at the reader''s snapshot; takes about as many probes as the logarithm of their number. NB002: account; 22004: null.';
+COMMENT ON FUNCTION cqrs.amount_total IS
+    'What the amounts of the account''s postings add up to, debits and credits alike, in units of its currency. account_id; since: only those recorded after that instant, null: all. Exact at the reader''s snapshot; reads the postings that cqrs.refresh_activity has not marked yet. NB002: account; 22004: null.';
+COMMENT ON FUNCTION cqrs.last_activity IS
+    'When the account''s last posting was recorded; null without one. account_id. NB002: account; 22004: null.';
+COMMENT ON FUNCTION cqrs.last_transaction_date IS
+    'The latest effective time of any of the account''s postings, which is not that of the last one where that was backdated; null without one. account_id. NB002: account; 22004: null.';
+COMMENT ON FUNCTION cqrs.refresh_activity IS
+    'Makes the marks that let cqrs.account_activity and customer_summary tell long histories quickly; what they show stays the same. max_marks: how many this call makes, 1 to 100,000, of 256 postings each; call it until it answers 0. Returns how many it made. Any number of sessions may call it at once. NB021: max_marks; 22004: null.';
+COMMENT ON FUNCTION cqrs.update_customer_summary IS
+    'Makes all marks of one customer''s accounts, as cqrs.refresh_activity. cqrs.customer_summary is right without it. p_customer_id. NB014: customer; 22004: null.';
+COMMENT ON FUNCTION cqrs.set_risk_score IS
+    'customer_id; risk_score: a number of the application''s, shown in cqrs.customer_summary, null: none. NB014: customer; 22004: customer_id null.';
+COMMENT ON FUNCTION cqrs.register_handler IS
+    'Has a function carry out the commands of a type, in place of the one before. command_type: 1 to 100 characters; handler: a function (cqrs.commands) returns jsonb that the caller may execute; it is called with the rights of whoever submitted the command and search_path = pg_catalog; max_attempts: 1 to 100, of commands that do not say it. A handler is code that runs in others'' names: no level of neobank.grant_usage may register one. NB021: a bound; NB122: function; 22004: null.';
+COMMENT ON FUNCTION cqrs.unregister_handler IS
+    'Leaves the commands of a type without a handler: new ones are refused, pending ones fail. command_type. NB121: there is none; 22004: null.';
+COMMENT ON FUNCTION cqrs.submit_command IS
+    'Keeps a command, and has it carried out. command_type: one that has a handler; aggregate_type: 1 to 100 characters; payload: JSON of up to 1 MB and 64 levels; aggregate_id; command_id: the caller''s, so that a retry answers the first result, null: drawn; mode: immediate (the handler runs now, in this transaction, as the caller: an error of it is raised and undoes the command too) or queued (cqrs.process_commands or a background worker runs it); correlation_id: up to 200 characters, kept with it; max_attempts: 1 to 100, null: the handler''s. Returns what cqrs.command_result answers. NB120: id with other content; NB121: no handler; NB021: a bound; 22004: null; and what the handler raises.';
+COMMENT ON FUNCTION cqrs.process_commands IS
+    'Carries out pending commands that are due, the oldest first, each in a subtransaction with the rights of whoever submitted it. max_commands: 1 to 1,000. Any number of sessions may call it at once; a command is carried out once. A failure is kept with the command: tried again with growing delays after a serialization failure, deadlock, lock timeout, lack of resources or version conflict (NB101), up to its max_attempts, else failed for good. Returns each command with its status, SQLSTATE and message. NB021: max_commands; NB029: not at READ COMMITTED; NB123: called by a handler; 22004: null.';
+COMMENT ON SEQUENCE cqrs.projections_projection_no_seq IS 'Numbers of projections; gaps are possible.';
+COMMENT ON FUNCTION cqrs.create_projection IS
+    'Has a function keep a table from events. name: 1 to 100 characters; handler: a function (event event_store.events, target regclass) returns void that writes to the table it is given, called with the rights of that table''s owner and search_path = pg_catalog; target: a plain table of the caller''s; filter: {"aggregate_types": [...], "event_types": [...], "tags": [...]}, each optional, events must have one of the types and all of the tags; mode: async (cqrs.run_projection or a background worker applies all events from the first on, in their order, each once) or inline (each append applies its own events in its transaction, from now on, and fails where the handler fails; cqrs.rebuild_projection takes in the earlier ones). A handler is code that runs in others'' names: no level of neobank.grant_usage may make a projection. NB021: a bound; NB122: function; NB126: name taken; NB128: table; 22004: null.';
+COMMENT ON FUNCTION cqrs.drop_projection IS
+    'Ends a projection; its table stays, without further events. Waits for appends that are under way where it is inline. name. NB125: there is none; 22004: null.';
+COMMENT ON FUNCTION cqrs.pause_projection IS
+    'Stops a projection. An async one goes on with cqrs.resume_projection; an inline one misses what is appended meanwhile, so only a rebuild sets it going again: for a handler that makes appends fail. name. NB125: there is none; 22004: null.';
+COMMENT ON FUNCTION cqrs.resume_projection IS
+    'Lets a paused async projection go on where it was. name. NB125: there is none; NB127: it is inline; 22004: null.';
+COMMENT ON FUNCTION cqrs.run_projection IS
+    'Applies the next events to an async projection''s table and moves its position on, in one transaction: each event once, in their order, up to event_store.safe_position(). name; max_events: how many events to read, 1 to 100,000. Returns how many it has read, those that the filter leaves out too; null where another session is at it. An event that the handler fails on stops the projection there: those before it are applied, and cqrs.projection_status has the reason; the next call tries it again. NB021: max_events; NB125: there is none; NB127: it is inline or paused; NB128: its table is gone; 22004: null.';
+COMMENT ON FUNCTION cqrs.rebuild_projection IS
+    'Begins to build a projection anew from the first event, in an empty twin of its table, while the old table serves and is kept. Call cqrs.run_rebuild until it answers done. name. NB125: there is none; NB127: a rebuild is under way; NB128: the table has something that a twin would lose (triggers, foreign keys, views, policies, ...); 22004: null.';
+COMMENT ON FUNCTION cqrs.run_rebuild IS
+    'A step of a rebuild: replays events into the twin and, when there are no more, puts it in the table''s place with its name, owner, grants and comment. name; max_events: how many events to read, 1 to 100,000. Returns replaying (call it again), waiting (transactions are under way that began before; call it again later), busy (another session is at it) or done. The last step of an inline projection keeps appends out while it lasts, and waits for those that are under way: set lock_timeout. Raises what the handler raises, and then nothing of this step stays. NB021: max_events; NB029: not at READ COMMITTED; NB125: there is none; NB127: no rebuild is under way; NB128: as cqrs.rebuild_projection; 22004: null.';
+COMMENT ON FUNCTION cqrs.cancel_rebuild IS
+    'Ends a rebuild and drops its twin; the projection goes on as it was. name. NB125: there is none; NB127: no rebuild is under way; 22004: null.';
 COMMENT ON FUNCTION event_store.page_size IS
     'The bound of a page: max_events itself, 1 to 100,000. NB021: outside of it; 22004: null.';
 

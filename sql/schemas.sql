@@ -16,8 +16,10 @@ CREATE SCHEMA neobank;
 CREATE SCHEMA banking;
 CREATE SCHEMA txn_processing;
 CREATE SCHEMA event_store;
+CREATE SCHEMA cqrs;
 
 COMMENT ON SCHEMA neobank IS 'The extension itself: rights, ids, the log of the ledger guard.';
 COMMENT ON SCHEMA banking IS 'Tenants, currencies, customers and accounts.';
 COMMENT ON SCHEMA txn_processing IS 'The double-entry ledger: postings, their queue, and what can be read from them.';
 COMMENT ON SCHEMA event_store IS 'Events of aggregates: appended, read in order, folded into state.';
+COMMENT ON SCHEMA cqrs IS 'Commands and what carries them out, read models, and projections of events.';

@@ -6,6 +6,7 @@
 use pgrx::prelude::*;
 
 mod banking;
+mod cqrs;
 mod error;
 mod event_store;
 mod guard;
@@ -61,6 +62,20 @@ extension_sql_file!(
     name = "event_store_tables",
     requires = ["guards", event_store::api::page_size]
 );
+extension_sql_file!("../sql/cqrs.sql", name = "cqrs_tables", requires = ["event_store_tables"]);
+extension_sql_file!("../sql/cqrs_projections.sql", name = "cqrs_projections", requires = ["cqrs_tables"]);
+extension_sql_file!(
+    "../sql/cqrs_views.sql",
+    name = "cqrs_views",
+    requires = [
+        "cqrs_tables",
+        "cqrs_projections",
+        cqrs::activity::api::transaction_count,
+        cqrs::activity::api::amount_total,
+        cqrs::activity::api::last_activity,
+        cqrs::activity::api::last_transaction_date,
+    ]
+);
 extension_sql_file!(
     "../sql/event_store_state.sql",
     name = "event_store_state",
@@ -84,8 +99,12 @@ extension_sql_file!(
 extension_sql_file!(
     "../sql/event_store_retention.sql",
     name = "event_store_retention",
-    requires =
-        ["event_store_publish", "event_store_subscriptions", event_store::retention::api::apply_retention]
+    requires = [
+        "event_store_publish",
+        "event_store_subscriptions",
+        "cqrs_projections",
+        event_store::retention::api::apply_retention
+    ]
 );
 extension_sql_file!(
     "../sql/access.sql",
@@ -98,7 +117,8 @@ extension_sql_file!(
         "fees",
         "event_store_tables",
         "event_store_state",
-        "event_store_retention"
+        "event_store_retention",
+        "cqrs_views"
     ]
 );
 extension_sql_file!("../sql/guard_shipped.sql", name = "guard_shipped", requires = ["guards"]);

@@ -11,3 +11,6 @@ mod txn_processing {}
 
 #[pg_schema]
 mod event_store {}
+
+#[pg_schema]
+mod cqrs {}

@@ -136,6 +136,23 @@ impl Error {
             }
             Error::IsolationLevel => "Begin the transaction with ISOLATION LEVEL READ COMMITTED.",
             Error::ClaimLost => "Look for a trigger that writes txn_processing.transaction_queue.",
+            Error::CommandConflict { .. } => {
+                "Use a new id for a new command, and the same content for a retry."
+            }
+            Error::CommandUnknown { .. } => "Register a handler with cqrs.register_handler.",
+            Error::HandlerInvalid { .. } => {
+                "A command's handler is (cqrs.commands) returns jsonb, a projection's (event_store.events, regclass) returns void."
+            }
+            Error::CommandNested => {
+                "Submit the command from the handler; a worker, or the next call, processes it."
+            }
+            Error::SubmitterGone { .. } => "Submit the command again in another role.",
+            Error::ProjectionNotFound { .. } => "Look at cqrs.projection_status.",
+            Error::ProjectionExists { .. } => "Choose another name, or drop it with cqrs.drop_projection.",
+            Error::ProjectionState { .. } => {
+                "Look at cqrs.projection_status; cqrs.rebuild_projection makes it whole again."
+            }
+            Error::ProjectionTarget { .. } => "Give a plain table of your own, to which nothing else refers.",
             Error::NotATrigger { .. } => "It is called by the triggers on the ledger's tables.",
             Error::NullArgument { .. } => "Give a value.",
             Error::ConcurrentUpdate | Error::IdInFlight => "Repeat the transaction from its start.",

@@ -338,6 +338,41 @@ pub enum Error {
         aggregate: Uuid,
         through: i32,
     },
+    /// A command's id is there with other content.
+    CommandConflict {
+        command: Uuid,
+    },
+    /// Nothing carries out commands of the type.
+    CommandUnknown {
+        command_type: String,
+    },
+    /// The function cannot be called as a handler.
+    HandlerInvalid {
+        handler: String,
+        why: &'static str,
+    },
+    /// A handler would process commands in its turn.
+    CommandNested,
+    /// The role that submitted a command is not there any more.
+    SubmitterGone {
+        role: String,
+    },
+    ProjectionNotFound {
+        name: String,
+    },
+    ProjectionExists {
+        name: String,
+    },
+    /// What is asked of a projection is not possible as it stands.
+    ProjectionState {
+        name: String,
+        why: &'static str,
+    },
+    /// The table cannot be, or be rebuilt as, a projection's.
+    ProjectionTarget {
+        target: String,
+        why: String,
+    },
     Server(ServerError),
 }
 

@@ -99,6 +99,36 @@ impl Error {
                     "The events of aggregate {aggregate} to version {through} were deleted without a state that could be begun with."
                 )),
             ),
+            Error::CommandConflict { command } => (
+                "command id exists with other content".into(),
+                Some(format!("Command {command} was submitted with another type, aggregate or payload, or by another role.")),
+            ),
+            Error::CommandUnknown { command_type } => (
+                "command has no handler".into(),
+                Some(format!("No handler is registered for commands of type {command_type:?}.")),
+            ),
+            Error::HandlerInvalid { handler, why } => {
+                ("function is not a handler".into(), Some(format!("Function {handler} {why}.")))
+            }
+            Error::ProjectionNotFound { name } => {
+                ("projection not found".into(), Some(format!("There is no projection {name:?}.")))
+            }
+            Error::ProjectionExists { name } => {
+                ("projection exists".into(), Some(format!("There is a projection {name:?} already.")))
+            }
+            Error::ProjectionState { name, why } => {
+                ("projection does not allow it".into(), Some(format!("Projection {name:?} {why}.")))
+            }
+            Error::ProjectionTarget { target, why } => {
+                ("table cannot be a projection's".into(), Some(format!("Table {target} {why}.")))
+            }
+            Error::CommandNested => (
+                "commands are being processed".into(),
+                Some("A handler cannot process commands itself: its own would be among them.".into()),
+            ),
+            Error::SubmitterGone { role } => {
+                ("submitter does not exist".into(), Some(format!("There is no role {role:?} any more.")))
+            }
             Error::SameAccount { account } => {
                 ("source and destination are the same account".into(), Some(format!("Both are {account}.")))
             }

@@ -6,6 +6,7 @@ use super::direct::DirectStore;
 use super::snapshots;
 use super::store::{self, NewEvents, Next};
 use super::tags::{Keys, key_of};
+use crate::cqrs;
 use crate::error::Error;
 use crate::txn_processing::engine::Desk;
 
@@ -45,6 +46,7 @@ pub fn append(
 fn follow_up(desk: &Desk, new: &NewEvents, next: Next) -> Result<i32, Error> {
     let versions = (next.before, next.version);
     snapshots::after_append(|| desk.session(), new.aggregate, new.aggregate_type, versions)?;
+    cqrs::appended(|| desk.session(), new.ids)?;
     Ok(next.version)
 }
 
@@ -60,6 +62,7 @@ fn append_by_sql(
         if new.given_ids
             && let Some(version) = new.found(session)?
         {
+            cqrs::found(new.ids);
             return Ok(version);
         }
         decide(stream.as_ref())?;
@@ -85,6 +88,7 @@ fn append_direct(
             && store.has_any(new.ids)?
             && let Some(version) = new.found(desk.session())?
         {
+            cqrs::found(new.ids);
             return Ok(version);
         }
         let stream = found.as_ref().map(|(stream, _)| stream);

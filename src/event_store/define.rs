@@ -4,8 +4,7 @@ use super::handlers::{self, Use};
 use super::reducers::{self, Target};
 use super::{api, snapshots, store};
 use crate::error::Error;
-use crate::pg::handler::FunctionId;
-use crate::pg::{JsonDatum, Text, finish, server};
+use crate::pg::{JsonDatum, RegProc, Text, finish, server};
 use crate::txn_processing::bounds::bounded_json;
 use crate::txn_processing::engine::Desk;
 use crate::txn_processing::{id, required};
@@ -26,7 +25,7 @@ fn target<'a>(aggregate_type: Option<&'a str>, event_type: Option<&'a str>) -> R
 }
 
 /// Of a function that everybody's states go through, its owner must be one whom everybody trusts.
-fn handler_name(desk: &Desk, caller: pg_sys::Oid, function: FunctionId) -> Result<String, Error> {
+fn handler_name(desk: &Desk, caller: pg_sys::Oid, function: RegProc) -> Result<String, Error> {
     if !server::has_privileges_of(caller, server::owner()) {
         let role = desk.caller.clone();
         return Err(Error::NotPermitted { role, function: "event_store.define_reducer with a handler" });
@@ -41,7 +40,7 @@ fn define_reducer(
     aggregate_type: Option<Text>,
     event_type: Option<Text>,
     operations: default!(Option<JsonDatum>, "NULL"),
-    handler: default!(Option<FunctionId>, "NULL"),
+    handler: default!(Option<RegProc>, "NULL"),
 ) {
     let result = (|| {
         let target = target(aggregate_type.as_deref(), event_type.as_deref())?;

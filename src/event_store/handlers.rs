@@ -6,8 +6,8 @@
 
 use super::fold::State;
 use crate::error::Error;
-use crate::pg::handler::{self, FunctionId, RowBytes};
-use crate::pg::{Arg, JsonDatum, PRESENT, Session, Statement, Type, server};
+use crate::pg::handler::{self, RowBytes};
+use crate::pg::{Arg, JsonDatum, PRESENT, RegProc, Session, Statement, Type, server};
 use uuid::Uuid;
 
 static NAMED: Statement = Statement::new(
@@ -28,7 +28,7 @@ static FOUND: Statement = Statement::new(
 );
 
 /// A function's name with its schema, quoted where it must be.
-pub fn name(session: &Session, function: FunctionId) -> Result<String, Error> {
+pub fn name(session: &Session, function: RegProc) -> Result<String, Error> {
     let number = Arg::BigInt(Some(u32::from(function.0).into()));
     let name = session.one(&NAMED, &[number], |row| row.text(1).expect("it has a name"))?;
     name.ok_or_else(|| unusable(&u32::from(function.0).to_string(), "There is no such function."))

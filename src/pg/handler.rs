@@ -4,32 +4,8 @@ use super::ereport::catch;
 use super::raw;
 use super::types::JsonDatum;
 use crate::error::Error;
-use pgrx::callconv::{Arg, ArgAbi, BoxRet, FcInfo};
-use pgrx::nullable::Nullable;
 use pgrx::{FromDatum, IntoDatum, pg_sys};
 use std::ffi::CStr;
-
-/// The name of a function, as `regproc`.
-#[derive(Clone, Copy, Debug)]
-pub struct FunctionId(pub pg_sys::Oid);
-
-impl FromDatum for FunctionId {
-    unsafe fn from_polymorphic_datum(datum: pg_sys::Datum, is_null: bool, oid: pg_sys::Oid) -> Option<Self> {
-        // SAFETY: a regproc's datum is the number of its function.
-        unsafe { pg_sys::Oid::from_polymorphic_datum(datum, is_null, oid) }.map(FunctionId)
-    }
-}
-
-impl IntoDatum for FunctionId {
-    fn into_datum(self) -> Option<pg_sys::Datum> {
-        self.0.into_datum()
-    }
-
-    fn type_oid() -> pg_sys::Oid {
-        pg_sys::REGPROCOID
-    }
-}
-super::types::sql_type!(FunctionId, "regproc");
 
 /// A whole row, copied out of the server's memory.
 pub struct RowBytes(Box<[u8]>);

@@ -3,6 +3,7 @@
 
 pub mod append;
 mod args;
+pub mod call;
 pub mod compat;
 pub mod each;
 pub mod ereport;
@@ -14,6 +15,7 @@ pub mod jsonb;
 pub mod locks;
 pub mod memory;
 pub mod numeric;
+mod oids;
 mod plain;
 mod raw;
 pub mod rights;
@@ -34,6 +36,7 @@ pub mod worker;
 pub use args::{Arg, Type, array};
 pub use ereport::finish;
 pub use numeric::Numeric;
+pub use oids::{RegClass, RegProc};
 pub use rights::OwnerRights;
 pub use spi::{PRESENT, Row, Session, Statement};
 pub use types::{BpChar, Day, JsonDatum, Many, Text, Tid, Time, Varchar};

@@ -4,6 +4,7 @@
 //! one connection to the server's SPI; results live until it is dropped, so values are copied out as they are read.
 
 use super::args::{Arg, Type};
+use super::call::Composite;
 use super::ereport::{self, ServerError};
 use super::memory;
 use super::numeric;
@@ -90,40 +91,82 @@ pub const fn c_text(sql: &'static str) -> &'static CStr {
 /// While it lives, plans go by indexes: our reads want few rows of tables that may be large, and a plan kept from
 /// the time when a table was small must not scan it all later.
 struct IndexPlans {
+    found: PlannerSettings,
+    /// Whether they are those of the caller.
+    is_outermost: bool,
+}
+
+#[derive(Clone, Copy)]
+struct PlannerSettings {
     seqscan: bool,
     hashjoin: bool,
     mergejoin: bool,
     jit: bool,
 }
 
-impl IndexPlans {
-    fn prefer() -> Self {
-        // SAFETY: planner settings are backend-local; `drop` puts them back, on errors too.
+impl PlannerSettings {
+    /// Puts these in the place of those that are in force, which it answers.
+    fn replace(self) -> Self {
+        // SAFETY: planner settings are backend-local; whoever replaces them puts them back when it is dropped, on errors
+        // too.
         unsafe {
-            let found = IndexPlans {
+            let found = PlannerSettings {
                 seqscan: pg_sys::enable_seqscan,
                 hashjoin: pg_sys::enable_hashjoin,
                 mergejoin: pg_sys::enable_mergejoin,
                 jit: pg_sys::jit_enabled,
             };
-            pg_sys::enable_seqscan = false;
-            pg_sys::enable_hashjoin = false;
-            pg_sys::enable_mergejoin = false;
-            pg_sys::jit_enabled = false;
+            pg_sys::enable_seqscan = self.seqscan;
+            pg_sys::enable_hashjoin = self.hashjoin;
+            pg_sys::enable_mergejoin = self.mergejoin;
+            pg_sys::jit_enabled = self.jit;
             found
         }
     }
 }
 
+thread_local! {
+    static OF_CALLER: Cell<Option<PlannerSettings>> = const { Cell::new(None) };
+}
+
+impl IndexPlans {
+    fn prefer() -> Self {
+        let found =
+            PlannerSettings { seqscan: false, hashjoin: false, mergejoin: false, jit: false }.replace();
+        let is_outermost = OF_CALLER.get().is_none();
+        if is_outermost {
+            OF_CALLER.set(Some(found));
+        }
+        IndexPlans { found, is_outermost }
+    }
+}
+
 impl Drop for IndexPlans {
     fn drop(&mut self) {
-        // SAFETY: as above.
-        unsafe {
-            pg_sys::enable_seqscan = self.seqscan;
-            pg_sys::enable_hashjoin = self.hashjoin;
-            pg_sys::enable_mergejoin = self.mergejoin;
-            pg_sys::jit_enabled = self.jit;
+        self.found.replace();
+        if self.is_outermost {
+            OF_CALLER.set(None);
         }
+    }
+}
+
+/// While it lives, plans are made as the caller wants them: for functions that are not ours.
+pub struct CallersPlans {
+    of_caller: Option<PlannerSettings>,
+    found: Option<PlannerSettings>,
+}
+
+impl CallersPlans {
+    pub fn restore() -> Self {
+        let of_caller = OF_CALLER.take();
+        CallersPlans { of_caller, found: of_caller.map(PlannerSettings::replace) }
+    }
+}
+
+impl Drop for CallersPlans {
+    fn drop(&mut self) {
+        self.found.map(PlannerSettings::replace);
+        OF_CALLER.set(self.of_caller);
     }
 }
 
@@ -379,6 +422,13 @@ impl Row<'_> {
     /// A jsonb that lives as long as the session.
     pub fn json(&self, column: i32) -> Option<JsonDatum> {
         self.get(column)
+    }
+
+    /// A whole row.
+    pub fn composite(&self, column: i32) -> Option<Composite> {
+        // SAFETY: tuple and descriptor belong together; the statement's text makes this column a row.
+        self.datum(column)
+            .map(|datum| unsafe { Composite::copy(pg_sys::SPI_gettypeid(self.shape, column), datum) })
     }
 
     /// A `"char"`.

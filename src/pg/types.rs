@@ -210,6 +210,11 @@ impl JsonDatum {
         self.0
     }
 
+    /// What was copied out of the server's memory, in it again.
+    pub fn of_bytes(bytes: JsonBytes) -> Self {
+        JsonDatum(bytes.into_datum().expect("a jsonb is not null"))
+    }
+
     /// Bytes of the binary form.
     pub fn size(self) -> usize {
         // SAFETY: detoasted when it was read.

@@ -38,7 +38,8 @@ mod validate;
 
 pub use self::core::{Kind, MAX_AMOUNT, in_currency};
 pub use account::{MAX_SLOT_BALANCE, chain_start};
+pub use chains::{Chain, Chains, probe};
 pub use holds::open_holds;
 pub use limits::{forget as forget_usage, is_limited};
-pub use queue::run_queue_worker;
+pub use queue::{delay_ms, is_transient, run_queue_worker};
 pub use strict::{Tail, finite, id, post_adjustment, post_against, required, sql_id};

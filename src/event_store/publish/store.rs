@@ -1,9 +1,12 @@
 //! What is published, as rows.
 
 use super::core::{Leg, Places, stream_of};
+use crate::cqrs;
 use crate::error::Error;
+use crate::event_store::boundary;
 use crate::event_store::position::Position;
 use crate::event_store::store::positions;
+use crate::event_store::tags::{Keys, key_of};
 use crate::pg::spi::HashedPlans;
 use crate::pg::subtransaction::undoable;
 use crate::pg::watch::Watch;
@@ -194,24 +197,30 @@ pub fn announce() -> Result<(), Error> {
 
 /// Appends the events of those movements above the position `opened`.
 pub fn append(session: &Session, opened: Position, legs: &[Leg]) -> Result<(), Error> {
+    let keys: Keys = legs.iter().flat_map(Leg::tags).map(|tag| key_of(&tag)).collect();
+    boundary::enter(&keys, None)?;
     let first = positions(|| session, opened, legs.len())?;
+    let ids: Vec<Uuid> = legs.iter().map(|_| Uuid::now_v7()).collect();
     let written = match legs {
-        [leg] => append_one(session, first, leg),
-        legs => append_many(session, first, legs),
+        [leg] => append_one(session, first, ids[0], leg),
+        legs => append_many(session, first, &ids, legs),
     };
     let written = written.map_err(|error| match error {
         Error::Server(error) if error.is("23505") => Error::LedgerStream { transactions: legs.len() },
         error => error,
     })?;
-    if written == legs.len() { Ok(()) } else { Err(Error::Suppressed) }
+    if written < legs.len() {
+        return Err(Error::Suppressed);
+    }
+    cqrs::appended(|| session, &ids)
 }
 
-fn append_one(session: &Session, first: Position, leg: &Leg) -> Result<usize, Error> {
+fn append_one(session: &Session, first: Position, id: Uuid, leg: &Leg) -> Result<usize, Error> {
     let (event_type, data, [debit, credit]) = (leg.event_type(), leg.data(), leg.tags());
     let args = [
         Arg::BigInt(Some(first.0)),
         Arg::Uuid(Some(stream_of(leg.transaction))),
-        Arg::Uuid(Some(Uuid::now_v7())),
+        Arg::Uuid(Some(id)),
         Arg::Text(Some(&event_type)),
         Arg::Text(Some(&data)),
         Arg::Timestamp(leg.effective_at),
@@ -227,9 +236,8 @@ fn given(texts: &[String]) -> Vec<Option<&str>> {
 }
 
 /// All of one caller.
-fn append_many(session: &Session, first: Position, legs: &[Leg]) -> Result<usize, Error> {
+fn append_many(session: &Session, first: Position, ids: &[Uuid], legs: &[Leg]) -> Result<usize, Error> {
     let places = Places::of(legs);
-    let ids: Vec<Uuid> = legs.iter().map(|_| Uuid::now_v7()).collect();
     let types: Vec<_> = legs.iter().map(Leg::event_type).collect();
     let data: Vec<_> = legs.iter().map(Leg::data).collect();
     let (debits, credits): (Vec<_>, Vec<_>) = legs.iter().map(|leg| leg.tags().into()).unzip();
@@ -239,7 +247,7 @@ fn append_many(session: &Session, first: Position, legs: &[Leg]) -> Result<usize
         Arg::BigInt(Some(first.0)),
         Arg::UuidArray(&places.streams),
         Arg::IntArray(&places.versions),
-        Arg::UuidArray(&ids),
+        Arg::UuidArray(ids),
         Arg::TextArray(&given(&types)),
         Arg::TextArray(&given(&data)),
         Arg::TimestampArray(&effective),

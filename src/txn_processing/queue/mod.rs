@@ -7,4 +7,5 @@ mod processing;
 mod store;
 mod worker;
 
+pub use core::{delay_ms, is_transient};
 pub use worker::run_queue_worker;

@@ -1,5 +1,6 @@
 //! The background worker: `process_queue` again and again, a transaction for each batch.
 
+use crate::cqrs;
 use crate::error::Error;
 use crate::guc;
 use crate::pg::worker::Worker;
@@ -31,7 +32,7 @@ pub fn run_queue_worker() {
         let turn = worker.transaction(c"txn_processing.process_queue", one_batch);
         let rest_ms = match turn {
             // More is waiting, probably.
-            Some(Turn::Done(requests)) if requests >= i64::from(BATCH) => 0,
+            Some(Turn::Done(requests)) if cqrs::turn(&worker) || requests >= i64::from(BATCH) => 0,
             Some(Turn::Done(_)) => guc::queue_poll_interval_ms(),
             Some(Turn::NotInstalled) | None => PATIENCE_MS.max(guc::queue_poll_interval_ms()),
         };

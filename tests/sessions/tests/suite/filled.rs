@@ -49,6 +49,7 @@ pub fn fill(bank: &mut Bank, tenant: Option<&str>) -> Filled {
     rules(bank, a, b);
     queue(bank, a);
     events(bank, a);
+    read_models(bank, a, b);
     bank.db.run(
         "set neobank.ledger_guard = off; \
               update txn_processing.movements set description = 'mended' where amount = 7.25; \
@@ -210,6 +211,30 @@ fn subscriptions(bank: &mut Bank) {
 }
 
 /// Tables that a dump carries and that have nothing in them.
+/// None in a bank of before them.
+fn read_models(bank: &mut Bank, a: Uuid, b: Uuid) {
+    if bank.db.count("select count(*) from pg_namespace where nspname = 'cqrs'") == 0 {
+        return;
+    }
+    bank.status(b, "active");
+    bank.db.run(&format!(
+        "select count(*) from txn_processing.post_transfers(array_fill('{b}'::uuid, array[300]), \
+         array_fill('{a}'::uuid, array[300]), array_fill(0.01, array[300]))"
+    ));
+    bank.status(b, "dormant");
+    assert!(bank.db.count("select cqrs.refresh_activity()") > 0);
+    // As functions of an application's would have left them, which a dump of data alone has not.
+    bank.db.run(
+        "select cqrs.set_risk_score(customer_id, 7) from banking.customers limit 1; \
+         insert into cqrs.command_handlers values ('Tell', 'app', 'tell', 5, now(), 'postgres'); \
+         insert into cqrs.commands (command_type, aggregate_type, payload) values ('Tell', 'Told', '{\"n\": 1.50}'); \
+         insert into cqrs.command_events select event_id, command_id from event_store.events, cqrs.commands limit 1; \
+         insert into cqrs.projections (name, mode, handler_schema, handler_name, target_schema, target_name, \
+           aggregate_types, event_types, tags, created_by) \
+         values ('told', 'async', 'app', 'project', 'app', 'told', '{Told}', '{}', '{}', 'postgres')",
+    );
+}
+
 pub fn empty_tables(bank: &mut Bank) -> Vec<String> {
     let counts = snapshot(&mut bank.db);
     let empty = counts.iter().filter_map(|line| line.split_once("|0|")).map(|(table, _)| table.to_owned());
