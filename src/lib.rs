@@ -69,8 +69,15 @@ extension_sql_file!(
 extension_sql_file!(
     "../sql/access.sql",
     name = "access",
-    requires =
-        ["queue", "payment_batches", "fx", "reconciliation", "fees", "event_store_tables", "event_store_state"]
+    requires = [
+        "queue",
+        "payment_batches",
+        "fx",
+        "reconciliation",
+        "fees",
+        "event_store_tables",
+        "event_store_state"
+    ]
 );
 extension_sql_file!("../sql/guard_shipped.sql", name = "guard_shipped", requires = ["guards"]);
 extension_sql_file!("../sql/guard_drop.sql", name = "guard_drop", requires = ["access"]);

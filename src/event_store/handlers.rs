@@ -54,7 +54,8 @@ pub fn find(session: &Session, name: &str, purpose: Use, role: pgrx::pg_sys::Oid
         (row.bigint(1).expect(PRESENT), shaped, trusted, own, allowed)
     })?;
     let Some((number, true, trusted, own, allowed)) = found else {
-        let why = "There is no function of that name that takes jsonb and event_store.events and returns jsonb.";
+        let why =
+            "There is no function of that name that takes jsonb and event_store.events and returns jsonb.";
         return Err(unusable(name, why));
     };
     if !trusted && !(own && purpose == Use::ToCall) {

@@ -156,13 +156,7 @@ pub fn take(session: &Session, aggregate: Uuid, aggregate_type: &str, version: i
     Ok(true)
 }
 
-fn write(
-    session: &Session,
-    aggregate: Uuid,
-    rules: &Rules,
-    last: Last,
-    state: State,
-) -> Result<(), Error> {
+fn write(session: &Session, aggregate: Uuid, rules: &Rules, last: Last, state: State) -> Result<(), Error> {
     let version = state.version();
     let json = JsonDatum::of_text(&state.text())?;
     let args = [
@@ -177,8 +171,7 @@ fn write(
 }
 
 fn thin(session: &Session, aggregate: Uuid, rules: &Rules) -> Result<(), Error> {
-    let args =
-        [Arg::Uuid(Some(aggregate)), Arg::Uuid(Some(rules.generation)), Arg::Int(Some(NEWEST - 1))];
+    let args = [Arg::Uuid(Some(aggregate)), Arg::Uuid(Some(rules.generation)), Arg::Int(Some(NEWEST - 1))];
     session.run(&THIN, &args).map(drop)
 }
 

@@ -1,7 +1,7 @@
 //! The state of an aggregate, at any version and at any time.
 
 use super::fold::State;
-use super::fold::rules::{Action, Rules};
+use super::fold::rules::{Action, Lookup, Rules};
 use super::handlers::{self, Use};
 use super::{reducers, snapshots};
 use crate::error::Error;
@@ -10,7 +10,9 @@ use crate::pg::handler::RowBytes;
 use crate::pg::jsonb::Container;
 use crate::pg::scan::{Ordered, Span};
 use crate::pg::spi::OrderedPlans;
-use crate::pg::{Arg, JsonDatum, OwnerRights, PRESENT, Session, Statement, Time, Type, finish, memory, server};
+use crate::pg::{
+    Arg, JsonDatum, OwnerRights, PRESENT, Session, Statement, Time, Type, finish, memory, server,
+};
 use crate::txn_processing::{id, required};
 use pgrx::prelude::*;
 use std::collections::HashMap;
@@ -96,10 +98,11 @@ pub fn fold(session: &Session, aggregate: Uuid, to: i32, rules: &Rules) -> Resul
     let mut state = snapshots::nearest(session, aggregate, to, rules)?;
     let mut stopped = Ok(());
     let mut function = false;
+    let mut lookup = Lookup::of(rules);
     let span = Span { key: aggregate, above: state.version(), up_to: to };
     let take = |row: &Passing| {
         let (version, data) = (row.int(1), row.bytes(3));
-        let Action::Operations(operations) = rules.action(row.bytes(2)) else {
+        let Action::Operations(operations) = lookup.action(row.bytes(2)) else {
             function = true;
             return ControlFlow::Break(());
         };
@@ -123,12 +126,7 @@ struct Event {
 }
 
 /// Folds by functions too, which see the caller's rights and not the owner's.
-fn fold_by_functions(
-    aggregate: Uuid,
-    to: i32,
-    rules: &Rules,
-    caller: pg_sys::Oid,
-) -> Result<State, Error> {
+fn fold_by_functions(aggregate: Uuid, to: i32, rules: &Rules, caller: pg_sys::Oid) -> Result<State, Error> {
     let mut state = State::default();
     let mut functions: HashMap<&str, u32> = HashMap::new();
     loop {

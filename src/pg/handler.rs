@@ -69,8 +69,7 @@ pub fn reduce(function: u32, state: JsonDatum, event: RowBytes) -> Result<Option
         catch(|| {
             let info = raw::palloc0(size_of::<pg_sys::FmgrInfo>()).cast::<pg_sys::FmgrInfo>();
             raw::fmgr_info(pg_sys::Oid::from(function), info);
-            let size =
-                size_of::<pg_sys::FunctionCallInfoBaseData>() + 2 * size_of::<pg_sys::NullableDatum>();
+            let size = size_of::<pg_sys::FunctionCallInfoBaseData>() + 2 * size_of::<pg_sys::NullableDatum>();
             let call = raw::palloc0(size).cast::<pg_sys::FunctionCallInfoBaseData>();
             (*call).flinfo = info;
             (*call).nargs = 2;
@@ -93,8 +92,7 @@ impl JsonDatum {
         let argument = pg_sys::Datum::from(text.as_ptr());
         let function: pg_sys::PGFunction = Some(raw::jsonb_in);
         // SAFETY: jsonb_in takes one C string; it refuses what is no JSON, or too large.
-        let json =
-            unsafe { catch(|| raw::DirectFunctionCall1Coll(function, pg_sys::InvalidOid, argument)) };
+        let json = unsafe { catch(|| raw::DirectFunctionCall1Coll(function, pg_sys::InvalidOid, argument)) };
         // SAFETY: what it answers is a jsonb.
         json.map(|json| unsafe { JsonDatum::from_datum(json, false) }.expect("jsonb_in answers no null"))
             .map_err(Error::Server)
@@ -109,9 +107,8 @@ impl JsonDatum {
 
     pub fn container<T>(self, read: impl FnOnce(super::jsonb::Container) -> T) -> T {
         // SAFETY: as above; nothing of it outlives the call.
-        let bytes = unsafe {
-            std::slice::from_raw_parts(self.datum().cast_mut_ptr::<u8>().add(4), self.size() - 4)
-        };
+        let bytes =
+            unsafe { std::slice::from_raw_parts(self.datum().cast_mut_ptr::<u8>().add(4), self.size() - 4) };
         read(super::jsonb::Container::of(bytes))
     }
 }

@@ -8,6 +8,7 @@
 use super::numeric::Digits;
 
 const COUNT: u32 = 0x0FFF_FFFF;
+const IS_SCALAR: u32 = 0x1000_0000;
 const IS_OBJECT: u32 = 0x2000_0000;
 const HAS_END: u32 = 0x8000_0000;
 const LENGTH: u32 = 0x0FFF_FFFF;
@@ -49,6 +50,11 @@ impl<'a> Container<'a> {
 
     pub fn is_object(self) -> bool {
         self.header & IS_OBJECT != 0
+    }
+
+    /// A value by itself, which is stored as the only element of an array.
+    pub fn is_scalar(self) -> bool {
+        self.header & IS_SCALAR != 0
     }
 
     /// Elements of an array, pairs of an object.
@@ -159,4 +165,47 @@ impl<'a> Container<'a> {
             item
         })
     }
+}
+
+/// The binary form of a tree whose numbers are short, for tests.
+#[cfg(test)]
+pub fn encoded(value: &serde_json::Value) -> Vec<u8> {
+    use super::numeric::varlena;
+    use serde_json::Value;
+    let mut items: Vec<(u32, Vec<u8>)> = Vec::new();
+    let header = match value {
+        Value::Object(object) => {
+            let mut pairs: Vec<_> = object.iter().collect();
+            pairs.sort_by(|(a, _), (b, _)| (a.len(), a.as_bytes()).cmp(&(b.len(), b.as_bytes())));
+            items.extend(pairs.iter().map(|(key, _)| (TEXT, key.as_bytes().to_vec())));
+            items.extend(pairs.iter().map(|(_, value)| scalar_or(value)));
+            IS_OBJECT | pairs.len() as u32
+        }
+        Value::Array(array) => {
+            items.extend(array.iter().map(scalar_or));
+            0x4000_0000 | array.len() as u32
+        }
+        _ => panic!("only containers stand alone"),
+    };
+    fn scalar_or(value: &Value) -> (u32, Vec<u8>) {
+        match value {
+            Value::Null => (NULL, Vec::new()),
+            Value::Bool(true) => (TRUE, Vec::new()),
+            Value::Bool(false) => (FALSE, Vec::new()),
+            Value::String(text) => (TEXT, text.as_bytes().to_vec()),
+            Value::Number(number) => (NUMBER, varlena(number.to_string().parse().expect("a short number"))),
+            container => (0x5000_0000, encoded(container)),
+        }
+    }
+    let (mut words, mut data) = (header.to_ne_bytes().to_vec(), Vec::new());
+    for (at, (kind, bytes)) in items.into_iter().enumerate() {
+        let begin = data.len();
+        if matches!(kind, NUMBER | 0x5000_0000) {
+            data.resize(begin.next_multiple_of(4), 0);
+        }
+        data.extend(bytes);
+        let entry = if at % 32 == 0 { HAS_END | data.len() as u32 } else { (data.len() - begin) as u32 };
+        words.extend((kind | entry).to_ne_bytes());
+    }
+    [words, data].concat()
 }

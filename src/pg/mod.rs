@@ -4,8 +4,8 @@
 pub mod append;
 mod args;
 pub mod compat;
-pub mod ereport;
 pub mod each;
+pub mod ereport;
 pub mod event;
 #[cfg(any(test, feature = "pg_test"))]
 pub mod faults;

@@ -42,9 +42,10 @@ pub fn operations(definition: &Tree) -> Result<Vec<Operation>, BadOperation> {
     if items.len() > MAX_OPERATIONS {
         return Err(all(format!("There are {}; the most is {MAX_OPERATIONS}.", items.len())));
     }
-    let checked = items.iter().enumerate().map(|(at, item)| {
-        operation(item).map_err(|(key, why)| BadOperation { number: at + 1, key, why })
-    });
+    let checked = items
+        .iter()
+        .enumerate()
+        .map(|(at, item)| operation(item).map_err(|(key, why)| BadOperation { number: at + 1, key, why }));
     checked.collect()
 }
 
@@ -57,7 +58,8 @@ fn operation(item: &Tree) -> Result<Operation, Bad> {
             "It must have exactly one of the keys set, merge, add, subtract, append and remove.",
         );
     };
-    if let Some(unknown) = item.keys().find(|key| ![name, "value", "from", "optional"].contains(&key.as_str()))
+    if let Some(unknown) =
+        item.keys().find(|key| ![name, "value", "from", "optional"].contains(&key.as_str()))
     {
         let unknown: String = unknown.chars().take(50).collect();
         return bad(&unknown, "There is no such key.");
@@ -77,7 +79,7 @@ fn operation(item: &Tree) -> Result<Operation, Bad> {
         Some(Tree::Bool(_)) => return bad("optional", "It is for what comes from the event."),
         Some(_) => return bad("optional", "It is not true or false."),
     };
-    Ok(Operation { kind, path, source, optional })
+    Ok(Operation { kind, path: path.into(), source, optional })
 }
 
 fn path(key: &str, found: &Tree) -> Result<Vec<String>, Bad> {

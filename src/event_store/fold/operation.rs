@@ -4,6 +4,7 @@
 use super::tree::{Fields, Tree, child, decimal, exact_sum, fields, no_decimal};
 use crate::pg::jsonb::{Container, Item};
 use rust_decimal::Decimal;
+use std::rc::Rc;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -23,10 +24,13 @@ pub enum Source {
     Event(Vec<String>),
 }
 
+/// Keys, from the outermost in.
+pub type Path = Rc<[String]>;
+
 #[derive(Clone, Debug, PartialEq)]
 pub struct Operation {
     pub kind: Kind,
-    pub path: Vec<String>,
+    pub path: Path,
     /// Removing needs none.
     pub source: Option<Source>,
     /// What the event does not have is passed by.

@@ -58,9 +58,7 @@ impl Tree {
     pub fn figure(&self, name: &str) -> Result<Decimal, String> {
         match self {
             Tree::Figure(figure) => Ok(*figure),
-            Tree::Long(text) | Tree::Text(text) => {
-                decimal(text.trim()).ok_or_else(|| no_decimal(name, text))
-            }
+            Tree::Long(text) | Tree::Text(text) => decimal(text.trim()).ok_or_else(|| no_decimal(name, text)),
             _ => Err(format!("has a {name} that is no number")),
         }
     }

@@ -167,9 +167,18 @@ fn decode_short(digits: &[u8], mut scale: i32, dscale: u32) -> Option<Decimal> {
     }
     let groups = digits.chunks_exact(2).map(|two| i64::from(u16::from_ne_bytes([two[0], two[1]])));
     let mut mantissa = groups.fold(0i64, |before, group| before * BASE as i64 + group);
-    while scale > shown && mantissa % 10 == 0 {
-        mantissa /= 10;
-        scale -= 1;
+    // Places that are not shown are zeros. A division by a constant is a multiplication.
+    if scale > shown {
+        let (rest, quotient) = match scale - shown {
+            1 => (mantissa % 10, mantissa / 10),
+            2 => (mantissa % 100, mantissa / 100),
+            3 => (mantissa % 1_000, mantissa / 1_000),
+            _ => return None,
+        };
+        if rest != 0 {
+            return None;
+        }
+        (mantissa, scale) = (quotient, shown);
     }
     while scale < shown {
         mantissa = mantissa.checked_mul(10)?;
@@ -240,8 +249,11 @@ mod tests {
         let text = |payload: &[u16]| {
             let length = (4 + 2 * payload.len()) as u32;
             let header = if cfg!(target_endian = "big") { length } else { length << 2 };
-            let bytes: Vec<u8> =
-                header.to_ne_bytes().into_iter().chain(payload.iter().flat_map(|w| w.to_ne_bytes())).collect();
+            let bytes: Vec<u8> = header
+                .to_ne_bytes()
+                .into_iter()
+                .chain(payload.iter().flat_map(|w| w.to_ne_bytes()))
+                .collect();
             Digits::of_varlena(&bytes).text()
         };
         let shown = |places: u16| SHORT | places << SHORT_DSCALE_SHIFT;
