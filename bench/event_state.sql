@@ -57,9 +57,9 @@ BEGIN
                 WHEN n % 100 = 7 THEN jsonb_build_object('event_type', 'AddressChanged',
                     'event_data', jsonb_build_object('city', 'London ' || n, 'street', 'Fleet Street ' || n))
                 WHEN n % 3 = 0 THEN jsonb_build_object('event_type', 'FundsWithdrawn',
-                    'event_data', jsonb_build_object('amount', (n % 977) / 100.0, 'reference', 'card ' || n))
+                    'event_data', jsonb_build_object('amount', round((n % 977) / 100.0, 2), 'reference', 'card ' || n))
                 ELSE jsonb_build_object('event_type', 'FundsDeposited',
-                    'event_data', jsonb_build_object('amount', (n % 1013) / 100.0, 'reference', 'till ' || n))
+                    'event_data', jsonb_build_object('amount', round((n % 1013) / 100.0, 2), 'reference', 'till ' || n))
                 END ORDER BY n)
             FROM generate_series(batch * 1000 + 1, batch * 1000 + CASE batch WHEN 99 THEN 999 ELSE 1000 END) n));
         COMMIT;

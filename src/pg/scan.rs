@@ -201,6 +201,7 @@ impl Ordered {
             unsafe {
                 *buffer = raw::ReleaseAndReadBuffer(*buffer, table, block);
                 raw::LockBuffer(*buffer, pg_sys::BUFFER_LOCK_SHARE as i32);
+                bring_near(*buffer, &places[from..from + same]);
                 for place in &mut places[from..from + same] {
                     let mut tuple = pg_sys::HeapTupleData::default();
                     let none = std::ptr::null_mut();
@@ -312,6 +313,32 @@ impl Layout {
         }
     }
 }
+
+/// Asks the processor for rows that are soon looked at: it takes longer to fetch one than to fold it.
+///
+/// # Safety
+/// The buffer is locked.
+#[cfg(target_arch = "x86_64")]
+unsafe fn bring_near(buffer: pg_sys::Buffer, places: &[pg_sys::ItemPointerData]) {
+    use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+    const LINE: usize = 64;
+    // SAFETY: a line pointer is within the page; to ask for a place reads nothing, wherever it is.
+    unsafe {
+        if buffer < 1 {
+            return;
+        }
+        let page = pg_sys::BufferBlocks.add((buffer as usize - 1) * pg_sys::BLCKSZ as usize).cast::<u8>();
+        let pointers = page.add(std::mem::offset_of!(pg_sys::PageHeaderData, pd_linp)).cast::<u32>();
+        for place in places {
+            let offset = pointers.add(usize::from(place.ip_posid) - 1).read() & 0x7FFF;
+            let row = page.wrapping_add(offset as usize);
+            (0..4).for_each(|line| _mm_prefetch::<_MM_HINT_T0>(row.wrapping_add(line * LINE).cast()));
+        }
+    }
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+unsafe fn bring_near(_: pg_sys::Buffer, _: &[pg_sys::ItemPointerData]) {}
 
 fn block_of(place: &pg_sys::ItemPointerData) -> pg_sys::BlockNumber {
     (u32::from(place.ip_blkid.bi_hi) << 16) | u32::from(place.ip_blkid.bi_lo)

@@ -11,10 +11,9 @@ pub mod tree;
 
 use crate::pg::jsonb::Container;
 use operation::{Change, Operation, Path, place};
-use rust_decimal::Decimal;
 use std::ffi::CString;
 use std::rc::Rc;
-use tree::{Fields, Tree, fields, write_object};
+use tree::{Amount, Fields, Tree, fields, write_object};
 
 pub const VERSION: &str = "version";
 
@@ -24,7 +23,7 @@ pub struct State {
     fields: Fields,
     version: i32,
     /// The figure that was changed last, while nothing else of the state is touched.
-    hand: Option<(Path, Decimal)>,
+    hand: Option<(Path, Amount)>,
 }
 
 impl State {
@@ -71,6 +70,7 @@ impl State {
 
     fn put_down(&mut self) {
         if let Some((path, figure)) = self.hand.take() {
+            let figure = figure.decimal().expect("a sum is checked");
             *place(&mut self.fields, &path).expect("it was found there") = Tree::Figure(figure);
         }
     }
