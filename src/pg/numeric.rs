@@ -83,3 +83,13 @@ unsafe impl pgrx::datum::UnboxDatum for Numeric {
         Numeric(unsafe { from_datum(datum.sans_lifetime()) })
     }
 }
+
+/// A numeric with its length before it, for tests.
+#[cfg(test)]
+pub fn varlena(value: Decimal) -> Vec<u8> {
+    let encoded = encode(value);
+    let length = (4 + 2 * encoded.count) as u32;
+    let header = if cfg!(target_endian = "big") { length } else { length << 2 };
+    let words = encoded.words[..encoded.count].iter().flat_map(|word| word.to_ne_bytes());
+    header.to_ne_bytes().into_iter().chain(words).collect()
+}

@@ -79,7 +79,7 @@ fn operation(item: &Tree) -> Result<Operation, Bad> {
         Some(Tree::Bool(_)) => return bad("optional", "It is for what comes from the event."),
         Some(_) => return bad("optional", "It is not true or false."),
     };
-    Ok(Operation { kind, path, source, optional })
+    Ok(Operation { kind, path: path.into(), source, optional })
 }
 
 fn path(key: &str, found: &Tree) -> Result<Vec<String>, Bad> {

@@ -10,10 +10,10 @@ pub mod rules;
 pub mod tree;
 
 use crate::pg::jsonb::Container;
-use operation::{Change, Operation, place};
-use rust_decimal::Decimal;
+use operation::{Change, Operation, Path, place};
 use std::ffi::CString;
-use tree::{Fields, Tree, fields, write_object};
+use std::rc::Rc;
+use tree::{Amount, Fields, Tree, fields, write_object};
 
 pub const VERSION: &str = "version";
 
@@ -23,7 +23,7 @@ pub struct State {
     fields: Fields,
     version: i32,
     /// The figure that was changed last, while nothing else of the state is touched.
-    hand: Option<(Vec<String>, Decimal)>,
+    hand: Option<(Path, Amount)>,
 }
 
 impl State {
@@ -56,18 +56,21 @@ impl State {
                 return operation.apply(&mut self.fields, data);
             }
         };
-        if self.hand.as_ref().is_none_or(|(path, _)| *path != operation.path) {
-            self.put_down();
-            let before = operation.figure_in(&mut self.fields)?;
-            self.hand = Some((operation.path.clone(), before));
+        if let Some((path, figure)) = &mut self.hand
+            && (Rc::ptr_eq(path, &operation.path) || *path == operation.path)
+        {
+            *figure = operation.sum(*figure, by)?;
+            return Ok(());
         }
-        let (_, figure) = self.hand.as_mut().expect("it was just taken up");
-        *figure = operation.sum(*figure, by)?;
+        self.put_down();
+        let before = operation.figure_in(&mut self.fields)?;
+        self.hand = Some((Rc::clone(&operation.path), operation.sum(before, by)?));
         Ok(())
     }
 
     fn put_down(&mut self) {
         if let Some((path, figure)) = self.hand.take() {
+            let figure = figure.decimal().expect("a sum is checked");
             *place(&mut self.fields, &path).expect("it was found there") = Tree::Figure(figure);
         }
     }

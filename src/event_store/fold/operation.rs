@@ -1,9 +1,10 @@
 //! What an event does to the state: operations on places in it, in their order.
 #![forbid(unsafe_code)]
 
-use super::tree::{Fields, Tree, child, decimal, exact_sum, fields, no_decimal};
+use super::tree::{Amount, Fields, Tree, child, decimal, fields, no_decimal};
 use crate::pg::jsonb::{Container, Item};
 use rust_decimal::Decimal;
+use std::rc::Rc;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -23,10 +24,13 @@ pub enum Source {
     Event(Vec<String>),
 }
 
+/// Keys, from the outermost in.
+pub type Path = Rc<[String]>;
+
 #[derive(Clone, Debug, PartialEq)]
 pub struct Operation {
     pub kind: Kind,
-    pub path: Vec<String>,
+    pub path: Path,
     /// Removing needs none.
     pub source: Option<Source>,
     /// What the event does not have is passed by.
@@ -35,7 +39,7 @@ pub struct Operation {
 
 /// What an operation does to a figure.
 pub enum Change {
-    By(Decimal),
+    By(Amount),
     /// The event does not have it, and need not.
     None,
     /// It is not for a figure.
@@ -56,17 +60,19 @@ impl Found<'_> {
         }
     }
 
-    fn figure(&self, name: impl Fn() -> String) -> Result<Decimal, String> {
-        match self {
+    fn figure(&self, name: impl Fn() -> String) -> Result<Amount, String> {
+        let figure = match self {
             Found::Constant(tree) => tree.figure(&name()),
-            Found::Event(Item::Number(digits)) => {
-                digits.decimal().map_err(|_| no_decimal(&name(), &digits.text()))
-            }
+            Found::Event(Item::Number(digits)) => match digits.short() {
+                Some((units, scale)) => return Ok(Amount { units: units.into(), scale }),
+                None => digits.decimal().map_err(|_| no_decimal(&name(), &digits.text())),
+            },
             Found::Event(Item::Text(text)) => {
                 decimal(text.trim()).ok_or_else(|| no_decimal(&name(), text.trim()))
             }
             Found::Event(_) => Err(format!("has a {} that is no number", name())),
-        }
+        };
+        figure.map(Amount::from)
     }
 }
 
@@ -160,17 +166,17 @@ impl Operation {
     }
 
     /// The figure that it changes. What is not there yet counts as zero.
-    pub fn figure_in(&self, state: &mut Fields) -> Result<Decimal, String> {
-        match place(state, &self.path)? {
-            Tree::Figure(figure) => Ok(*figure),
-            Tree::Null => Ok(Decimal::ZERO),
-            other => other.figure(&self.path.join(".")),
-        }
+    pub fn figure_in(&self, state: &mut Fields) -> Result<Amount, String> {
+        let figure = match place(state, &self.path)? {
+            Tree::Figure(figure) => *figure,
+            Tree::Null => Decimal::ZERO,
+            other => other.figure(&self.path.join("."))?,
+        };
+        Ok(figure.into())
     }
 
-    pub fn sum(&self, before: Decimal, by: Decimal) -> Result<Decimal, String> {
-        let sum = exact_sum(before, by);
-        sum.ok_or_else(|| format!("makes {} longer than 28 digits", self.path.join(".")))
+    pub fn sum(&self, before: Amount, by: Amount) -> Result<Amount, String> {
+        before.plus(by).ok_or_else(|| format!("makes {} longer than 28 digits", self.path.join(".")))
     }
 
     fn append(&self, state: &mut Fields, found: &Found) -> Result<(), String> {

@@ -3,7 +3,7 @@
 //! Those of the type go before those of any type; among them one for the event's type before the one for any event.
 #![forbid(unsafe_code)]
 
-use super::operation::{Kind, Operation, Source};
+use super::operation::{Kind, Operation, Path, Source};
 use super::tree::Tree;
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
@@ -91,14 +91,42 @@ impl Rules {
     }
 }
 
+/// Looks up the types of one event after the other, of which most are the same few.
+pub struct Lookup<'r> {
+    rules: &'r Rules,
+    recent: [(&'r [u8], &'r Action); 2],
+}
+
+impl<'r> Lookup<'r> {
+    pub fn of(rules: &'r Rules) -> Self {
+        Lookup { rules, recent: [(&[], &rules.other); 2] }
+    }
+
+    pub fn action(&mut self, event_type: &[u8]) -> &'r Action {
+        // The last letter tells more types apart than the first.
+        let is = |known: &[u8]| known.last() == event_type.last() && known == event_type;
+        for (known, action) in self.recent {
+            if is(known) {
+                return action;
+            }
+        }
+        let Some((known, action)) = self.rules.by_event.get_key_value(event_type) else {
+            return &self.rules.other;
+        };
+        self.recent = [(known, action), self.recent[0]];
+        action
+    }
+}
+
 fn built_in() -> ByEvent {
-    let of_amount = |kind| operation(kind, &["balance"], Source::Event(vec!["amount".into()]));
+    let balance: Path = ["balance".to_owned()].into();
+    let of_amount = |kind| operation(kind, &balance, Source::Event(vec!["amount".into()]));
     let closed = Source::Constant(Tree::Text("closed".into()));
     [
-        ("AccountOpened", operation(Kind::Set, &[], Source::Event(Vec::new()))),
+        ("AccountOpened", operation(Kind::Set, &Path::default(), Source::Event(Vec::new()))),
         ("FundsDeposited", of_amount(Kind::Add)),
         ("FundsWithdrawn", of_amount(Kind::Subtract)),
-        ("AccountClosed", operation(Kind::Set, &["status"], closed)),
+        ("AccountClosed", operation(Kind::Set, &["status".to_owned()].into(), closed)),
     ]
     .into_iter()
     .map(|(name, action)| (name.as_bytes().into(), action))
@@ -106,11 +134,11 @@ fn built_in() -> ByEvent {
 }
 
 fn merge_all() -> Rc<Action> {
-    operation(Kind::Merge, &[], Source::Event(Vec::new()))
+    operation(Kind::Merge, &Path::default(), Source::Event(Vec::new()))
 }
 
-fn operation(kind: Kind, path: &[&str], source: Source) -> Rc<Action> {
-    let path = path.iter().map(|key| (*key).to_owned()).collect();
+fn operation(kind: Kind, path: &Path, source: Source) -> Rc<Action> {
+    let path = Rc::clone(path);
     Rc::new(Action::Operations(vec![Operation { kind, path, source: Some(source), optional: false }]))
 }
 
@@ -145,6 +173,10 @@ mod tests {
         let of_t = Rules::of("T", &all);
         let names = ["E", "F", "AccountOpened", "X"].map(|event| name(&of_t, event));
         assert_eq!(names, ["T any", "T F", "T any", "T any"]);
+        let mut lookup = Lookup::of(&of_t);
+        for event in ["E", "F", "F", "X", "F", "E"] {
+            assert!(std::ptr::eq(lookup.action(event.as_bytes()), of_t.action(event.as_bytes())));
+        }
         let of_u = Rules::of("U", &all);
         let names = ["E", "F", "AccountOpened", "X"].map(|event| name(&of_u, event));
         assert_eq!(names, ["any E", "U F", "built in", "built in"]);

@@ -103,9 +103,47 @@ fn quote(text: &str, to: &mut String) {
     to.push_str(&serde_json::to_string(text).expect("a text is JSON"));
 }
 
+/// A figure that is being changed: a whole number of units of 10^-scale.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Amount {
+    pub units: i128,
+    pub scale: u32,
+}
+
+impl From<Decimal> for Amount {
+    fn from(value: Decimal) -> Self {
+        Amount { units: value.mantissa(), scale: value.scale() }
+    }
+}
+
+impl Amount {
+    /// With more digits than a decimal holds it is none.
+    pub fn decimal(self) -> Option<Decimal> {
+        Decimal::try_from_i128_with_scale(self.units, self.scale).ok()
+    }
+
+    pub fn plus(self, other: Amount) -> Option<Amount> {
+        if self.scale == other.scale {
+            let units = self.units + other.units;
+            if units.unsigned_abs() >> 96 == 0 {
+                return Some(Amount { units, ..self });
+            }
+        }
+        exact_sum(self.decimal()?, other.decimal()?).map(Amount::from)
+    }
+}
+
+impl std::ops::Neg for Amount {
+    type Output = Amount;
+
+    fn neg(self) -> Amount {
+        Amount { units: -self.units, ..self }
+    }
+}
+
 /// The exact sum; nothing where it has more digits than a decimal holds. The library's own addition drops decimals that
 /// it has no room for.
-pub fn exact_sum(a: Decimal, b: Decimal) -> Option<Decimal> {
+fn exact_sum(a: Decimal, b: Decimal) -> Option<Decimal> {
     at_scale(a, b).or_else(|| at_scale(a.normalize(), b.normalize()))
 }
 

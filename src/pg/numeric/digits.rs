@@ -48,6 +48,15 @@ impl<'a> Digits<'a> {
         decode(self.0)
     }
 
+    /// Its digits as a whole number and its decimals, where they are few.
+    pub fn short(self) -> Option<(i64, u32)> {
+        let Header { negative, shown, weight, first_digit } = self.header();
+        let digits = &self.0[first_digit..];
+        let scale = ((digits.len() / 2) as i32 - 1 - weight) * DIGITS_PER_GROUP;
+        let (mantissa, scale) = decode_short(digits, scale, shown)?;
+        Some((if negative { -mantissa } else { mantissa }, scale))
+    }
+
     /// The same where it shows as many decimals as the number does.
     pub fn whole(self) -> Option<Decimal> {
         self.decimal().ok().filter(|value| value.scale() == self.header().shown)
@@ -118,8 +127,8 @@ pub fn decode(payload: &[u8]) -> Result<Decimal, Unrepresentable> {
 
     let digits = &payload[first_digit..];
     let count = (digits.len() / 2) as i32;
-    if let Some(value) = decode_short(digits, (count - 1 - weight) * DIGITS_PER_GROUP, dscale) {
-        return Ok(if negative { -value } else { value });
+    if let Some((mantissa, scale)) = decode_short(digits, (count - 1 - weight) * DIGITS_PER_GROUP, dscale) {
+        return Ok(Decimal::new(if negative { -mantissa } else { mantissa }, scale));
     }
     let mut mantissa: u128 = 0;
     for at in 0..count as usize {
@@ -160,22 +169,31 @@ pub fn decode(payload: &[u8]) -> Result<Decimal, Unrepresentable> {
 }
 
 /// A few digits, as most amounts have: the processor divides 64 bits itself, and 128 only by a function.
-fn decode_short(digits: &[u8], mut scale: i32, dscale: u32) -> Option<Decimal> {
+fn decode_short(digits: &[u8], mut scale: i32, dscale: u32) -> Option<(i64, u32)> {
     let shown = i32::try_from(dscale.min(MAX_DECIMAL_DIGITS)).ok()?;
     if digits.is_empty() || digits.len() > 8 || !(0..=MAX_DECIMAL_DIGITS as i32).contains(&scale) {
         return None;
     }
     let groups = digits.chunks_exact(2).map(|two| i64::from(u16::from_ne_bytes([two[0], two[1]])));
     let mut mantissa = groups.fold(0i64, |before, group| before * BASE as i64 + group);
-    while scale > shown && mantissa % 10 == 0 {
-        mantissa /= 10;
-        scale -= 1;
+    // Places that are not shown are zeros. A division by a constant is a multiplication.
+    if scale > shown {
+        let (rest, quotient) = match scale - shown {
+            1 => (mantissa % 10, mantissa / 10),
+            2 => (mantissa % 100, mantissa / 100),
+            3 => (mantissa % 1_000, mantissa / 1_000),
+            _ => return None,
+        };
+        if rest != 0 {
+            return None;
+        }
+        (mantissa, scale) = (quotient, shown);
     }
     while scale < shown {
         mantissa = mantissa.checked_mul(10)?;
         scale += 1;
     }
-    (mantissa != 0).then(|| Decimal::new(mantissa, scale as u32))
+    (mantissa != 0).then_some((mantissa, scale as u32))
 }
 
 /// Header and at most eight base-10,000 digits, after the four bytes of varlena length.

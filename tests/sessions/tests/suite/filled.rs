@@ -170,6 +170,12 @@ fn events(bank: &mut Bank, a: Uuid) {
     if bank.db.count("select count(*) from pg_namespace where nspname = 'event_store'") == 0 {
         return;
     }
+    if bank.db.count("select count(*) from pg_proc where proname = 'define_reducer'") > 0 {
+        bank.db.run(
+            "select event_store.define_reducer('Account', 'Counted', '[{\"add\": [\"n\"], \"value\": 1.50}]'), \
+             event_store.define_reducer(null, 'Counted', '[]')",
+        );
+    }
     for _ in 0..3 {
         bank.db.run(&format!(
             "select event_store.append_event('Account', '{a}', 'FundsDeposited', '{{\"amount\": 1.50}}', p_tags => '{{till}}')"

@@ -43,11 +43,16 @@ fn event(dice: &mut Dice, n: usize) -> String {
     let amount = ["1", "0.10", "12.345", "99999999999999.99", "0.000001", "1000000", "0.00"][dice.below(7)];
     let amount = if dice.below(4) == 0 { format!("\"{amount}\"") } else { amount.to_owned() };
     let (event_type, data) = match dice.below(12) {
-        0 if n > 0 => ("AccountOpened", format!(r#"{{"owner": "A\u00e9\n{n}", "balance": {n}.50, "old": [1, {{"x": null}}]}}"#)),
+        0 if n > 0 => {
+            ("AccountOpened", format!(r#"{{"owner": "A\u00e9\n{n}", "balance": {n}.50, "old": [1, {{"x": null}}]}}"#))
+        }
         1 => ("AccountClosed", "{}".to_owned()),
         2..5 => ("FundsDeposited", format!(r#"{{"amount": {amount}, "reference": "r{n}"}}"#)),
         5..8 => ("FundsWithdrawn", format!(r#"{{"a": [], "amount": {amount}}}"#)),
-        8 => ("Renamed", format!(r#"{{"owner": "B", "long": 0.{n}1234567890123456789012345678901234567890, "b": false}}"#)),
+        8 => (
+            "Renamed",
+            format!(r#"{{"owner": "B", "long": 0.{n}1234567890123456789012345678901234567890, "b": false}}"#),
+        ),
         9 => ("Tagged", format!(r#"{{"old": {{"deep": [[{n}], "x", true]}}, "k{}": 1e-7}}"#, n % 40)),
         _ => ("Counted", format!(r#"{{"n": {n}}}"#)),
     };
@@ -90,9 +95,8 @@ fn every_state_is_that_of_an_independent_fold() {
         assert_eq!(differences(&mut bank.db, stream, true), [""; 0], "seed {seed}, redefined");
         grow(&mut bank.db, stream, &mut dice, 1_200);
         assert_eq!(differences(&mut bank.db, stream, true), [""; 0], "seed {seed}, appended after that");
-        let generations = format!(
-            "select count(distinct generation) from event_store.snapshots where aggregate_id = '{stream}'"
-        );
+        let generations =
+            format!("select count(distinct generation) from event_store.snapshots where aggregate_id = '{stream}'");
         assert_eq!(bank.db.one(&generations), "1", "those of the old rules are taken away");
         bank.db.run("select event_store.drop_reducer('Account', 'Counted')");
         assert_eq!(differences(&mut bank.db, stream, false), [""; 0], "seed {seed}, dropped");

@@ -17,19 +17,46 @@ fn each_operation_does_what_it_says() {
     let start = r#"{"a": {"b": 1.50, "list": [1, {"c": 2}], "t": "7"}, "n": null, "x": "text"}"#;
     for (operations, after) in [
         (r#"[{"set": ["x"], "value": [1, null]}]"#, r#"{"a": A, "n": null, "x": [1, null]}"#),
-        (r#"[{"set": ["new", "deep"], "from": ["d", "e"]}]"#, r#"{"a": A, "n": null, "x": "text", "new": {"deep": 5.0}}"#),
+        (
+            r#"[{"set": ["new", "deep"], "from": ["d", "e"]}]"#,
+            r#"{"a": A, "n": null, "x": "text", "new": {"deep": 5.0}}"#,
+        ),
         (r#"[{"set": [], "from": ["d"]}]"#, r#"{"e": 5.0}"#),
         (r#"[{"set": [], "value": {}}]"#, "{}"),
-        (r#"[{"set": ["a", "list", "1", "c"], "from": ["l", "0"]}]"#, r#"{"a": {"b": 1.50, "t": "7", "list": [1, {"c": 8}]}, "n": null, "x": "text"}"#),
+        (
+            r#"[{"set": ["a", "list", "1", "c"], "from": ["l", "0"]}]"#,
+            r#"{"a": {"b": 1.50, "t": "7", "list": [1, {"c": 8}]}, "n": null, "x": "text"}"#,
+        ),
         (r#"[{"merge": [], "from": ["d"]}]"#, r#"{"a": A, "e": 5.0, "n": null, "x": "text"}"#),
         (r#"[{"merge": ["n", "m"], "value": {"k": true}}]"#, r#"{"a": A, "n": {"m": {"k": true}}, "x": "text"}"#),
-        (r#"[{"add": ["a", "b"], "from": ["d", "e"]}]"#, r#"{"a": {"b": 6.50, "t": "7", "list": [1, {"c": 2}]}, "n": null, "x": "text"}"#),
-        (r#"[{"subtract": ["a", "t"], "value": "0.25"}]"#, r#"{"a": {"b": 1.50, "t": 6.75, "list": [1, {"c": 2}]}, "n": null, "x": "text"}"#),
-        (r#"[{"subtract": ["sum"], "value": 1}, {"add": ["sum"], "value": 3}, {"add": ["n"], "value": 1}]"#, r#"{"a": A, "n": 1, "sum": 2, "x": "text"}"#),
-        (r#"[{"append": ["a", "list"], "from": []}]"#, r#"{"a": {"b": 1.50, "t": "7", "list": [1, {"c": 2}, {"d": {"e": 5.0}, "l": [8]}]}, "n": null, "x": "text"}"#),
-        (r#"[{"append": ["n"], "value": 1}, {"append": ["n"], "value": [2]}]"#, r#"{"a": A, "n": [1, [2]], "x": "text"}"#),
-        (r#"[{"remove": ["a", "list", "0"]}, {"remove": ["x"]}, {"remove": ["no", "such"]}, {"remove": ["x", "y"]}]"#, r#"{"a": {"b": 1.50, "t": "7", "list": [{"c": 2}]}, "n": null}"#),
-        (r#"[{"add": ["sum"], "from": ["none"], "optional": true}, {"set": ["s"], "from": ["d", "f"], "optional": true}]"#, r#"{"a": A, "n": null, "x": "text"}"#),
+        (
+            r#"[{"add": ["a", "b"], "from": ["d", "e"]}]"#,
+            r#"{"a": {"b": 6.50, "t": "7", "list": [1, {"c": 2}]}, "n": null, "x": "text"}"#,
+        ),
+        (
+            r#"[{"subtract": ["a", "t"], "value": "0.25"}]"#,
+            r#"{"a": {"b": 1.50, "t": 6.75, "list": [1, {"c": 2}]}, "n": null, "x": "text"}"#,
+        ),
+        (
+            r#"[{"subtract": ["sum"], "value": 1}, {"add": ["sum"], "value": 3}, {"add": ["n"], "value": 1}]"#,
+            r#"{"a": A, "n": 1, "sum": 2, "x": "text"}"#,
+        ),
+        (
+            r#"[{"append": ["a", "list"], "from": []}]"#,
+            r#"{"a": {"b": 1.50, "t": "7", "list": [1, {"c": 2}, {"d": {"e": 5.0}, "l": [8]}]}, "n": null, "x": "text"}"#,
+        ),
+        (
+            r#"[{"append": ["n"], "value": 1}, {"append": ["n"], "value": [2]}]"#,
+            r#"{"a": A, "n": [1, [2]], "x": "text"}"#,
+        ),
+        (
+            r#"[{"remove": ["a", "list", "0"]}, {"remove": ["x"]}, {"remove": ["no", "such"]}, {"remove": ["x", "y"]}]"#,
+            r#"{"a": {"b": 1.50, "t": "7", "list": [{"c": 2}]}, "n": null}"#,
+        ),
+        (
+            r#"[{"add": ["sum"], "from": ["none"], "optional": true}, {"set": ["s"], "from": ["d", "f"], "optional": true}]"#,
+            r#"{"a": A, "n": null, "x": "text"}"#,
+        ),
         ("[]", r#"{"a": A, "n": null, "x": "text"}"#),
     ] {
         let stream = Uuid::now_v7();
@@ -79,8 +106,14 @@ fn a_bad_definition_is_refused_whole() {
         ("1", "They are not an array."),
         (r#"[{"remove": ["a"]}, 1]"#, "Operation 2, operation: It is not an object."),
         (r#"[{"remove": ["a"]}, {"add": ["a"]}]"#, "Operation 2, value: It has neither value nor from."),
-        (r#"[{"add": ["a"], "value": "x"}]"#, "Operation 1, value: The operation has the value x, which is no decimal of up to 28 digits."),
-        (r#"[{"set": ["version"], "value": 1}]"#, "Operation 1, set: The state's version is the aggregate's, and no operation changes it."),
+        (
+            r#"[{"add": ["a"], "value": "x"}]"#,
+            "Operation 1, value: The operation has the value x, which is no decimal of up to 28 digits.",
+        ),
+        (
+            r#"[{"set": ["version"], "value": 1}]"#,
+            "Operation 1, set: The state's version is the aggregate's, and no operation changes it.",
+        ),
         (r#"[{"set": ["a"], "from": ["b"], "maybe": true}]"#, "Operation 1, maybe: There is no such key."),
     ] {
         assert_eq!(refused(&mut bank.db, &define("Done", operations), "NB106").detail, detail, "{operations}");
@@ -150,17 +183,16 @@ fn a_function_folds_with_the_rights_of_who_reads() {
     let mut bank = Bank::new();
     let stream = Uuid::now_v7();
     let reader = bank.role("reader");
-    bank.db.run(&format!("select neobank.grant_usage('{reader}', 'reader'); create schema app; create function app.counts{COUNTS}"));
+    bank.db.run(&format!(
+        "select neobank.grant_usage('{reader}', 'reader'); create schema app; create function app.counts{COUNTS}"
+    ));
     bank.db.run("revoke execute on function app.counts from public");
     bank.db.run("select event_store.define_reducer('Account', 'Counted', handler => 'app.counts')");
     for event in ["Counted", "FundsDeposited", "Counted"] {
         bank.db.run(&append(stream, event, r#"{"amount": 2.50}"#, ""));
     }
     let me = bank.db.one("select current_user");
-    assert_eq!(
-        state(&mut bank.db, stream),
-        format!(r#"{{"who": "{me}", "last": 3, "count": 2, "balance": 2.50}}"#)
-    );
+    assert_eq!(state(&mut bank.db, stream), format!(r#"{{"who": "{me}", "last": 3, "count": 2, "balance": 2.50}}"#));
     let read = format!("select event_store.get_aggregate_state('{stream}')");
     let mut session = bank.session_as(&reader);
     refused_with_code_only(&mut session, &read, "NB107");
@@ -173,7 +205,11 @@ fn a_function_folds_with_the_rights_of_who_reads() {
     assert_eq!(bank.db.count("select count(*) from event_store.snapshots"), 0);
     assert_eq!(bank.db.one(&format!("select event_store.take_snapshot('{stream}')")), "");
     assert!(state(&mut bank.db, stream).contains(r#""count": 602"#));
-    for (body, code) in [("select null::jsonb", "NB105"), ("select '[]'::jsonb", "NB105"), ("select jsonb_build_object('x', 1 / 0)", "22012")] {
+    for (body, code) in [
+        ("select null::jsonb", "NB105"),
+        ("select '[]'::jsonb", "NB105"),
+        ("select jsonb_build_object('x', 1 / 0)", "22012"),
+    ] {
         bank.db.run(&format!(
             "create or replace function app.counts(state jsonb, event event_store.events) returns jsonb language sql as $$ {body} $$"
         ));
@@ -189,7 +225,9 @@ fn nobody_gets_another_ones_rights_through_a_reducer() {
     let mut bank = Bank::new();
     let (stream, mallory) = (Uuid::now_v7(), bank.role("mallory"));
     bank.db.run(&append(stream, "Counted", "{}", ""));
-    bank.db.run(&format!("select neobank.grant_usage('{mallory}', 'operator'); create schema app; grant all on schema app to {mallory}"));
+    bank.db.run(&format!(
+        "select neobank.grant_usage('{mallory}', 'operator'); create schema app; grant all on schema app to {mallory}"
+    ));
     let mut session = bank.session_as(&mallory);
     session.run(&format!("create function app.evil{COUNTS}"));
     let defines = "select event_store.define_reducer('Account', 'Counted', handler => 'app.evil')";
