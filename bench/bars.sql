@@ -5,6 +5,9 @@ with few as (
     select min(accounts) as accounts, max(clients) filter (where batch is null) as clients,
            max(history) filter (where step = 'growth') as history
       from bench.results
+), event_store as (
+    select max(clients) filter (where batch is null) as clients, max(history) as history
+      from bench.results where step in ('events', 'events_growth')
 ), figures (no, bar, bound, at_least, places, value) as (
     select case when r.clients = 1 then 3 when other = 'peer' then 1 else 2 end,
            format('one transfer per call, %s %s, to the %s', r.clients,
@@ -52,6 +55,18 @@ with few as (
     select 100000, 'MB of memory above idle, batches of 10,000', 32, false, 1, (p.value - i.value) / 1024
       from bench.results p join bench.results i using (step)
      where (step, p.subject, i.subject) = ('memory', 'peak', 'idle')
+    union all
+    select 100001, format('one event per call, %s clients, to the floor', e.clients), 0.6, true, 2, ratio
+      from bench.ratios r join event_store e using (clients)
+     where (step, measure, subject, other) = ('events', 'rate', 'neobank', 'floor') and batch is null
+    union all
+    select 100002, 'events a second in batches of 1,000, two callers', 50000, true, 0, value
+      from bench.results where (step, subject, measure, batch, clients) = ('events', 'neobank', 'rate', 1000, 2)
+    union all
+    select 100003, format('one event per call after %s events, to an empty store, each relative to the floor beside it',
+                          bench.figure(g.history)), 0.85, true, 2, ratio_to_floor
+      from bench.event_growth g join event_store e using (history)
+     where batch is null and subject = 'neobank' and g.history > 0
 )
 select no, bar, case when at_least then 'at least ' else 'at most ' end || bench.figure(bound, places) as wanted,
        bench.spread(rounds, places) as reached,

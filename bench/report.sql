@@ -137,3 +137,36 @@ select format('Milliseconds on an account with %s postings, median of 200 calls.
   from bench.results where step = 'reads' \g (format=unaligned tuples_only=on)
 \qecho
 select subject as read, bench.figure(value, 2) as ms from bench.results where step = 'reads' order by subject;
+
+\qecho
+\qecho '### Events'
+\qecho
+\qecho 'Events per second on streams drawn at random, and for one event bytes of log and of page images and buffers. The floor is'
+\qecho 'an INSERT of the same row into a plain table with the same columns and indexes; `tagged` has two tags, `conditional` one and'
+\qecho 'the condition that nobody has it.'
+\qecho
+select l.subject as "by", coalesce(bench.figure(l.batch), 'one') as batch, l.clients, bench.figure(l.rate) as rate,
+       bench.spread(array_agg(r.ratio) filter (where r.ratio is not null), 2) as "to floor",
+       bench.figure(l.wal) as log, bench.figure(l.images) as images, bench.figure(l.buffers, 1) as buffers
+  from bench.loads l
+  left join bench.ratios r on r.measure = 'rate' and r.other = 'floor' and (r.step, r.subject) = (l.step, l.subject)
+       and (r.clients, r.batch) is not distinct from (l.clients, l.batch) and l.subject <> 'floor'
+ where l.step = 'events'
+ group by l.subject, l.batch, l.clients, l.rate, l.wal, l.images, l.buffers
+ order by l.batch nulls first, l.clients, array_position('{neobank,tagged,conditional,floor}', l.subject);
+\qecho
+\qecho 'The same by events in the store, to that of the shortest, and with both relative to the floor, whose table has no history:'
+\qecho
+with growth as (
+    select subject, batch, history, bench.spread(array_agg(ratio), 2) as ratio,
+           bench.spread(array_agg(ratio_to_floor), 2) as to_floor
+      from bench.event_growth group by subject, batch, history
+)
+select case when l.subject = 'floor' then 'floor' when l.batch is not null then 'batches of ' || bench.figure(l.batch)
+            when l.subject = 'first' then 'after a checkpoint' else 'one per call' end as load, l.clients,
+       bench.figure(l.history) as events, bench.figure(l.rate) as rate, g.ratio as "to shortest",
+       g.to_floor as "relative to floor", bench.figure(l.wal) as log, bench.figure(l.images) as images
+  from bench.loads l
+  left join growth g on g.subject = l.subject and g.history = l.history and g.batch is not distinct from l.batch
+ where l.step = 'events_growth'
+ order by l.subject = 'floor', l.batch nulls first, l.subject, l.history;

@@ -82,6 +82,21 @@ select n.subject, n.batch, n.history, n.round, n.value / s.value as ratio,
   join rates s on s.subject = n.subject and s.round = n.round and s.batch is not distinct from n.batch
  where s.history = (select min(history) from rates);
 
+-- The same of the event store.
+create view bench.event_growth as
+with rates as (
+    select n.*, f.value as floor
+      from bench.results n
+      join bench.results f on (f.step, f.subject, f.measure, f.history, f.round)
+                              = (n.step, 'floor', n.measure, n.history, n.round)
+     where n.step = 'events_growth' and n.measure = 'rate' and n.subject <> 'floor'
+)
+select n.subject, n.batch, n.history, n.round, n.value / s.value as ratio,
+       (n.value / n.floor) / (s.value / s.floor) as ratio_to_floor
+  from rates n
+  join rates s on s.subject = n.subject and s.round = n.round and s.batch is not distinct from n.batch
+ where s.history = (select min(history) from rates);
+
 create function bench.figure(p_value double precision, p_places int default 0) returns text
 language sql immutable as $$
     select to_char(p_value, 'FM999,999,990' || case when p_places > 0 then '.' || repeat('0', p_places) else '' end)
