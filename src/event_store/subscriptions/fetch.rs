@@ -170,18 +170,19 @@ static LEAVE: Statement = Statement::new(
     &[Type::Text, Type::IntArray, Type::Timestamp],
 );
 
-// $6: the position of each partition, null where it is not ours; $7: whether all are ours and at $2; $8: whether there
-// are streams apart from their partition.
+// $6: the position of each partition, null where it is not ours; $7: whether all are ours and at $2. Which streams are
+// apart from their partition is asked here and not before: until the partition was locked it could change.
 const SCAN_SQL: &str = concat!(
     "SELECT ",
     event_columns!(),
     "FROM (SELECT * FROM event_store.events a WHERE a.global_position > $2 AND a.global_position < $3 \
            ORDER BY a.global_position LIMIT $4) e WHERE ",
-    passes!("$9", "$10", "$11"),
+    passes!("$8", "$9", "$10"),
     " AND ($7 = 1 OR e.global_position > \
            ($6)[event_store.stream_partition(e.aggregate_id, pg_catalog.cardinality($6)) + 1]) \
-      AND ($8 = 0 OR NOT EXISTS (SELECT FROM event_store.subscription_streams h \
-                                 WHERE h.subscription = $1 AND h.aggregate_id = e.aggregate_id)) \
+      AND (NOT EXISTS (SELECT FROM event_store.subscription_streams h WHERE h.subscription = $1) \
+           OR NOT EXISTS (SELECT FROM event_store.subscription_streams h \
+                          WHERE h.subscription = $1 AND h.aggregate_id = e.aggregate_id)) \
      ORDER BY e.global_position LIMIT $5\0"
 );
 static SCAN: Statement = Statement::new(
@@ -193,7 +194,6 @@ static SCAN: Statement = Statement::new(
         Type::BigInt,
         Type::BigInt,
         Type::BigIntArray,
-        Type::Int,
         Type::Int,
         Type::TextArray,
         Type::TextArray,
@@ -450,7 +450,6 @@ impl Fetch<'_> {
             Arg::BigInt(Some(room as i64)),
             Arg::BigIntArray(positions),
             Arg::Int(Some(i32::from(is_all))),
-            Arg::Int(Some(i32::from(self.around.has_streams))),
             types,
             events,
             tags,
