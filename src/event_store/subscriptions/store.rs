@@ -2,7 +2,6 @@
 
 use super::core::{Filter, Open};
 use crate::error::Error;
-use crate::pg::spi::c_text;
 use crate::pg::types::JsonBytes;
 use crate::pg::{Arg, PRESENT, Row, Session, Statement, Time, Type};
 use uuid::Uuid;
@@ -98,11 +97,11 @@ macro_rules! passes {
 }
 pub(super) use passes;
 
-const BY_ID: &str = concat!(
-    "SELECT e.global_position, e.aggregate_id, e.event_version, e.event_id \
-     FROM event_store.events e WHERE e.event_id = ANY ($1)\0"
+static EVENTS_BY_ID: Statement = Statement::new(
+    c"SELECT e.global_position, e.aggregate_id, e.event_version, e.event_id
+      FROM event_store.events e WHERE e.event_id = ANY ($1)",
+    &[Type::UuidArray],
 );
-static EVENTS_BY_ID: Statement = Statement::new(c_text(BY_ID), &[Type::UuidArray]);
 
 pub struct Subscription {
     pub name: String,

@@ -71,6 +71,7 @@ mod standing_orders;
 mod status;
 mod strict;
 mod subscriptions;
+mod subscriptions_failures;
 mod subscriptions_many;
 mod surface;
 mod survival;
