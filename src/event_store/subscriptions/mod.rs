@@ -13,4 +13,5 @@ mod core;
 mod failure;
 mod fetch;
 mod settle;
+mod statements;
 mod store;

@@ -2,7 +2,6 @@
 
 use super::core::{Filter, Open};
 use crate::error::Error;
-use crate::pg::spi::c_text;
 use crate::pg::types::JsonBytes;
 use crate::pg::{Arg, PRESENT, Row, Session, Statement, Time, Type};
 use uuid::Uuid;
@@ -19,7 +18,7 @@ static SUBSCRIPTION: Statement = Statement::new(
 
 // $2: the consumer; $3: now; $4: how long a consumer counts, in microseconds.
 static SURROUNDINGS: Statement = Statement::new(
-    c"SELECT (SELECT event_store.safe_position()),
+    c"SELECT safe.position,
              (SELECT count(*) FROM event_store.subscription_consumers c
               WHERE c.subscription = $1 AND c.consumer <> $2
                 AND c.seen_at > $3 - pg_catalog.make_interval(secs => $4 / 1000000.0)),
@@ -34,7 +33,8 @@ static SURROUNDINGS: Statement = Statement::new(
              EXISTS (SELECT FROM event_store.events e
                      WHERE e.global_position > (SELECT min(p.position) FROM event_store.subscription_partitions p
                                                 WHERE p.subscription = $1 AND p.lease_token IS NULL)
-                       AND e.global_position < (SELECT event_store.safe_position()))",
+                       AND e.global_position < safe.position)
+      FROM (SELECT event_store.safe_position() AS position OFFSET 0) safe",
     &[Type::Text, Type::Text, Type::Timestamp, Type::BigInt],
 );
 
@@ -97,11 +97,11 @@ macro_rules! passes {
 }
 pub(super) use passes;
 
-const BY_ID: &str = concat!(
-    "SELECT e.global_position, e.aggregate_id, e.event_version, e.event_id \
-     FROM event_store.events e WHERE e.event_id = ANY ($1)\0"
+static EVENTS_BY_ID: Statement = Statement::new(
+    c"SELECT e.global_position, e.aggregate_id, e.event_version, e.event_id
+      FROM event_store.events e WHERE e.event_id = ANY ($1)",
+    &[Type::UuidArray],
 );
-static EVENTS_BY_ID: Statement = Statement::new(c_text(BY_ID), &[Type::UuidArray]);
 
 pub struct Subscription {
     pub name: String,
@@ -212,7 +212,7 @@ impl Subscription {
             has_replays: row.bool(7).expect(PRESENT),
             has_news: row.bool(8).expect(PRESENT),
         })?;
-        Ok(found.expect("a SELECT without FROM has one row"))
+        Ok(found.expect("one row"))
     }
 }
 

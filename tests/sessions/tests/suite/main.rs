@@ -86,6 +86,7 @@ mod state_reducers;
 mod status;
 mod strict;
 mod subscriptions;
+mod subscriptions_failures;
 mod subscriptions_many;
 mod surface;
 mod survival;

@@ -55,7 +55,7 @@ fn consume(name: String, n: usize, seed: u64, stop: Arc<AtomicBool>, work: Work)
 
 /// Writers and consumers at once, consumers killed now and then, until all is handled.
 fn run(bank: &mut Bank, work: Work, kills: bool) {
-    let seed = seed();
+    let (seed, rounds) = (seed(), setting("ROUNDS", 40) as usize);
     let streams: Vec<Uuid> = (0..STREAMS).map(|_| Uuid::now_v7()).collect();
     let stop = Arc::new(AtomicBool::new(false));
     let consumers: Vec<JoinHandle<()>> = (0..CONSUMERS)
@@ -67,7 +67,7 @@ fn run(bank: &mut Bank, work: Work, kills: bool) {
     let writers: Vec<JoinHandle<()>> = (0..3)
         .map(|n| {
             let (name, streams) = (bank.name.clone(), streams.clone());
-            thread::spawn(move || write(&name, &streams, Dice(seed + 100 + n), 40))
+            thread::spawn(move || write(&name, &streams, Dice(seed + 100 + n), rounds))
         })
         .collect();
     let mut dice = Dice(seed + 200);
@@ -75,7 +75,7 @@ fn run(bank: &mut Bank, work: Work, kills: bool) {
     let quiet = "select events_behind = 0 and in_flight = 0 and retrying_streams = 0 from event_store.subscription_lag";
     while !(writers.iter().all(JoinHandle::is_finished) && bank.db.one(quiet) == "t") {
         assert!(
-            started.elapsed() < Duration::from_secs(240),
+            started.elapsed() < Duration::from_secs(240 + rounds as u64),
             "seed {seed}: {:?}",
             bank.db.lines("table event_store.subscription_lag")
         );

@@ -1,0 +1,235 @@
+//! Events that fail, and consumers that do: retries, parked events, leases that run out.
+
+use crate::events::append;
+use crate::subscriptions::*;
+use neobank_sessions::*;
+
+#[test]
+fn a_retry_waits_longer_each_time_and_holds_back_its_own_stream_only() {
+    let mut bank = Bank::new();
+    let failing = stream_of(&mut bank, 3);
+    // One partition, so that the others would wait with it if it were the partition that waits.
+    create(
+        &mut bank,
+        "s",
+        ", partitions => 1, max_attempts => 4, backoff_first_ms => 3600000, backoff_most_ms => 10800000",
+    );
+    for (attempt, hours) in [(1, 1), (2, 2), (3, 3)] {
+        let other = stream_of(&mut bank, 2);
+        let taken = fetch(&mut bank.db, "s", 99, "c");
+        assert_eq!(versions(&taken, other), [1, 2]);
+        let mine: Vec<&Delivery> = taken.iter().filter(|delivery| delivery.stream == failing).collect();
+        assert_eq!((mine[0].version, mine[0].attempt), (1, attempt));
+        let waits = format!(
+            "select round(extract(epoch from event_store.nack('s', {}, '{}', 'why') - clock_timestamp()) / 3600)",
+            mine[0].token, mine[0].event
+        );
+        assert_eq!(bank.db.count(&waits), hours);
+        ack(&mut bank.db, "s", mine[0].token);
+        assert_eq!(fetch(&mut bank.db, "s", 99, "c").len(), 0);
+        bank.db.run("update event_store.subscription_streams set retry_at = now()");
+    }
+    let last = fetch(&mut bank.db, "s", 99, "c");
+    assert_eq!(nack(&mut bank.db, "s", &last[0]), "t", "the fourth failure parks");
+    assert_eq!(
+        bank.db.lines(
+            "select subscription, event_version, attempts, reason, consumer, blocks, replaying, event_type \
+             from event_store.parked_events"
+        ),
+        ["s|1|4|why|c|t|f|T"]
+    );
+    // The later events of its stream wait for it; other streams do not.
+    let other = stream_of(&mut bank, 1);
+    let taken = fetch(&mut bank.db, "s", 99, "c");
+    assert_eq!((versions(&taken, other), taken.len()), (vec![1], 1));
+    ack(&mut bank.db, "s", taken[0].token);
+    assert_eq!(lag(&mut bank, "s", "events_behind, blocked_streams, parked"), "2|1|1");
+    assert_eq!(bank.db.count("select event_store.replay_parked('s')"), 1);
+    assert_eq!(bank.db.count("select event_store.replay_parked('s')"), 0);
+    let taken = fetch(&mut bank.db, "s", 99, "c");
+    assert_eq!((versions(&taken, failing), taken[0].attempt), (vec![1], 1));
+    ack(&mut bank.db, "s", taken[0].token);
+    let taken = fetch(&mut bank.db, "s", 99, "c");
+    assert_eq!(versions(&taken, failing), [2, 3]);
+    ack(&mut bank.db, "s", taken[0].token);
+    // Caught up, the stream goes back to its partition.
+    bank.db.run(&append(failing, "T", "{}", ""));
+    settled(&mut bank);
+    let taken = fetch(&mut bank.db, "s", 99, "c");
+    assert_eq!((versions(&taken, failing), taken.len()), (vec![4], 1));
+    ack(&mut bank.db, "s", taken[0].token);
+    assert_eq!(bank.db.count("select count(*) from event_store.subscription_streams"), 0);
+    audit_quiet(&mut bank, "s");
+}
+
+#[test]
+fn a_parked_event_is_replayed_or_discarded() {
+    let mut bank = Bank::new();
+    let stream = stream_of(&mut bank, 4);
+    create(&mut bank, "s", ", max_attempts => 1");
+    let taken = fetch(&mut bank.db, "s", 2, "c");
+    ack_one(&mut bank.db, &taken[0]);
+    assert_eq!(nack(&mut bank.db, "s", &taken[1]), "t");
+    assert_eq!(fetch(&mut bank.db, "s", 9, "c").len(), 0);
+    // It fails again when it is replayed, and blocks again.
+    bank.db.run("select event_store.replay_parked('s')");
+    let again = fetch(&mut bank.db, "s", 9, "c");
+    assert_eq!(versions(&again, stream), [2]);
+    assert_eq!(nack(&mut bank.db, "s", &again[0]), "t");
+    assert_eq!(fetch(&mut bank.db, "s", 9, "c").len(), 0);
+    let discard = format!("select event_store.discard_parked('s', '{{{}}}')", again[0].event);
+    assert_eq!(bank.db.count(&discard), 1);
+    let rest = fetch(&mut bank.db, "s", 9, "c");
+    assert_eq!(versions(&rest, stream), [3, 4]);
+    ack(&mut bank.db, "s", rest[0].token);
+    audit_quiet(&mut bank, "s");
+}
+
+fn ack_one(session: &mut Client, delivery: &Delivery) {
+    let sql = format!("select event_store.ack('s', {}, '{{{}}}')", delivery.token, delivery.event);
+    assert_eq!(session.count(&sql), 1);
+}
+
+#[test]
+fn where_parked_events_do_not_block_their_streams_go_on() {
+    let mut bank = Bank::new();
+    let stream = stream_of(&mut bank, 4);
+    create(&mut bank, "s", ", max_attempts => 1, parked_blocks => false");
+    let taken = fetch(&mut bank.db, "s", 2, "c");
+    assert_eq!(nack(&mut bank.db, "s", &taken[0]), "t");
+    let rest = fetch(&mut bank.db, "s", 9, "c");
+    assert_eq!(versions(&rest, stream), [2], "what its partition had come to");
+    ack(&mut bank.db, "s", rest[0].token);
+    let rest = fetch(&mut bank.db, "s", 9, "c");
+    assert_eq!(versions(&rest, stream), [3, 4]);
+    // Replayed while later events of the stream are in flight: it comes when those are done.
+    bank.db.run("select event_store.replay_parked('s')");
+    assert_eq!(fetch(&mut bank.db, "s", 9, "d").len(), 0);
+    ack(&mut bank.db, "s", rest[0].token);
+    bank.db.run(&append(stream, "T", "{}", ""));
+    settled(&mut bank);
+    let again = fetch(&mut bank.db, "s", 9, "d");
+    assert_eq!(versions(&again, stream), [1]);
+    assert_eq!(lag(&mut bank, "s", "events_behind, in_flight, parked"), "2|1|0");
+    ack(&mut bank.db, "s", again[0].token);
+    let last = fetch(&mut bank.db, "s", 9, "d");
+    assert_eq!(versions(&last, stream), [5]);
+    ack(&mut bank.db, "s", last[0].token);
+    assert_eq!(bank.db.count("select count(*) from event_store.subscription_parked"), 0);
+    audit_quiet(&mut bank, "s");
+}
+
+#[test]
+fn a_consumer_that_stalls_loses_its_lease() {
+    let mut bank = Bank::new();
+    let stream = stream_of(&mut bank, 2);
+    create(&mut bank, "s", ", lease_ms => 1, backoff_first_ms => 0");
+    let lost = fetch(&mut bank.db, "s", 9, "slow");
+    run_out(&mut bank, lost[0].token);
+    let taken = fetch(&mut bank.db, "s", 9, "quick");
+    assert_eq!((versions(&taken, stream), taken[0].attempt), (vec![1], 2), "one alone after a failure");
+    assert!(taken[0].token > lost[0].token);
+    let (token, event) = (lost[0].token, lost[0].event);
+    for call in [
+        format!("ack('s', {token})"),
+        format!("ack('s', {token}, '{{{event}}}')"),
+        format!("nack('s', {token}, '{event}', 'why')"),
+        format!("extend_lease('s', {token})"),
+    ] {
+        refused(&mut bank.db, &format!("select event_store.{call}"), "NB116");
+    }
+    // Who is late, but before anybody else came, has still got it; who asks for more time gets it.
+    run_out(&mut bank, taken[0].token);
+    let longer =
+        format!("select event_store.extend_lease('s', {}, 3600000) > now() + interval '59 minutes'", taken[0].token);
+    assert_eq!(bank.db.one(&longer), "t");
+    assert_eq!(fetch(&mut bank.db, "s", 9, "other").len(), 0);
+    assert_eq!(ack(&mut bank.db, "s", taken[0].token), 1);
+}
+
+#[test]
+fn the_event_that_kills_its_consumers_is_parked_and_no_other() {
+    let mut bank = Bank::new();
+    let mut streams: Vec<Uuid> = (0..6).map(|_| stream_of(&mut bank, 2)).collect();
+    streams.sort();
+    create(&mut bank, "s", ", lease_ms => 1, backoff_first_ms => 0, backoff_most_ms => 0, max_attempts => 3");
+    let poison = streams[3];
+    let mut handled = 0;
+    for _ in 0..60 {
+        let taken = fetch(&mut bank.db, "s", 100, "c");
+        if taken.is_empty() {
+            if lag(&mut bank, "s", "events_behind = 1 and parked = 1") == "t" {
+                break;
+            }
+            continue;
+        }
+        // The consumer takes the events one by one, and dies at the one.
+        if versions(&taken, poison).contains(&1) {
+            run_out(&mut bank, taken[0].token);
+        } else {
+            handled += ack(&mut bank.db, "s", taken[0].token);
+        }
+    }
+    assert_eq!(handled, 10);
+    let parked = bank.db.lines("select aggregate_id, event_version, attempts, reason from event_store.parked_events");
+    assert_eq!(parked, [format!("{poison}|1|3|the lease ran out")]);
+}
+
+#[test]
+fn an_acknowledgement_that_comes_again_changes_nothing() {
+    let mut bank = Bank::new();
+    stream_of(&mut bank, 4);
+    create(&mut bank, "s", "");
+    let taken = fetch(&mut bank.db, "s", 4, "c");
+    let token = taken[0].token;
+    let some = format!("select event_store.ack('s', {token}, '{{{}, {}}}')", taken[1].event, taken[0].event);
+    assert_eq!(bank.db.count(&some), 2);
+    let before = snapshot(&mut bank.db);
+    assert_eq!(bank.db.count(&some), 0);
+    let given = format!("select event_store.nack('s', {token}, '{}', 'why', 60000)", taken[2].event);
+    assert_eq!(before, snapshot(&mut bank.db));
+    let retry_at = bank.db.one(&given);
+    let before = snapshot(&mut bank.db);
+    assert_eq!(bank.db.one(&given), retry_at);
+    assert_eq!(before, snapshot(&mut bank.db));
+    // What was given back, and what was behind it, is not this consumer's any more.
+    for sql in [
+        format!("select event_store.ack('s', {token}, '{{{}}}')", taken[2].event),
+        format!("select event_store.ack('s', {token}, '{{{}}}')", taken[3].event),
+        format!("select event_store.nack('s', {token}, '{}', 'why')", taken[3].event),
+    ] {
+        refused(&mut bank.db, &sql, "NB117");
+    }
+    assert_eq!(ack(&mut bank.db, "s", token), 0);
+    assert_eq!(lag(&mut bank, "s", "events_behind, in_flight, retrying_streams"), "2|0|1");
+    assert_eq!(fetch(&mut bank.db, "s", 9, "c").len(), 0, "it waits");
+    let parks = format!("select event_store.nack('s', {token}, '{}', 'why', park => true) is null", taken[0].event);
+    refused(&mut bank.db, &parks, "NB117");
+    bank.db.run("update event_store.subscription_streams set retry_at = now()");
+    let again = fetch(&mut bank.db, "s", 9, "c");
+    assert_eq!((again[0].version, again[0].attempt, again.len()), (3, 2, 1));
+    let parks =
+        format!("select event_store.nack('s', {}, '{}', 'why', park => true) is null", again[0].token, again[0].event);
+    for _ in 0..2 {
+        assert_eq!(bank.db.one(&parks), "t");
+    }
+    refused(&mut bank.db, &given, "NB117");
+    assert_eq!(lag(&mut bank, "s", "events_behind, blocked_streams, parked"), "1|1|1");
+}
+
+#[test]
+fn leases_of_a_restore_are_over() {
+    let mut bank = Bank::new();
+    let stream = stream_of(&mut bank, 2);
+    create(&mut bank, "s", ", lease_ms => 3600000");
+    let taken = fetch(&mut bank.db, "s", 9, "c");
+    // What a dump has, and a restore writes.
+    bank.db.run(
+        "create table public.dumped as select * from event_store.subscription_leases; \
+         delete from event_store.subscription_leases; \
+         insert into event_store.subscription_leases select * from public.dumped",
+    );
+    let again = fetch(&mut bank.db, "s", 9, "c");
+    assert_eq!((versions(&again, stream), again[0].attempt), (vec![1, 2], 1), "it was nobody's fault");
+    refused(&mut bank.db, &format!("select event_store.ack('s', {})", taken[0].token), "NB116");
+}
