@@ -9,8 +9,6 @@ use super::tags::{Keys, key_of};
 use crate::cqrs;
 use crate::error::Error;
 use crate::txn_processing::engine::Desk;
-use std::cell::Cell;
-use uuid::Uuid;
 
 /// What the stream's lock shows must be what the caller expects.
 fn decide(new: &NewEvents, stream: Option<&Stream>, expected: Expected) -> Result<(), Error> {
@@ -75,21 +73,15 @@ fn append_by_sql(
     }
 }
 
-thread_local! {
-    /// The stream at which somebody else was quicker the last time.
-    static CONTENDED: Cell<Option<Uuid>> = const { Cell::new(None) };
-}
-
 /// At first the stream is only read: to replace its row, if that is still the newest version, saves a lock. A refusal,
-/// though, is told of what a lock shows, and where many append to one stream the lock comes first: a transaction that
-/// has its number before it waits needs another one for a position above those of who came before.
+/// though, is told of what a lock shows.
 fn append_direct(
     desk: &Desk,
     store: &DirectStore,
     new: &NewEvents,
     decide: impl Fn(Option<&Stream>) -> Result<(), Error>,
 ) -> Result<i32, Error> {
-    let mut locked = CONTENDED.get() == Some(new.aggregate);
+    let mut locked = false;
     loop {
         let found = store.stream(new.aggregate, locked)?;
         if new.given_ids
@@ -108,7 +100,6 @@ fn append_direct(
                 if store.write(new, found.as_ref(), next)? {
                     return follow_up(desk, new, next);
                 }
-                CONTENDED.set(Some(new.aggregate));
             }
         }
         locked = true;
