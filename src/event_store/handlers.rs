@@ -58,7 +58,8 @@ pub fn find(session: &Session, name: &str, purpose: Use, role: pgrx::pg_sys::Oid
             "There is no function of that name that takes jsonb and event_store.events and returns jsonb.";
         return Err(unusable(name, why));
     };
-    if !trusted && !(own && purpose == Use::ToCall) {
+    let is_fit = trusted || (own && purpose == Use::ToCall);
+    if !is_fit {
         return Err(unusable(name, "Its owner is neither a superuser nor the extension's owner."));
     }
     if !allowed {

@@ -7,7 +7,7 @@
 use super::each::{Passing, Taking};
 use super::ereport::catch;
 use super::table::FreshSnapshot;
-use super::{compat, raw};
+use super::{compat, raw, server};
 use crate::error::Error;
 use pgrx::pg_sys;
 use std::ffi::CStr;
@@ -25,7 +25,7 @@ pub struct Ordered {
     pub columns: &'static [(&'static CStr, pg_sys::Oid)],
     /// Counted from 1.
     pub key: [i16; 2],
-    /// What is handed on, ascending, counted from 1: integers, and then values of variable length.
+    /// What is handed on, ascending, counted from 1: the number, other integers, and then values of variable length.
     pub wanted: &'static [usize],
 }
 
@@ -139,18 +139,14 @@ impl Ordered {
         // SAFETY: the caller's promise; the snapshot is active as long as the scan lasts.
         unsafe {
             let snapshot = raw::GetActiveSnapshot();
-            let mut conditions = [pg_sys::ScanKeyData::default(); 3];
-            let [equal, above, up_to] = [
-                pg_sys::BTEqualStrategyNumber,
-                pg_sys::BTGreaterStrategyNumber,
-                pg_sys::BTLessEqualStrategyNumber,
-            ]
-            .map(|strategy| strategy as u16);
+            let mut conditions = [pg_sys::ScanKeyData::default(); 2];
+            let [equal, above] = [pg_sys::BTEqualStrategyNumber, pg_sys::BTGreaterStrategyNumber]
+                .map(|strategy| strategy as u16);
             raw::ScanKeyInit(&mut conditions[0], 1, equal, pg_sys::F_UUID_EQ.into(), key);
-            raw::ScanKeyInit(&mut conditions[1], 2, up_to, pg_sys::F_INT4LE.into(), span.up_to.into());
-            raw::ScanKeyInit(&mut conditions[2], 2, above, pg_sys::F_INT4GT.into(), span.above.into());
-            // Each condition is looked at for each entry.
-            let count = if span.above > 0 { 3 } else { 2 };
+            raw::ScanKeyInit(&mut conditions[1], 2, above, pg_sys::F_INT4GT.into(), span.above.into());
+            // Each condition is looked at for each entry: where none is needed, and for the end, which is seen by the rows,
+            // there is none.
+            let count = if span.above > 0 { 2 } else { 1 };
             let scan = compat::index_begin(table, index, snapshot, count);
             raw::index_rescan(scan, conditions.as_mut_ptr(), count, std::ptr::null_mut(), 0);
             let layout = self.layout((*table).rd_att);
@@ -166,7 +162,13 @@ impl Ordered {
                     places[count] = *place;
                     count += 1;
                 }
-                let more = self.read((table, &layout), snapshot, &mut places[..count], &mut buffer, taking);
+                let more = self.read(
+                    (table, &layout),
+                    snapshot,
+                    &mut places[..count],
+                    &mut buffer,
+                    (taking, span.up_to),
+                );
                 if !more || count < RUN {
                     break;
                 }
@@ -188,9 +190,13 @@ impl Ordered {
         snapshot: pg_sys::Snapshot,
         places: &mut [pg_sys::ItemPointerData],
         buffer: &mut pg_sys::Buffer,
-        taking: &mut Taking,
+        (taking, up_to): (&mut Taking, i32),
     ) -> bool {
         let mut rows = [std::ptr::null::<u8>(); RUN];
+        // A serializable transaction notes each row that it reads, and on a standby the note of VACUUM may be newer than
+        // what a snapshot sees.
+        // SAFETY: the snapshot is active.
+        let settled = !server::is_serializable() && !unsafe { (*snapshot).takenDuringRecovery };
         let mut from = 0;
         while from < places.len() {
             let block = block_of(&places[from]);
@@ -201,8 +207,21 @@ impl Ordered {
             unsafe {
                 *buffer = raw::ReleaseAndReadBuffer(*buffer, table, block);
                 raw::LockBuffer(*buffer, pg_sys::BUFFER_LOCK_SHARE as i32);
-                bring_near(*buffer, &places[from..from + same]);
+                let page = page_of(*buffer);
+                let is_settled = settled && page.is_some_and(is_all_visible);
+                if let Some(page) = page {
+                    let rows = places[from..from + same].iter();
+                    rows.for_each(|place| bring_near(page.add(pointer(page, place).lp_off() as usize)));
+                }
                 for place in &mut places[from..from + same] {
+                    if let Some(page) = page.filter(|_| is_settled) {
+                        let pointer = pointer(page, place);
+                        if pointer.lp_flags() == pg_sys::LP_NORMAL {
+                            rows[count] = page.add(pointer.lp_off() as usize);
+                            count += 1;
+                            continue;
+                        }
+                    }
                     let mut tuple = pg_sys::HeapTupleData::default();
                     let none = std::ptr::null_mut();
                     if raw::heap_hot_search_buffer(place, table, *buffer, snapshot, &mut tuple, none, true) {
@@ -214,7 +233,7 @@ impl Ordered {
                 for row in &rows[..count] {
                     let mut values = Passing::empty();
                     layout.deform(*row, &mut values);
-                    if !taking.take(&mut values, self.wanted.len()) {
+                    if values.int(1) > up_to || !taking.take(&mut values, self.wanted.len()) {
                         return false;
                     }
                 }
@@ -314,31 +333,44 @@ impl Layout {
     }
 }
 
-/// Asks the processor for rows that are soon looked at: it takes longer to fetch one than to fold it.
+/// A page in shared memory; a temporary table's is elsewhere.
 ///
 /// # Safety
-/// The buffer is locked.
-#[cfg(target_arch = "x86_64")]
-unsafe fn bring_near(buffer: pg_sys::Buffer, places: &[pg_sys::ItemPointerData]) {
-    use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-    const LINE: usize = 64;
-    // SAFETY: a line pointer is within the page; to ask for a place reads nothing, wherever it is.
+/// The buffer is pinned.
+unsafe fn page_of(buffer: pg_sys::Buffer) -> Option<*const u8> {
+    let number = usize::try_from(buffer).ok().filter(|number| *number > 0)?;
+    // SAFETY: shared buffers lie one after the other, the first one has the number 1.
+    Some(unsafe { pg_sys::BufferBlocks.add((number - 1) * pg_sys::BLCKSZ as usize).cast::<u8>() })
+}
+
+/// Whether everybody sees all rows of the page, as VACUUM has noted in it.
+fn is_all_visible(page: *const u8) -> bool {
+    // SAFETY: a page begins with its header, and is locked.
+    let flags = unsafe { (*page.cast::<pg_sys::PageHeaderData>()).pd_flags };
+    u32::from(flags) & pg_sys::PD_ALL_VISIBLE != 0
+}
+
+/// # Safety
+/// The page is locked, the place is one of it.
+unsafe fn pointer(page: *const u8, place: &pg_sys::ItemPointerData) -> pg_sys::ItemIdData {
+    // SAFETY: the caller's promise: line pointers follow the header, from number 1.
     unsafe {
-        if buffer < 1 {
-            return;
-        }
-        let page = pg_sys::BufferBlocks.add((buffer as usize - 1) * pg_sys::BLCKSZ as usize).cast::<u8>();
-        let pointers = page.add(std::mem::offset_of!(pg_sys::PageHeaderData, pd_linp)).cast::<u32>();
-        for place in places {
-            let offset = pointers.add(usize::from(place.ip_posid) - 1).read() & 0x7FFF;
-            let row = page.wrapping_add(offset as usize);
-            (0..4).for_each(|line| _mm_prefetch::<_MM_HINT_T0>(row.wrapping_add(line * LINE).cast()));
-        }
+        let header = page.cast::<pg_sys::PageHeaderData>();
+        *(*header).pd_linp.as_ptr().add(usize::from(place.ip_posid) - 1)
     }
 }
 
-#[cfg(not(target_arch = "x86_64"))]
-unsafe fn bring_near(_: pg_sys::Buffer, _: &[pg_sys::ItemPointerData]) {}
+/// Asks the processor for a row that is soon looked at: it takes longer to fetch one than to fold it.
+fn bring_near(row: *const u8) {
+    #[cfg(target_arch = "x86_64")]
+    for line in 0..4 {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: to ask for a place reads nothing, wherever it is.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(row.wrapping_add(line * 64).cast()) };
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = row;
+}
 
 fn block_of(place: &pg_sys::ItemPointerData) -> pg_sys::BlockNumber {
     (u32::from(place.ip_blkid.bi_hi) << 16) | u32::from(place.ip_blkid.bi_lo)
