@@ -105,10 +105,9 @@ fn the_check_finds_what_is_missing_and_what_is_too_much() {
         (format!("{events} event_data = event_data || '{{\"a\": 1}}'"), "acknowledged, and missing: event:"),
         (format!("{events} event_type = event_type || 's'"), "nobody asked for it: event"),
         (
-            format!(
-                "insert into event_store.events select gen_random_uuid(), aggregate_id, -global_position, created_at, \
-                 -event_version, aggregate_type, event_type, created_by, event_data from event_store.events"
-            ),
+            "insert into event_store.events select gen_random_uuid(), aggregate_id, -global_position, created_at, \
+             -event_version, aggregate_type, event_type, created_by, event_data from event_store.events"
+                .to_owned(),
             "nobody asked for it: event",
         ),
         (

