@@ -12,7 +12,7 @@ use crate::pg::Session;
 use uuid::Uuid;
 
 /// What hangs on an append: events that were just written, in the same transaction.
-pub fn appended(session: &Session, ids: &[Uuid]) -> Result<(), Error> {
+pub fn appended<'s>(session: impl FnOnce() -> &'s Session, ids: &[Uuid]) -> Result<(), Error> {
     found(ids);
     projections::apply_inline(session, ids)
 }

@@ -60,7 +60,7 @@ fn append(desk: &Desk, new: &NewEvents, given_ids: bool, expected: Expected) -> 
         }
         decide(new, stream.as_ref(), expected)?;
         if let Some(version) = new.append(session, stream.as_ref())? {
-            cqrs::appended(session, new.ids)?;
+            cqrs::appended(|| session, new.ids)?;
             return Ok(version);
         }
     }

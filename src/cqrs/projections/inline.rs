@@ -13,10 +13,11 @@ thread_local! {
 }
 
 /// Applies events that were just appended. Costs a look at a flag where there is no such projection.
-pub fn apply(session: &Session, ids: &[Uuid]) -> Result<(), Error> {
+pub fn apply<'s>(session: impl FnOnce() -> &'s Session, ids: &[Uuid]) -> Result<(), Error> {
     if WATCH.is_fresh()? && INLINE.with_borrow(Vec::is_empty) {
         return Ok(());
     }
+    let session = session();
     for projection in locked(session)? {
         if !server::is_read_committed() && !projection.is_seen(session)? {
             // Its table is another one than this transaction's snapshot shows.
