@@ -8,6 +8,7 @@ use super::store::{self, NewEvents, Next};
 use super::tags::{Keys, key_of};
 use crate::cqrs;
 use crate::error::Error;
+use crate::txn_processing::acknowledge_again;
 use crate::txn_processing::engine::Desk;
 
 /// What the stream's lock shows must be what the caller expects.
@@ -89,6 +90,9 @@ fn append_direct(
             && let Some(version) = new.found(desk.session())?
         {
             cqrs::found(new.ids);
+            if !locked {
+                acknowledge_again(desk.session())?;
+            }
             return Ok(version);
         }
         let stream = found.as_ref().map(|(stream, _)| stream);

@@ -44,7 +44,8 @@ static INSERT: Statement = Statement::new(
 );
 
 static FOUND: Statement = Statement::new(
-    c"SELECT e.event_id, e.aggregate_id, e.event_version, e.event_type::text, e.event_data, e.metadata, e.tags
+    c"SELECT e.event_id, e.aggregate_id, e.event_version, e.event_type::text, e.event_data, e.metadata, e.tags,
+             e.aggregate_type::text
       FROM event_store.events e WHERE e.event_id = ANY ($1)",
     &[Type::UuidArray],
 );
@@ -177,12 +178,15 @@ impl NewEvents<'_> {
                 && same_tags(row.get(7), &item.tags)
         });
         let first = before.and_then(|version| i32::try_from(version).ok());
-        match first {
-            Some(first) if same && rows.count() == self.ids.len() => {
-                Ok(Some(first + self.ids.len() as i32 - 1))
-            }
-            _ => Err(Error::EventConflict { aggregate: self.aggregate }),
+        let Some(first) = first.filter(|_| same && rows.count() == self.ids.len()) else {
+            return Err(Error::EventConflict { aggregate: self.aggregate });
+        };
+        let found = rows.first().and_then(|row| row.text(8)).expect(PRESENT);
+        if found != self.aggregate_type {
+            let wanted = self.aggregate_type.to_owned();
+            return Err(Error::AggregateType { aggregate: self.aggregate, wanted, found });
         }
+        Ok(Some(first + self.ids.len() as i32 - 1))
     }
 
     /// Where they go, behind `stream`.

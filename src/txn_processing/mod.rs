@@ -42,4 +42,5 @@ pub use chains::{Chain, Chains, probe};
 pub use holds::open_holds;
 pub use limits::{forget as forget_usage, is_limited};
 pub use queue::{delay_ms, is_transient, run_queue_worker};
+pub use store::acknowledge_again;
 pub use strict::{Tail, finite, id, post_adjustment, post_against, required, sql_id};

@@ -48,9 +48,21 @@ pub fn child<'a>(of: Item<'a>, key: &str) -> Option<Item<'a>> {
     }
 }
 
-/// A decimal that is written as a number or as text.
+/// A decimal that is written as a number or as text: every digit of it, or nothing. The library's own reading of an
+/// exponent rounds.
 pub fn decimal(text: &str) -> Option<Decimal> {
-    Decimal::from_str_exact(text).or_else(|_| Decimal::from_scientific(text)).ok()
+    let Some((digits, exponent)) = text.split_once(['e', 'E']) else {
+        return Decimal::from_str_exact(text).ok();
+    };
+    let (digits, exponent) = (Decimal::from_str_exact(digits).ok()?, exponent.parse::<i32>().ok()?);
+    let scale = i64::from(digits.scale()) - i64::from(exponent);
+    match u32::try_from(scale) {
+        Ok(scale) => Decimal::try_from_i128_with_scale(digits.mantissa(), scale).ok(),
+        Err(_) => {
+            let raised = 10_i128.checked_pow(u32::try_from(-scale).ok()?)?;
+            Decimal::try_from_i128_with_scale(digits.mantissa().checked_mul(raised)?, 0).ok()
+        }
+    }
 }
 
 impl Tree {
