@@ -193,7 +193,6 @@ COMMENT ON FUNCTION event_store.drop_reducer IS
     'Takes a reducer away. aggregate_type, event_type: as it was defined. NB108: there is none.';
 COMMENT ON FUNCTION event_store.take_snapshot IS
     'Takes a snapshot of an aggregate''s state at its version, as appending does once in a while: after reducers were defined anew or a database was restored. p_aggregate_id. Returns the version; null where there are no events, or reducers that are functions. NB105: an event that cannot be folded; 22004: null.';
-    'The aggregate''s events folded into one object with its version; {} where it has none. p_aggregate_id; p_up_to_version: the last event to fold, null: all. AccountOpened sets the state, FundsDeposited and FundsWithdrawn change balance by amount in exact decimals, AccountClosed sets status, any other event is merged key by key. NB105: an amount that is none; NB021: a version below zero.';
 COMMENT ON FUNCTION cqrs.transaction_count IS
     'How many postings, debits and credits, the account has. account_id: any account, slotted or not; since: only those recorded after that instant, null: all. Exact at the reader''s snapshot; takes about as many probes as the logarithm of their number. NB002: account; 22004: null.';
 COMMENT ON FUNCTION cqrs.amount_total IS
