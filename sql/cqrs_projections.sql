@@ -156,6 +156,13 @@ DECLARE
     renamed text[];
     pair text[];
 BEGIN
+    SELECT to_regclass(format('%I.%I', n.nspname, twin)) INTO fresh
+    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = target;
+    IF fresh IS NULL THEN
+        RAISE EXCEPTION 'table cannot be a projection''s'
+            USING ERRCODE = 'NB128', DETAIL = format('There is no table %s, or beside it none of the name %L.', target, twin),
+                  HINT = 'Leave the call to cqrs.run_rebuild.';
+    END IF;
     EXECUTE format('LOCK TABLE %s IN ACCESS EXCLUSIVE MODE', target);
     obstacle := cqrs.target_obstacle(target);
     IF obstacle IS NOT NULL THEN
@@ -166,7 +173,6 @@ BEGIN
     SELECT n.nspname, c.relname, c.relacl, pg_get_userbyid(c.relowner) AS owner, obj_description(c.oid, 'pg_class') AS comment
     INTO old
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = target;
-    fresh := format('%I.%I', old.nspname, twin)::regclass;
 
     -- What default privileges gave it goes, then it gets what the old one has.
     FOR entry IN
@@ -216,7 +222,7 @@ END
 $$;
 REVOKE ALL ON FUNCTION cqrs.swap_twin(regclass, text) FROM PUBLIC;
 COMMENT ON FUNCTION cqrs.swap_twin(regclass, text) IS
-    'Puts the twin in the place of the target, with its name, grants, comment and names of indexes, and drops the target. Called by cqrs.run_rebuild. NB128: the target has something that the twin would lose.';
+    'Puts the twin in the place of the target, with its name, grants, comment and names of indexes, and drops the target. Called by cqrs.run_rebuild. NB128: there is no such table, or the target has something that the twin would lose.';
 
 CREATE FUNCTION cqrs.drop_twin(schema_name text, twin text) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE

@@ -23,16 +23,418 @@ STRICT
 LANGUAGE c /* Rust */
 AS 'MODULE_PATHNAME', 'guard_ledger_wrapper';
 
+CREATE  FUNCTION event_store."ledger_stream"(
+	"transaction_id" uuid /* Option < pgrx :: Uuid > */
+) RETURNS uuid /* pgrx :: Uuid */
+IMMUTABLE PARALLEL SAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'ledger_stream_wrapper';
+
+CREATE  FUNCTION event_store."ledger_published_since"() RETURNS bigint /* i64 */
+STRICT STABLE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'ledger_published_since_wrapper';
+
+CREATE  FUNCTION event_store."publish_ledger"(
+	"publish" bool /* Option < bool > */
+) RETURNS bigint /* Option < i64 > */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'publish_ledger_wrapper';
+
+CREATE  FUNCTION event_store."discard_parked"(
+	"name" TEXT, /* Option < Text > */
+	"event_ids" uuid[] /* Option < Many < pgrx :: Uuid > > */
+) RETURNS bigint /* i64 */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'discard_parked_wrapper';
+
+CREATE  FUNCTION event_store."create_subscription"(
+	"name" TEXT, /* Option < Text > */
+	"filter" jsonb DEFAULT '{}', /* Option < JsonDatum > */
+	"start" TEXT DEFAULT 'beginning', /* Option < Text > */
+	"partitions" INT DEFAULT 16, /* Option < i32 > */
+	"max_attempts" INT DEFAULT 5, /* Option < i32 > */
+	"backoff_first_ms" INT DEFAULT 1000, /* Option < i32 > */
+	"backoff_most_ms" INT DEFAULT 300000, /* Option < i32 > */
+	"lease_ms" INT DEFAULT 30000, /* Option < i32 > */
+	"parked_blocks" bool DEFAULT true /* Option < bool > */
+) RETURNS void
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'create_subscription_wrapper';
+
+CREATE  FUNCTION event_store."take_snapshot"(
+	"p_aggregate_id" uuid /* Option < pgrx :: Uuid > */
+) RETURNS INT /* Option < i32 > */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'take_snapshot_wrapper';
+
+CREATE  FUNCTION event_store."drop_subscription"(
+	"name" TEXT /* Option < Text > */
+) RETURNS void
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'drop_subscription_wrapper';
+
+CREATE  FUNCTION event_store."append_events_if"(
+	"aggregate_type" TEXT, /* Option < Text > */
+	"aggregate_id" uuid, /* Option < pgrx :: Uuid > */
+	"events" jsonb, /* Option < JsonDatum > */
+	"after_position" bigint, /* Option < i64 > */
+	"event_types" TEXT[] DEFAULT NULL, /* Option < Many < String > > */
+	"tags" TEXT[] DEFAULT NULL, /* Option < Many < String > > */
+	"expected_version" INT DEFAULT NULL /* Option < i32 > */
+) RETURNS bigint /* i64 */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'append_events_if_wrapper';
+
+CREATE  FUNCTION event_store."define_reducer"(
+	"aggregate_type" TEXT, /* Option < Text > */
+	"event_type" TEXT, /* Option < Text > */
+	"operations" jsonb DEFAULT NULL, /* Option < JsonDatum > */
+	"handler" regproc DEFAULT NULL /* Option < RegProc > */
+) RETURNS void
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'define_reducer_wrapper';
+
+CREATE  FUNCTION event_store."ack"(
+	"name" TEXT, /* Option < Text > */
+	"lease_token" bigint, /* Option < i64 > */
+	"event_ids" uuid[] DEFAULT NULL /* Option < Many < pgrx :: Uuid > > */
+) RETURNS INT /* i32 */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'ack_wrapper';
+
+CREATE  FUNCTION event_store."get_aggregate_state"(
+	"p_aggregate_id" uuid, /* Option < pgrx :: Uuid > */
+	"p_up_to_version" INT DEFAULT NULL /* Option < i32 > */
+) RETURNS jsonb /* JsonDatum */
+STABLE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'get_aggregate_state_wrapper';
+
+CREATE  FUNCTION event_store."reset_subscription"(
+	"name" TEXT, /* Option < Text > */
+	"start" TEXT /* Option < Text > */
+) RETURNS void
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'reset_subscription_wrapper';
+
+CREATE  FUNCTION event_store."get_aggregate_state_at"(
+	"p_aggregate_id" uuid, /* Option < pgrx :: Uuid > */
+	"p_at" timestamptz /* Option < Time > */
+) RETURNS jsonb /* JsonDatum */
+STABLE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'get_aggregate_state_at_wrapper';
+
+CREATE  FUNCTION event_store."stream_partition"(
+	"aggregate_id" uuid, /* Option < pgrx :: Uuid > */
+	"partitions" INT /* Option < i32 > */
+) RETURNS INT /* Option < i32 > */
+IMMUTABLE PARALLEL SAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'stream_partition_wrapper';
+
+CREATE  FUNCTION event_store."append_event"(
+	"p_aggregate_type" TEXT, /* Option < Text > */
+	"p_aggregate_id" uuid, /* Option < pgrx :: Uuid > */
+	"p_event_type" TEXT, /* Option < Text > */
+	"p_event_data" jsonb, /* Option < JsonDatum > */
+	"p_expected_version" INT DEFAULT NULL, /* Option < i32 > */
+	"p_metadata" jsonb DEFAULT NULL, /* Option < JsonDatum > */
+	"p_event_id" uuid DEFAULT NULL, /* Option < pgrx :: Uuid > */
+	"p_tags" TEXT[] DEFAULT NULL /* Option < Many < String > > */
+) RETURNS uuid /* pgrx :: Uuid */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'append_event_wrapper';
+
+CREATE  FUNCTION event_store."alter_subscription"(
+	"name" TEXT, /* Option < Text > */
+	"max_attempts" INT DEFAULT NULL, /* Option < i32 > */
+	"backoff_first_ms" INT DEFAULT NULL, /* Option < i32 > */
+	"backoff_most_ms" INT DEFAULT NULL, /* Option < i32 > */
+	"lease_ms" INT DEFAULT NULL, /* Option < i32 > */
+	"parked_blocks" bool DEFAULT NULL, /* Option < bool > */
+	"paused" bool DEFAULT NULL /* Option < bool > */
+) RETURNS void
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'alter_subscription_wrapper';
+
+CREATE  FUNCTION event_store."nack"(
+	"name" TEXT, /* Option < Text > */
+	"lease_token" bigint, /* Option < i64 > */
+	"event_id" uuid, /* Option < pgrx :: Uuid > */
+	"reason" TEXT, /* Option < Text > */
+	"retry_in_ms" INT DEFAULT NULL, /* Option < i32 > */
+	"park" bool DEFAULT false /* Option < bool > */
+) RETURNS timestamptz /* Option < Time > */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'nack_wrapper';
+
+CREATE  FUNCTION event_store."fetch"(
+	"name" TEXT, /* Option < Text > */
+	"batch" INT, /* Option < i32 > */
+	"consumer" TEXT /* Option < Text > */
+) RETURNS TABLE (
+	"event_id" uuid,  /* pgrx :: Uuid */
+	"aggregate_id" uuid,  /* pgrx :: Uuid */
+	"global_position" bigint,  /* i64 */
+	"created_at" timestamptz,  /* Option < Time > */
+	"event_version" INT,  /* i32 */
+	"aggregate_type" TEXT,  /* String */
+	"event_type" TEXT,  /* String */
+	"created_by" TEXT,  /* String */
+	"event_data" jsonb,  /* Option < JsonBytes > */
+	"metadata" jsonb,  /* Option < JsonBytes > */
+	"tags" TEXT[],  /* :: std :: option :: Option < Vec < Option < String > > > */
+	"attempt" INT,  /* i32 */
+	"lease_token" bigint,  /* i64 */
+	"leased_until" timestamptz  /* Option < Time > */
+)
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'fetch_wrapper';
+
+CREATE  FUNCTION event_store."set_retention"(
+	"aggregate_type" TEXT, /* Option < Text > */
+	"keep" interval, /* Option < Interval > */
+	"keep_state" bool DEFAULT true /* Option < bool > */
+) RETURNS void
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'set_retention_wrapper';
+
+CREATE  FUNCTION event_store."drop_reducer"(
+	"aggregate_type" TEXT, /* Option < Text > */
+	"event_type" TEXT /* Option < Text > */
+) RETURNS void
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'drop_reducer_wrapper';
+
+CREATE  FUNCTION event_store."append_events"(
+	"aggregate_type" TEXT, /* Option < Text > */
+	"aggregate_id" uuid, /* Option < pgrx :: Uuid > */
+	"events" jsonb, /* Option < JsonDatum > */
+	"expected_version" INT DEFAULT NULL /* Option < i32 > */
+) RETURNS bigint /* i64 */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'append_events_wrapper';
+
+CREATE  FUNCTION event_store."replay_parked"(
+	"name" TEXT, /* Option < Text > */
+	"event_ids" uuid[] DEFAULT NULL /* Option < Many < pgrx :: Uuid > > */
+) RETURNS bigint /* i64 */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'replay_parked_wrapper';
+
+CREATE  FUNCTION event_store."extend_lease"(
+	"name" TEXT, /* Option < Text > */
+	"lease_token" bigint, /* Option < i64 > */
+	"by_ms" INT DEFAULT NULL /* Option < i32 > */
+) RETURNS timestamptz /* Option < Time > */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'extend_lease_wrapper';
+
+CREATE  FUNCTION event_store."prepare_ledger_publication"(
+	"max_accounts" INT DEFAULT 10000 /* Option < i32 > */
+) RETURNS bigint /* i64 */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'prepare_ledger_publication_wrapper';
+
+CREATE  FUNCTION event_store."page_size"(
+	"max_events" INT /* Option < i32 > */
+) RETURNS INT /* i32 */
+IMMUTABLE PARALLEL SAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'page_size_wrapper';
+
+CREATE  FUNCTION event_store."apply_retention"(
+	"max_events" INT DEFAULT 10000 /* Option < i32 > */
+) RETURNS TABLE (
+	"events" bigint,  /* i64 */
+	"streams" bigint,  /* i64 */
+	"done" bool  /* bool */
+)
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'apply_retention_wrapper';
+
+CREATE  FUNCTION cqrs."run_rebuild"(
+	"name" TEXT, /* Option < Text > */
+	"max_events" INT DEFAULT 1000 /* Option < i32 > */
+) RETURNS TEXT /* & '_ str */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'run_rebuild_wrapper';
+
+CREATE  FUNCTION cqrs."transaction_count"(
+	"account_id" uuid, /* Option < pgrx :: Uuid > */
+	"since" timestamptz DEFAULT NULL /* Option < Time > */
+) RETURNS bigint /* i64 */
+STABLE PARALLEL RESTRICTED 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'transaction_count_wrapper';
+
+CREATE  FUNCTION cqrs."rebuild_projection"(
+	"name" TEXT /* Option < Text > */
+) RETURNS void
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'rebuild_projection_wrapper';
+
+CREATE  FUNCTION cqrs."last_transaction_date"(
+	"account_id" uuid /* Option < pgrx :: Uuid > */
+) RETURNS timestamptz /* Option < Time > */
+STABLE PARALLEL RESTRICTED 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'last_transaction_date_wrapper';
+
+CREATE  FUNCTION cqrs."update_customer_summary"(
+	"p_customer_id" uuid /* Option < pgrx :: Uuid > */
+) RETURNS void
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'update_customer_summary_wrapper';
+
+CREATE  FUNCTION cqrs."create_projection"(
+	"name" TEXT, /* Option < Text > */
+	"handler" regproc, /* Option < RegProc > */
+	"target" regclass, /* Option < RegClass > */
+	"filter" jsonb DEFAULT '{}', /* Option < JsonDatum > */
+	"mode" TEXT DEFAULT 'async' /* Option < Text > */
+) RETURNS void
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'create_projection_wrapper';
+
+CREATE  FUNCTION cqrs."cancel_rebuild"(
+	"name" TEXT /* Option < Text > */
+) RETURNS void
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'cancel_rebuild_wrapper';
+
+CREATE  FUNCTION cqrs."amount_total"(
+	"account_id" uuid, /* Option < pgrx :: Uuid > */
+	"since" timestamptz DEFAULT NULL /* Option < Time > */
+) RETURNS NUMERIC /* AnyNumeric */
+STABLE PARALLEL RESTRICTED 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'amount_total_wrapper';
+
+CREATE  FUNCTION cqrs."unregister_handler"(
+	"command_type" TEXT /* Option < Text > */
+) RETURNS void
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'unregister_handler_wrapper';
+
+CREATE  FUNCTION cqrs."set_risk_score"(
+	"customer_id" uuid, /* Option < pgrx :: Uuid > */
+	"risk_score" INT /* Option < i32 > */
+) RETURNS void
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'set_risk_score_wrapper';
+
+CREATE  FUNCTION cqrs."run_projection"(
+	"name" TEXT, /* Option < Text > */
+	"max_events" INT DEFAULT 1000 /* Option < i32 > */
+) RETURNS bigint /* Option < i64 > */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'run_projection_wrapper';
+
+CREATE  FUNCTION cqrs."submit_command"(
+	"command_type" TEXT, /* Option < Text > */
+	"aggregate_type" TEXT, /* Option < Text > */
+	"payload" jsonb, /* Option < JsonDatum > */
+	"aggregate_id" uuid DEFAULT NULL, /* Option < pgrx :: Uuid > */
+	"command_id" uuid DEFAULT NULL, /* Option < pgrx :: Uuid > */
+	"mode" TEXT DEFAULT 'immediate', /* Option < Text > */
+	"correlation_id" TEXT DEFAULT NULL, /* Option < Text > */
+	"max_attempts" INT DEFAULT NULL /* Option < i32 > */
+) RETURNS jsonb /* JsonBytes */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'submit_command_wrapper';
+
+CREATE  FUNCTION cqrs."last_activity"(
+	"account_id" uuid /* Option < pgrx :: Uuid > */
+) RETURNS timestamptz /* Option < Time > */
+STABLE PARALLEL RESTRICTED 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'last_activity_wrapper';
+
+CREATE  FUNCTION cqrs."drop_projection"(
+	"name" TEXT /* Option < Text > */
+) RETURNS void
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'drop_projection_wrapper';
+
+CREATE  FUNCTION cqrs."process_commands"(
+	"max_commands" INT DEFAULT 100 /* Option < i32 > */
+) RETURNS TABLE (
+	"command_id" uuid,  /* pgrx :: Uuid */
+	"status" TEXT,  /* & '_ str */
+	"code" TEXT,  /* String */
+	"message" TEXT  /* Option < String > */
+)
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'process_commands_wrapper';
+
+CREATE  FUNCTION cqrs."resume_projection"(
+	"name" TEXT /* Option < Text > */
+) RETURNS void
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'resume_projection_wrapper';
+
+CREATE  FUNCTION cqrs."register_handler"(
+	"command_type" TEXT, /* Option < Text > */
+	"handler" regproc, /* Option < RegProc > */
+	"max_attempts" INT DEFAULT 5 /* Option < i32 > */
+) RETURNS void
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'register_handler_wrapper';
+
+CREATE  FUNCTION cqrs."pause_projection"(
+	"name" TEXT /* Option < Text > */
+) RETURNS void
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'pause_projection_wrapper';
+
+CREATE  FUNCTION cqrs."refresh_activity"(
+	"max_marks" INT DEFAULT 1000 /* Option < i32 > */
+) RETURNS bigint /* i64 */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'refresh_activity_wrapper';
+
 ALTER TABLE banking.customers ALTER COLUMN customer_number
     SET DEFAULT ('C' || pg_catalog.to_char(pg_catalog.nextval('banking.customer_number_seq'), 'FM9999999990000000000'));
 
 ALTER TABLE banking.account_limits REPLICA IDENTITY FULL;
-
-UPDATE txn_processing.transaction_queue SET max_retries = CASE WHEN max_retries < 0 THEN 0 ELSE 100 END
-WHERE NOT max_retries BETWEEN 0 AND 100;
-
-ALTER TABLE txn_processing.transaction_queue
-    ADD CONSTRAINT transaction_queue_max_retries_check CHECK (max_retries BETWEEN 0 AND 100);
 
 CREATE OR REPLACE FUNCTION txn_processing.daily_reconciliation(p_date date DEFAULT CURRENT_DATE)
 RETURNS TABLE (
@@ -127,168 +529,6 @@ CREATE TRIGGER keep_shipped BEFORE UPDATE OR DELETE ON txn_processing.dispute_po
     FOR EACH ROW WHEN (OLD.shipped) EXECUTE FUNCTION neobank.guard_shipped();
 
 COMMENT ON TRIGGER keep_shipped ON txn_processing.dispute_policies IS 'Keeps rows that CREATE EXTENSION made (NB023).';
-
-CREATE  FUNCTION event_store."reset_subscription"(
-	"name" TEXT, /* Option < Text > */
-	"start" TEXT /* Option < Text > */
-) RETURNS void
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'reset_subscription_wrapper';
-
-CREATE  FUNCTION event_store."append_event"(
-	"p_aggregate_type" TEXT, /* Option < Text > */
-	"p_aggregate_id" uuid, /* Option < pgrx :: Uuid > */
-	"p_event_type" TEXT, /* Option < Text > */
-	"p_event_data" jsonb, /* Option < JsonDatum > */
-	"p_expected_version" INT DEFAULT NULL, /* Option < i32 > */
-	"p_metadata" jsonb DEFAULT NULL, /* Option < JsonDatum > */
-	"p_event_id" uuid DEFAULT NULL, /* Option < pgrx :: Uuid > */
-	"p_tags" TEXT[] DEFAULT NULL /* Option < Many < String > > */
-) RETURNS uuid /* pgrx :: Uuid */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'append_event_wrapper';
-
-CREATE  FUNCTION event_store."set_retention"(
-	"aggregate_type" TEXT, /* Option < Text > */
-	"keep" interval, /* Option < Interval > */
-	"keep_state" bool DEFAULT true /* Option < bool > */
-) RETURNS void
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'set_retention_wrapper';
-
-CREATE  FUNCTION event_store."get_aggregate_state_at"(
-	"p_aggregate_id" uuid, /* Option < pgrx :: Uuid > */
-	"p_at" timestamptz /* Option < Time > */
-) RETURNS jsonb /* JsonDatum */
-STABLE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'get_aggregate_state_at_wrapper';
-
-CREATE  FUNCTION event_store."ledger_stream"(
-	"transaction_id" uuid /* Option < pgrx :: Uuid > */
-) RETURNS uuid /* pgrx :: Uuid */
-IMMUTABLE PARALLEL SAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'ledger_stream_wrapper';
-
-CREATE  FUNCTION event_store."ack"(
-	"name" TEXT, /* Option < Text > */
-	"lease_token" bigint, /* Option < i64 > */
-	"event_ids" uuid[] DEFAULT NULL /* Option < Many < pgrx :: Uuid > > */
-) RETURNS INT /* i32 */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'ack_wrapper';
-
-CREATE  FUNCTION event_store."append_events_if"(
-	"aggregate_type" TEXT, /* Option < Text > */
-	"aggregate_id" uuid, /* Option < pgrx :: Uuid > */
-	"events" jsonb, /* Option < JsonDatum > */
-	"after_position" bigint, /* Option < i64 > */
-	"event_types" TEXT[] DEFAULT NULL, /* Option < Many < String > > */
-	"tags" TEXT[] DEFAULT NULL, /* Option < Many < String > > */
-	"expected_version" INT DEFAULT NULL /* Option < i32 > */
-) RETURNS bigint /* i64 */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'append_events_if_wrapper';
-
-CREATE  FUNCTION event_store."extend_lease"(
-	"name" TEXT, /* Option < Text > */
-	"lease_token" bigint, /* Option < i64 > */
-	"by_ms" INT DEFAULT NULL /* Option < i32 > */
-) RETURNS timestamptz /* Option < Time > */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'extend_lease_wrapper';
-
-CREATE  FUNCTION event_store."take_snapshot"(
-	"p_aggregate_id" uuid /* Option < pgrx :: Uuid > */
-) RETURNS INT /* Option < i32 > */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'take_snapshot_wrapper';
-
-CREATE  FUNCTION event_store."ledger_published_since"() RETURNS bigint /* i64 */
-STRICT STABLE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'ledger_published_since_wrapper';
-
-CREATE  FUNCTION event_store."define_reducer"(
-	"aggregate_type" TEXT, /* Option < Text > */
-	"event_type" TEXT, /* Option < Text > */
-	"operations" jsonb DEFAULT NULL, /* Option < JsonDatum > */
-	"handler" regproc DEFAULT NULL /* Option < RegProc > */
-) RETURNS void
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'define_reducer_wrapper';
-
-CREATE  FUNCTION event_store."apply_retention"(
-	"max_events" INT DEFAULT 10000 /* Option < i32 > */
-) RETURNS TABLE (
-	"events" bigint,  /* i64 */
-	"streams" bigint,  /* i64 */
-	"done" bool  /* bool */
-)
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'apply_retention_wrapper';
-
-CREATE  FUNCTION event_store."nack"(
-	"name" TEXT, /* Option < Text > */
-	"lease_token" bigint, /* Option < i64 > */
-	"event_id" uuid, /* Option < pgrx :: Uuid > */
-	"reason" TEXT, /* Option < Text > */
-	"retry_in_ms" INT DEFAULT NULL, /* Option < i32 > */
-	"park" bool DEFAULT false /* Option < bool > */
-) RETURNS timestamptz /* Option < Time > */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'nack_wrapper';
-
-CREATE  FUNCTION event_store."append_events"(
-	"aggregate_type" TEXT, /* Option < Text > */
-	"aggregate_id" uuid, /* Option < pgrx :: Uuid > */
-	"events" jsonb, /* Option < JsonDatum > */
-	"expected_version" INT DEFAULT NULL /* Option < i32 > */
-) RETURNS bigint /* i64 */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'append_events_wrapper';
-
-CREATE  FUNCTION event_store."drop_reducer"(
-	"aggregate_type" TEXT, /* Option < Text > */
-	"event_type" TEXT /* Option < Text > */
-) RETURNS void
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'drop_reducer_wrapper';
-
-CREATE  FUNCTION event_store."drop_subscription"(
-	"name" TEXT /* Option < Text > */
-) RETURNS void
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'drop_subscription_wrapper';
-
-CREATE  FUNCTION event_store."get_aggregate_state"(
-	"p_aggregate_id" uuid, /* Option < pgrx :: Uuid > */
-	"p_up_to_version" INT DEFAULT NULL /* Option < i32 > */
-) RETURNS jsonb /* JsonDatum */
-STABLE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'get_aggregate_state_wrapper';
-
-CREATE  FUNCTION event_store."page_size"(
-	"max_events" INT /* Option < i32 > */
-) RETURNS INT /* i32 */
-IMMUTABLE PARALLEL SAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'page_size_wrapper';
 
 CREATE TABLE event_store.streams (
     aggregate_id uuid PRIMARY KEY,
@@ -441,67 +681,6 @@ ALTER TABLE event_store.streams ENABLE ALWAYS TRIGGER guard_ledger;
 SELECT pg_catalog.pg_extension_config_dump('event_store.streams', '');
 
 SELECT pg_catalog.pg_extension_config_dump('event_store.events', '');
-
-CREATE TABLE event_store.reducers (
-    aggregate_type varchar(100),
-    event_type varchar(100),
-    operations jsonb,
-    handler text,
-    defined_by text NOT NULL,
-    defined_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
-    UNIQUE NULLS NOT DISTINCT (aggregate_type, event_type),
-    CHECK ((operations IS NULL) <> (handler IS NULL))
-);
-
-ALTER TABLE event_store.reducers REPLICA IDENTITY FULL;
-
-COMMENT ON TABLE event_store.reducers IS
-    'What events do to the state of their aggregate. Written by event_store.define_reducer and drop_reducer (NB009).';
-
-COMMENT ON COLUMN event_store.reducers.aggregate_type IS 'Null: any.';
-
-COMMENT ON COLUMN event_store.reducers.event_type IS 'Null: any that has no reducer of its own.';
-
-COMMENT ON COLUMN event_store.reducers.handler IS
-    'The function (state jsonb, event event_store.events) returning jsonb, by its name: looked up when it is called.';
-
-CREATE TABLE event_store.snapshots (
-    aggregate_id uuid NOT NULL,
-    generation uuid NOT NULL,
-    version integer NOT NULL,
-    bytes integer NOT NULL,
-    kept boolean NOT NULL,
-    state jsonb NOT NULL,
-    PRIMARY KEY (aggregate_id, version)
-);
-
-COMMENT ON TABLE event_store.snapshots IS
-    'States of long streams at some of their versions, from which event_store.get_aggregate_state goes on. Written by the appending functions only (NB009), in the transaction of the events. All of it may be missing: states are only slower then.';
-
-COMMENT ON COLUMN event_store.snapshots.generation IS
-    'Of the reducers that made it; readers with others pass it by.';
-
-COMMENT ON COLUMN event_store.snapshots.bytes IS 'The size of the state: a large one is written less often.';
-
-COMMENT ON COLUMN event_store.snapshots.kept IS 'Stays when newer ones come, for the states at old versions.';
-
-CREATE TRIGGER guard_ledger
-    BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON event_store.reducers
-    FOR EACH STATEMENT EXECUTE FUNCTION neobank.guard_ledger();
-
-COMMENT ON TRIGGER guard_ledger ON event_store.reducers IS 'Keeps the reducers to those that were checked (NB009).';
-
-CREATE TRIGGER guard_ledger
-    BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON event_store.snapshots
-    FOR EACH STATEMENT EXECUTE FUNCTION neobank.guard_ledger();
-
-COMMENT ON TRIGGER guard_ledger ON event_store.snapshots IS 'Keeps states to what events make of them (NB009).';
-
-ALTER TABLE event_store.reducers ENABLE ALWAYS TRIGGER guard_ledger;
-
-ALTER TABLE event_store.snapshots ENABLE ALWAYS TRIGGER guard_ledger;
-
-SELECT pg_catalog.pg_extension_config_dump('event_store.reducers', '');
 
 CREATE TABLE cqrs.activity_marks (
     account_id uuid NOT NULL,
@@ -796,6 +975,13 @@ DECLARE
     renamed text[];
     pair text[];
 BEGIN
+    SELECT to_regclass(format('%I.%I', n.nspname, twin)) INTO fresh
+    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = target;
+    IF fresh IS NULL THEN
+        RAISE EXCEPTION 'table cannot be a projection''s'
+            USING ERRCODE = 'NB128', DETAIL = format('There is no table %s, or beside it none of the name %L.', target, twin),
+                  HINT = 'Leave the call to cqrs.run_rebuild.';
+    END IF;
     EXECUTE format('LOCK TABLE %s IN ACCESS EXCLUSIVE MODE', target);
     obstacle := cqrs.target_obstacle(target);
     IF obstacle IS NOT NULL THEN
@@ -806,7 +992,6 @@ BEGIN
     SELECT n.nspname, c.relname, c.relacl, pg_get_userbyid(c.relowner) AS owner, obj_description(c.oid, 'pg_class') AS comment
     INTO old
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = target;
-    fresh := format('%I.%I', old.nspname, twin)::regclass;
 
     -- What default privileges gave it goes, then it gets what the old one has.
     FOR entry IN
@@ -856,7 +1041,7 @@ END
 $$;
 
 COMMENT ON FUNCTION cqrs.swap_twin(regclass, text) IS
-    'Puts the twin in the place of the target, with its name, grants, comment and names of indexes, and drops the target. Called by cqrs.run_rebuild. NB128: the target has something that the twin would lose.';
+    'Puts the twin in the place of the target, with its name, grants, comment and names of indexes, and drops the target. Called by cqrs.run_rebuild. NB128: there is no such table, or the target has something that the twin would lose.';
 
 CREATE FUNCTION cqrs.drop_twin(schema_name text, twin text) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
@@ -877,20 +1062,328 @@ SELECT pg_catalog.pg_extension_config_dump('cqrs.projections', '');
 
 SELECT pg_catalog.pg_extension_config_dump('cqrs.projections_projection_no_seq', '');
 
-CREATE  FUNCTION event_store."publish_ledger"(
-	"publish" bool /* Option < bool > */
-) RETURNS bigint /* Option < i64 > */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'publish_ledger_wrapper';
+CREATE VIEW cqrs.customer_balances AS
+SELECT
+    a.customer_id,
+    a.currency_code,
+    pg_catalog.count(*)::integer AS accounts,
+    coalesce(pg_catalog.sum(a.current_balance) FILTER (WHERE a.normal_side = 'C'), 0) AS deposits,
+    coalesce(pg_catalog.sum(a.current_balance) FILTER (WHERE a.normal_side = 'D'), 0) AS debts,
+    pg_catalog.sum(CASE a.normal_side WHEN 'C' THEN a.current_balance ELSE -a.current_balance END) AS balance
+FROM banking.account_balances a
+WHERE a.customer_id IS NOT NULL
+GROUP BY a.customer_id, a.currency_code;
 
-CREATE  FUNCTION event_store."stream_partition"(
-	"aggregate_id" uuid, /* Option < pgrx :: Uuid > */
-	"partitions" INT /* Option < i32 > */
-) RETURNS INT /* Option < i32 > */
-IMMUTABLE PARALLEL SAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'stream_partition_wrapper';
+COMMENT ON VIEW cqrs.customer_balances IS
+    'What each customer has in each currency, at the reader''s snapshot. Amounts of different currencies are never added.';
+
+COMMENT ON COLUMN cqrs.customer_balances.accounts IS 'The customer''s accounts in the currency, closed ones too.';
+
+COMMENT ON COLUMN cqrs.customer_balances.deposits IS
+    'The sum of the balances that the bank owes the customer (normal side C); below zero by what is overdrawn.';
+
+COMMENT ON COLUMN cqrs.customer_balances.debts IS
+    'The sum of the balances that the customer owes the bank (normal side D: loans, credit cards).';
+
+COMMENT ON COLUMN cqrs.customer_balances.balance IS 'deposits less debts.';
+
+CREATE VIEW cqrs.customer_summary AS
+SELECT
+    c.customer_id,
+    c.first_name || ' ' || c.last_name AS customer_name,
+    t.accounts AS total_accounts,
+    CASE WHEN t.currencies > 1 THEN NULL ELSE coalesce(t.balance, 0) END AS total_balance,
+    (SELECT pg_catalog.max(cqrs.last_transaction_date(a.account_id))
+     FROM banking.accounts a WHERE a.customer_id = c.customer_id) AS last_transaction_date,
+    r.risk_score,
+    greatest(
+        c.updated_at, r.set_at,
+        (SELECT pg_catalog.max(greatest(a.updated_at, (SELECT pg_catalog.max(s.updated_at) FROM banking.account_slots s
+                                                       WHERE s.account_id = a.account_id)))
+         FROM banking.accounts a WHERE a.customer_id = c.customer_id)
+    ) AS updated_at,
+    CASE WHEN t.currencies = 1 THEN t.currency_code END::char(3) AS currency_code,
+    t.balances,
+    c.tenant_no
+FROM banking.customers c
+LEFT JOIN cqrs.risk_scores r ON r.customer_id = c.customer_id
+CROSS JOIN LATERAL (
+    SELECT
+        coalesce(pg_catalog.sum(b.accounts), 0)::integer AS accounts,
+        pg_catalog.count(*) AS currencies,
+        pg_catalog.sum(b.balance) AS balance,
+        pg_catalog.max(b.currency_code) AS currency_code,
+        coalesce(pg_catalog.jsonb_object_agg(b.currency_code, b.balance), '{}') AS balances
+    FROM cqrs.customer_balances b
+    WHERE b.customer_id = c.customer_id
+) t;
+
+COMMENT ON VIEW cqrs.customer_summary IS
+    'One row per customer, exact at the reader''s snapshot: postings pay nothing for it, and nothing has to be refreshed.';
+
+COMMENT ON COLUMN cqrs.customer_summary.customer_name IS 'First and last name.';
+
+COMMENT ON COLUMN cqrs.customer_summary.total_accounts IS 'All of the customer''s accounts, closed ones too.';
+
+COMMENT ON COLUMN cqrs.customer_summary.total_balance IS
+    'What the accounts hold together, in currency_code: what the bank owes the customer less what the customer owes (loans, credit cards). 0 without accounts. Null where they are in several currencies: then there is no such sum, and balances has one for each.';
+
+COMMENT ON COLUMN cqrs.customer_summary.last_transaction_date IS
+    'The latest effective time of any posting on any of the accounts (transaction_date of banking.transactions); null without postings.';
+
+COMMENT ON COLUMN cqrs.customer_summary.risk_score IS 'As cqrs.set_risk_score set it; null until then.';
+
+COMMENT ON COLUMN cqrs.customer_summary.updated_at IS
+    'When the customer, the risk score or any of the accounts last changed.';
+
+COMMENT ON COLUMN cqrs.customer_summary.currency_code IS 'The currency of all accounts; null where there are several or none.';
+
+COMMENT ON COLUMN cqrs.customer_summary.balances IS
+    'balance of cqrs.customer_balances by currency: {"EUR": 10.00, "JPY": 500}.';
+
+CREATE VIEW cqrs.account_activity AS
+SELECT
+    a.account_id,
+    a.account_number,
+    c.first_name || ' ' || c.last_name AS customer_name,
+    a.current_balance,
+    a.available_balance,
+    cqrs.transaction_count(a.account_id, pg_catalog.now() - '720 hours'::interval)::integer AS transaction_count_30d,
+    pg_catalog.round(
+        cqrs.amount_total(a.account_id) / nullif(cqrs.transaction_count(a.account_id), 0), k.exponent
+    ) AS average_transaction_amount,
+    cqrs.last_activity(a.account_id) AS last_activity,
+    (SELECT greatest(o.updated_at, pg_catalog.max(s.updated_at))
+     FROM banking.accounts o
+     LEFT JOIN banking.account_slots s ON s.account_id = o.account_id
+     WHERE o.account_id = a.account_id
+     GROUP BY o.updated_at) AS updated_at,
+    a.currency_code,
+    cqrs.transaction_count(a.account_id) AS transaction_count,
+    pg_catalog.round(
+        cqrs.amount_total(a.account_id, pg_catalog.now() - '720 hours'::interval)
+            / nullif(cqrs.transaction_count(a.account_id, pg_catalog.now() - '720 hours'::interval), 0),
+        k.exponent
+    ) AS average_transaction_amount_30d,
+    a.customer_id,
+    a.tenant_no
+FROM banking.account_balances a
+JOIN banking.customers c ON c.customer_id = a.customer_id
+JOIN banking.currencies k ON k.currency_code = a.currency_code;
+
+COMMENT ON VIEW cqrs.account_activity IS
+    'One row per account of a customer, exact at the reader''s snapshot. Columns that are not asked for cost nothing. cqrs.refresh_activity makes the averages of accounts with many postings quick; it changes no figure.';
+
+COMMENT ON COLUMN cqrs.account_activity.customer_name IS 'First and last name.';
+
+COMMENT ON COLUMN cqrs.account_activity.current_balance IS 'As banking.account_balances has it, slotted accounts too.';
+
+COMMENT ON COLUMN cqrs.account_activity.available_balance IS 'current_balance less what open holds set aside.';
+
+COMMENT ON COLUMN cqrs.account_activity.transaction_count_30d IS
+    'Postings on the account, debits and credits, that were recorded in the 720 hours before this transaction began: a rolling window, not whole days. A backdated posting counts when it is recorded; each leg and each reversal counts as one.';
+
+COMMENT ON COLUMN cqrs.account_activity.average_transaction_amount IS
+    'The mean amount of all postings on the account, debits and credits alike, rounded to the decimals of the currency; null without postings.';
+
+COMMENT ON COLUMN cqrs.account_activity.last_activity IS 'When the last posting was recorded; null without postings.';
+
+COMMENT ON COLUMN cqrs.account_activity.updated_at IS 'When the account, or one of its slots, last changed.';
+
+COMMENT ON COLUMN cqrs.account_activity.transaction_count IS 'All postings on the account.';
+
+COMMENT ON COLUMN cqrs.account_activity.average_transaction_amount_30d IS
+    'The mean amount of the postings that transaction_count_30d counts; null without any.';
+
+CREATE TABLE event_store.ledger_publications (
+    publication integer PRIMARY KEY,
+    stream_id uuid NOT NULL,
+    started_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    accounts bigint NOT NULL DEFAULT 0,
+    last_account uuid,
+    first_position bigint,
+    last_position bigint,
+    opened_position bigint,
+    opened_at timestamptz,
+    closed_position bigint,
+    closed_at timestamptz,
+    state text NOT NULL CHECK (state IN ('preparing', 'on', 'off')),
+    started_by text NOT NULL,
+    opened_by text,
+    closed_by text
+);
+
+COMMENT ON TABLE event_store.ledger_publications IS
+    'When the ledger''s postings were published as events. Written by event_store.publish_ledger and prepare_ledger_publication only (NB009).';
+
+COMMENT ON COLUMN event_store.ledger_publications.stream_id IS
+    'The aggregate whose events PublicationOpened and PublicationClosed are its beginning and end.';
+
+COMMENT ON COLUMN event_store.ledger_publications.accounts IS
+    'How many accounts were brought forward; one that changed between its preparation and the opening counts twice.';
+
+COMMENT ON COLUMN event_store.ledger_publications.last_account IS 'The last account that was brought forward: they go by ascending id.';
+
+COMMENT ON COLUMN event_store.ledger_publications.first_position IS
+    'The first of its events: balances cannot be rebuilt without those from here on.';
+
+COMMENT ON COLUMN event_store.ledger_publications.last_position IS 'The last BalanceBroughtForward so far.';
+
+COMMENT ON COLUMN event_store.ledger_publications.opened_position IS
+    'PublicationOpened: what is brought forward is below, the postings are above.';
+
+CREATE TRIGGER guard_ledger
+    BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON event_store.ledger_publications
+    FOR EACH STATEMENT EXECUTE FUNCTION neobank.guard_ledger();
+
+COMMENT ON TRIGGER guard_ledger ON event_store.ledger_publications IS
+    'Keeps what is published to the functions that see to it (NB009).';
+
+CREATE TRIGGER guard_loaded
+    AFTER INSERT ON event_store.ledger_publications
+    FOR EACH STATEMENT EXECUTE FUNCTION neobank.guard_ledger();
+
+COMMENT ON TRIGGER guard_loaded ON event_store.ledger_publications IS
+    'Tells sessions that are open what a restore has loaded.';
+
+ALTER TABLE event_store.ledger_publications ENABLE ALWAYS TRIGGER guard_ledger;
+
+ALTER TABLE event_store.ledger_publications ENABLE ALWAYS TRIGGER guard_loaded;
+
+CREATE VIEW event_store.ledger_publication AS
+SELECT
+    p.publication,
+    p.state,
+    p.accounts,
+    p.opened_position,
+    p.opened_at,
+    p.opened_by,
+    p.closed_position,
+    p.closed_at,
+    p.closed_by,
+    (
+        SELECT count(*)
+        FROM event_store.events e
+        WHERE e.aggregate_type = 'LedgerTransaction'
+          AND e.global_position > p.opened_position
+          AND e.global_position < coalesce(p.closed_position, 9223372036854775807)
+    ) AS events
+FROM event_store.ledger_publications p;
+
+COMMENT ON VIEW event_store.ledger_publication IS
+    'Each time that the ledger was published: since when, by whom, from which position, how many accounts were brought forward and how many postings'' events there are.';
+
+CREATE FUNCTION event_store.ledger_balances(as_of_position bigint DEFAULT NULL)
+RETURNS TABLE (account_id uuid, currency_code text, balance numeric, postings bigint)
+LANGUAGE sql STABLE PARALLEL SAFE ROWS 10000
+BEGIN ATOMIC
+    WITH opened AS (
+        SELECT e.global_position AS at, e.event_data -> 'publication' AS publication
+        FROM event_store.events e
+        WHERE e.aggregate_type = 'LedgerPublication'
+          AND e.event_type = 'PublicationOpened'
+          AND e.global_position <= coalesce(as_of_position, 9223372036854775807)
+        ORDER BY e.global_position DESC
+        LIMIT 1
+    ), brought AS (
+        SELECT DISTINCT ON (e.event_data ->> 'account_id')
+            (e.event_data ->> 'account_id')::uuid AS account_id,
+            e.event_data ->> 'currency' AS currency_code,
+            (e.event_data ->> 'balance')::numeric AS change
+        FROM opened o
+        JOIN event_store.events e
+            ON e.aggregate_type = 'LedgerOpening'
+           AND e.global_position < o.at
+           AND e.event_data -> 'publication' = o.publication
+        ORDER BY e.event_data ->> 'account_id', e.global_position DESC
+    ), posted AS (
+        SELECT side.account_id, e.event_data ->> 'currency' AS currency_code, side.change
+        FROM opened o
+        JOIN event_store.events e
+            ON e.aggregate_type = 'LedgerTransaction'
+           AND e.global_position > o.at
+           AND e.global_position <= coalesce(as_of_position, 9223372036854775807)
+        CROSS JOIN LATERAL (
+            VALUES
+                ((e.event_data ->> 'debit_account')::uuid, (e.event_data ->> 'debit_change')::numeric),
+                ((e.event_data ->> 'credit_account')::uuid, (e.event_data ->> 'credit_change')::numeric)
+        ) side (account_id, change)
+    )
+    SELECT c.account_id, c.currency_code, sum(c.change), sum(c.posting)::bigint
+    FROM (
+        SELECT b.account_id, b.currency_code, b.change, 0 AS posting FROM brought b
+        UNION ALL
+        SELECT p.account_id, p.currency_code, p.change, 1 FROM posted p
+    ) c
+    GROUP BY c.account_id, c.currency_code;
+END;
+
+COMMENT ON FUNCTION event_store.ledger_balances(bigint) IS
+    'What each account holds by the events alone: what the last publication at that position brought forward, and its postings to there. as_of_position: the last position that counts, null: all that is committed. Equal to banking.account_balances in the same snapshot while the ledger is published; after it was switched off, as it was then. An account that was opened since and has no posting has no row. postings: its legs since the opening.';
+
+CREATE FUNCTION event_store.check_ledger_events()
+RETURNS TABLE (account_id uuid, by_events numeric, by_ledger numeric, wrong_events bigint)
+LANGUAGE sql STABLE PARALLEL UNSAFE ROWS 10
+BEGIN ATOMIC
+    WITH since AS MATERIALIZED (
+        SELECT event_store.ledger_published_since() AS at
+    ), by_ledger AS (
+        SELECT a.account_id,
+               coalesce(a.current_balance,
+                        (SELECT sum(s.balance) FROM banking.account_slots s WHERE s.account_id = a.account_id)) AS balance
+        FROM banking.accounts a
+    ), wrong AS (
+        SELECT side.account_id, count(*) AS events
+        FROM since
+        JOIN event_store.events e ON e.aggregate_type = 'LedgerTransaction' AND e.global_position > since.at
+        LEFT JOIN txn_processing.movements m
+            ON m.transaction_id = (e.event_data ->> 'transaction_id')::uuid AND m.leg = (e.event_data ->> 'leg')::smallint
+        CROSS JOIN LATERAL (
+            VALUES ((e.event_data ->> 'debit_account')::uuid), ((e.event_data ->> 'credit_account')::uuid)
+        ) side (account_id)
+        WHERE m.debit_account IS DISTINCT FROM (e.event_data ->> 'debit_account')::uuid
+           OR m.credit_account IS DISTINCT FROM (e.event_data ->> 'credit_account')::uuid
+           OR m.amount IS DISTINCT FROM (e.event_data ->> 'amount')::numeric
+           OR m.amount IS DISTINCT FROM abs((e.event_data ->> 'debit_change')::numeric)
+           OR m.amount IS DISTINCT FROM abs((e.event_data ->> 'credit_change')::numeric)
+           OR m.currency_code IS DISTINCT FROM e.event_data ->> 'currency'
+        GROUP BY side.account_id
+    )
+    SELECT coalesce(l.account_id, e.account_id, w.account_id), e.balance, l.balance, coalesce(w.events, 0)
+    FROM since
+    CROSS JOIN (
+        event_store.ledger_balances() e
+        FULL JOIN by_ledger l ON l.account_id = e.account_id
+        FULL JOIN wrong w ON w.account_id = coalesce(l.account_id, e.account_id)
+    )
+    WHERE coalesce(e.balance, 0) IS DISTINCT FROM l.balance OR w.events > 0;
+END;
+
+COMMENT ON FUNCTION event_store.check_ledger_events() IS
+    'Accounts on which the events of the publication that is on and the ledger differ, at one moment, whoever posts meanwhile; none where all is right. by_events, by_ledger: the balances; wrong_events: events since then that say something else than their posting. NB130: the ledger is not published.';
+
+CREATE PROCEDURE event_store.run_ledger_publication(max_accounts integer DEFAULT 10000)
+LANGUAGE plpgsql
+AS $$
+DECLARE
+    is_done boolean;
+BEGIN
+    LOOP
+        SET LOCAL search_path = pg_catalog, pg_temp;
+        is_done := event_store.prepare_ledger_publication(run_ledger_publication.max_accounts) = 0;
+        COMMIT;
+        EXIT WHEN is_done;
+    END LOOP;
+    SET LOCAL search_path = pg_catalog, pg_temp;
+    PERFORM event_store.publish_ledger(true);
+    COMMIT;
+END
+$$;
+
+COMMENT ON PROCEDURE event_store.run_ledger_publication(integer) IS
+    'Publishes the ledger of a bank with many accounts: calls event_store.prepare_ledger_publication, max_accounts (1 to 100,000) at a time, and commits after each call, so that other sessions see in event_store.ledger_publication how far it is; then event_store.publish_ledger(true). May be stopped and called again. Errors: of both; 2D000 inside a transaction block.';
+
+SELECT pg_catalog.pg_extension_config_dump('event_store.ledger_publications', '');
 
 CREATE TABLE event_store.subscriptions (
     name text COLLATE "C" PRIMARY KEY,
@@ -1167,271 +1660,6 @@ SELECT pg_catalog.pg_extension_config_dump('event_store.subscription_consumers',
 
 SELECT pg_catalog.pg_extension_config_dump('event_store.lease_token_seq', '');
 
-CREATE  FUNCTION event_store."create_subscription"(
-	"name" TEXT, /* Option < Text > */
-	"filter" jsonb DEFAULT '{}', /* Option < JsonDatum > */
-	"start" TEXT DEFAULT 'beginning', /* Option < Text > */
-	"partitions" INT DEFAULT 16, /* Option < i32 > */
-	"max_attempts" INT DEFAULT 5, /* Option < i32 > */
-	"backoff_first_ms" INT DEFAULT 1000, /* Option < i32 > */
-	"backoff_most_ms" INT DEFAULT 300000, /* Option < i32 > */
-	"lease_ms" INT DEFAULT 30000, /* Option < i32 > */
-	"parked_blocks" bool DEFAULT true /* Option < bool > */
-) RETURNS void
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'create_subscription_wrapper';
-
-CREATE  FUNCTION event_store."alter_subscription"(
-	"name" TEXT, /* Option < Text > */
-	"max_attempts" INT DEFAULT NULL, /* Option < i32 > */
-	"backoff_first_ms" INT DEFAULT NULL, /* Option < i32 > */
-	"backoff_most_ms" INT DEFAULT NULL, /* Option < i32 > */
-	"lease_ms" INT DEFAULT NULL, /* Option < i32 > */
-	"parked_blocks" bool DEFAULT NULL, /* Option < bool > */
-	"paused" bool DEFAULT NULL /* Option < bool > */
-) RETURNS void
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'alter_subscription_wrapper';
-
-CREATE  FUNCTION event_store."replay_parked"(
-	"name" TEXT, /* Option < Text > */
-	"event_ids" uuid[] DEFAULT NULL /* Option < Many < pgrx :: Uuid > > */
-) RETURNS bigint /* i64 */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'replay_parked_wrapper';
-
-CREATE  FUNCTION event_store."discard_parked"(
-	"name" TEXT, /* Option < Text > */
-	"event_ids" uuid[] /* Option < Many < pgrx :: Uuid > > */
-) RETURNS bigint /* i64 */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'discard_parked_wrapper';
-
-CREATE  FUNCTION event_store."fetch"(
-	"name" TEXT, /* Option < Text > */
-	"batch" INT, /* Option < i32 > */
-	"consumer" TEXT /* Option < Text > */
-) RETURNS TABLE (
-	"event_id" uuid,  /* pgrx :: Uuid */
-	"aggregate_id" uuid,  /* pgrx :: Uuid */
-	"global_position" bigint,  /* i64 */
-	"created_at" timestamptz,  /* Option < Time > */
-	"event_version" INT,  /* i32 */
-	"aggregate_type" TEXT,  /* String */
-	"event_type" TEXT,  /* String */
-	"created_by" TEXT,  /* String */
-	"event_data" jsonb,  /* Option < JsonBytes > */
-	"metadata" jsonb,  /* Option < JsonBytes > */
-	"tags" TEXT[],  /* :: std :: option :: Option < Vec < Option < String > > > */
-	"attempt" INT,  /* i32 */
-	"lease_token" bigint,  /* i64 */
-	"leased_until" timestamptz  /* Option < Time > */
-)
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'fetch_wrapper';
-
-CREATE  FUNCTION event_store."prepare_ledger_publication"(
-	"max_accounts" INT DEFAULT 10000 /* Option < i32 > */
-) RETURNS bigint /* i64 */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'prepare_ledger_publication_wrapper';
-
-CREATE TABLE event_store.ledger_publications (
-    publication integer PRIMARY KEY,
-    stream_id uuid NOT NULL,
-    started_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
-    accounts bigint NOT NULL DEFAULT 0,
-    last_account uuid,
-    first_position bigint,
-    last_position bigint,
-    opened_position bigint,
-    opened_at timestamptz,
-    closed_position bigint,
-    closed_at timestamptz,
-    state text NOT NULL CHECK (state IN ('preparing', 'on', 'off')),
-    started_by text NOT NULL,
-    opened_by text,
-    closed_by text
-);
-
-COMMENT ON TABLE event_store.ledger_publications IS
-    'When the ledger''s postings were published as events. Written by event_store.publish_ledger and prepare_ledger_publication only (NB009).';
-
-COMMENT ON COLUMN event_store.ledger_publications.stream_id IS
-    'The aggregate whose events PublicationOpened and PublicationClosed are its beginning and end.';
-
-COMMENT ON COLUMN event_store.ledger_publications.accounts IS
-    'How many accounts were brought forward; one that changed between its preparation and the opening counts twice.';
-
-COMMENT ON COLUMN event_store.ledger_publications.last_account IS 'The last account that was brought forward: they go by ascending id.';
-
-COMMENT ON COLUMN event_store.ledger_publications.first_position IS
-    'The first of its events: balances cannot be rebuilt without those from here on.';
-
-COMMENT ON COLUMN event_store.ledger_publications.last_position IS 'The last BalanceBroughtForward so far.';
-
-COMMENT ON COLUMN event_store.ledger_publications.opened_position IS
-    'PublicationOpened: what is brought forward is below, the postings are above.';
-
-CREATE TRIGGER guard_ledger
-    BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON event_store.ledger_publications
-    FOR EACH STATEMENT EXECUTE FUNCTION neobank.guard_ledger();
-
-COMMENT ON TRIGGER guard_ledger ON event_store.ledger_publications IS
-    'Keeps what is published to the functions that see to it (NB009).';
-
-CREATE TRIGGER guard_loaded
-    AFTER INSERT ON event_store.ledger_publications
-    FOR EACH STATEMENT EXECUTE FUNCTION neobank.guard_ledger();
-
-COMMENT ON TRIGGER guard_loaded ON event_store.ledger_publications IS
-    'Tells sessions that are open what a restore has loaded.';
-
-ALTER TABLE event_store.ledger_publications ENABLE ALWAYS TRIGGER guard_ledger;
-
-ALTER TABLE event_store.ledger_publications ENABLE ALWAYS TRIGGER guard_loaded;
-
-CREATE VIEW event_store.ledger_publication AS
-SELECT
-    p.publication,
-    p.state,
-    p.accounts,
-    p.opened_position,
-    p.opened_at,
-    p.opened_by,
-    p.closed_position,
-    p.closed_at,
-    p.closed_by,
-    (
-        SELECT count(*)
-        FROM event_store.events e
-        WHERE e.aggregate_type = 'LedgerTransaction'
-          AND e.global_position > p.opened_position
-          AND e.global_position < coalesce(p.closed_position, 9223372036854775807)
-    ) AS events
-FROM event_store.ledger_publications p;
-
-COMMENT ON VIEW event_store.ledger_publication IS
-    'Each time that the ledger was published: since when, by whom, from which position, how many accounts were brought forward and how many postings'' events there are.';
-
-CREATE FUNCTION event_store.ledger_balances(as_of_position bigint DEFAULT NULL)
-RETURNS TABLE (account_id uuid, currency_code text, balance numeric, postings bigint)
-LANGUAGE sql STABLE PARALLEL SAFE ROWS 10000
-BEGIN ATOMIC
-    WITH opened AS (
-        SELECT e.global_position AS at, e.event_data -> 'publication' AS publication
-        FROM event_store.events e
-        WHERE e.aggregate_type = 'LedgerPublication'
-          AND e.event_type = 'PublicationOpened'
-          AND e.global_position <= coalesce(as_of_position, 9223372036854775807)
-        ORDER BY e.global_position DESC
-        LIMIT 1
-    ), brought AS (
-        SELECT DISTINCT ON (e.event_data ->> 'account_id')
-            (e.event_data ->> 'account_id')::uuid AS account_id,
-            e.event_data ->> 'currency' AS currency_code,
-            (e.event_data ->> 'balance')::numeric AS change
-        FROM opened o
-        JOIN event_store.events e
-            ON e.aggregate_type = 'LedgerOpening'
-           AND e.global_position < o.at
-           AND e.event_data -> 'publication' = o.publication
-        ORDER BY e.event_data ->> 'account_id', e.global_position DESC
-    ), posted AS (
-        SELECT side.account_id, e.event_data ->> 'currency' AS currency_code, side.change
-        FROM opened o
-        JOIN event_store.events e
-            ON e.aggregate_type = 'LedgerTransaction'
-           AND e.global_position > o.at
-           AND e.global_position <= coalesce(as_of_position, 9223372036854775807)
-        CROSS JOIN LATERAL (
-            VALUES
-                ((e.event_data ->> 'debit_account')::uuid, (e.event_data ->> 'debit_change')::numeric),
-                ((e.event_data ->> 'credit_account')::uuid, (e.event_data ->> 'credit_change')::numeric)
-        ) side (account_id, change)
-    )
-    SELECT c.account_id, c.currency_code, sum(c.change), sum(c.posting)::bigint
-    FROM (
-        SELECT b.account_id, b.currency_code, b.change, 0 AS posting FROM brought b
-        UNION ALL
-        SELECT p.account_id, p.currency_code, p.change, 1 FROM posted p
-    ) c
-    GROUP BY c.account_id, c.currency_code;
-END;
-
-COMMENT ON FUNCTION event_store.ledger_balances(bigint) IS
-    'What each account holds by the events alone: what the last publication at that position brought forward, and its postings to there. as_of_position: the last position that counts, null: all that is committed. Equal to banking.account_balances in the same snapshot while the ledger is published; after it was switched off, as it was then. An account that was opened since and has no posting has no row. postings: its legs since the opening.';
-
-CREATE FUNCTION event_store.check_ledger_events()
-RETURNS TABLE (account_id uuid, by_events numeric, by_ledger numeric, wrong_events bigint)
-LANGUAGE sql STABLE PARALLEL UNSAFE ROWS 10
-BEGIN ATOMIC
-    WITH since AS MATERIALIZED (
-        SELECT event_store.ledger_published_since() AS at
-    ), by_ledger AS (
-        SELECT a.account_id,
-               coalesce(a.current_balance,
-                        (SELECT sum(s.balance) FROM banking.account_slots s WHERE s.account_id = a.account_id)) AS balance
-        FROM banking.accounts a
-    ), wrong AS (
-        SELECT side.account_id, count(*) AS events
-        FROM since
-        JOIN event_store.events e ON e.aggregate_type = 'LedgerTransaction' AND e.global_position > since.at
-        LEFT JOIN txn_processing.movements m
-            ON m.transaction_id = (e.event_data ->> 'transaction_id')::uuid AND m.leg = (e.event_data ->> 'leg')::smallint
-        CROSS JOIN LATERAL (
-            VALUES ((e.event_data ->> 'debit_account')::uuid), ((e.event_data ->> 'credit_account')::uuid)
-        ) side (account_id)
-        WHERE m.debit_account IS DISTINCT FROM (e.event_data ->> 'debit_account')::uuid
-           OR m.credit_account IS DISTINCT FROM (e.event_data ->> 'credit_account')::uuid
-           OR m.amount IS DISTINCT FROM (e.event_data ->> 'amount')::numeric
-           OR m.amount IS DISTINCT FROM abs((e.event_data ->> 'debit_change')::numeric)
-           OR m.amount IS DISTINCT FROM abs((e.event_data ->> 'credit_change')::numeric)
-           OR m.currency_code IS DISTINCT FROM e.event_data ->> 'currency'
-        GROUP BY side.account_id
-    )
-    SELECT coalesce(l.account_id, e.account_id, w.account_id), e.balance, l.balance, coalesce(w.events, 0)
-    FROM since
-    CROSS JOIN (
-        event_store.ledger_balances() e
-        FULL JOIN by_ledger l ON l.account_id = e.account_id
-        FULL JOIN wrong w ON w.account_id = coalesce(l.account_id, e.account_id)
-    )
-    WHERE coalesce(e.balance, 0) IS DISTINCT FROM l.balance OR w.events > 0;
-END;
-
-COMMENT ON FUNCTION event_store.check_ledger_events() IS
-    'Accounts on which the events of the publication that is on and the ledger differ, at one moment, whoever posts meanwhile; none where all is right. by_events, by_ledger: the balances; wrong_events: events since then that say something else than their posting. NB130: the ledger is not published.';
-
-CREATE PROCEDURE event_store.run_ledger_publication(max_accounts integer DEFAULT 10000)
-LANGUAGE plpgsql
-AS $$
-DECLARE
-    is_done boolean;
-BEGIN
-    LOOP
-        SET LOCAL search_path = pg_catalog, pg_temp;
-        is_done := event_store.prepare_ledger_publication(run_ledger_publication.max_accounts) = 0;
-        COMMIT;
-        EXIT WHEN is_done;
-    END LOOP;
-    SET LOCAL search_path = pg_catalog, pg_temp;
-    PERFORM event_store.publish_ledger(true);
-    COMMIT;
-END
-$$;
-
-COMMENT ON PROCEDURE event_store.run_ledger_publication(integer) IS
-    'Publishes the ledger of a bank with many accounts: calls event_store.prepare_ledger_publication, max_accounts (1 to 100,000) at a time, and commits after each call, so that other sessions see in event_store.ledger_publication how far it is; then event_store.publish_ledger(true). May be stopped and called again. Errors: of both; 2D000 inside a transaction block.';
-
-SELECT pg_catalog.pg_extension_config_dump('event_store.ledger_publications', '');
-
 CREATE TABLE event_store.retention_rules (
     aggregate_type varchar(100) PRIMARY KEY,
     keep interval NOT NULL,
@@ -1565,241 +1793,72 @@ SELECT pg_catalog.pg_extension_config_dump('event_store.retention_rules', '');
 
 SELECT pg_catalog.pg_extension_config_dump('event_store.tombstones', '');
 
-CREATE  FUNCTION cqrs."drop_projection"(
-	"name" TEXT /* Option < Text > */
-) RETURNS void
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'drop_projection_wrapper';
+CREATE TABLE event_store.reducers (
+    aggregate_type varchar(100),
+    event_type varchar(100),
+    operations jsonb,
+    handler text,
+    defined_by text NOT NULL,
+    defined_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    UNIQUE NULLS NOT DISTINCT (aggregate_type, event_type),
+    CHECK ((operations IS NULL) <> (handler IS NULL))
+);
 
-CREATE  FUNCTION cqrs."submit_command"(
-	"command_type" TEXT, /* Option < Text > */
-	"aggregate_type" TEXT, /* Option < Text > */
-	"payload" jsonb, /* Option < JsonDatum > */
-	"aggregate_id" uuid DEFAULT NULL, /* Option < pgrx :: Uuid > */
-	"command_id" uuid DEFAULT NULL, /* Option < pgrx :: Uuid > */
-	"mode" TEXT DEFAULT 'immediate', /* Option < Text > */
-	"correlation_id" TEXT DEFAULT NULL, /* Option < Text > */
-	"max_attempts" INT DEFAULT NULL /* Option < i32 > */
-) RETURNS jsonb /* JsonBytes */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'submit_command_wrapper';
+ALTER TABLE event_store.reducers REPLICA IDENTITY FULL;
 
-CREATE  FUNCTION cqrs."register_handler"(
-	"command_type" TEXT, /* Option < Text > */
-	"handler" regproc, /* Option < RegProc > */
-	"max_attempts" INT DEFAULT 5 /* Option < i32 > */
-) RETURNS void
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'register_handler_wrapper';
+COMMENT ON TABLE event_store.reducers IS
+    'What events do to the state of their aggregate. Written by event_store.define_reducer and drop_reducer (NB009).';
 
-CREATE  FUNCTION cqrs."cancel_rebuild"(
-	"name" TEXT /* Option < Text > */
-) RETURNS void
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'cancel_rebuild_wrapper';
+COMMENT ON COLUMN event_store.reducers.aggregate_type IS 'Null: any.';
 
-CREATE  FUNCTION cqrs."refresh_activity"(
-	"max_marks" INT DEFAULT 1000 /* Option < i32 > */
-) RETURNS bigint /* i64 */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'refresh_activity_wrapper';
+COMMENT ON COLUMN event_store.reducers.event_type IS 'Null: any that has no reducer of its own.';
 
-CREATE  FUNCTION cqrs."amount_total"(
-	"account_id" uuid, /* Option < pgrx :: Uuid > */
-	"since" timestamptz DEFAULT NULL /* Option < Time > */
-) RETURNS NUMERIC /* AnyNumeric */
-STABLE PARALLEL RESTRICTED 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'amount_total_wrapper';
+COMMENT ON COLUMN event_store.reducers.handler IS
+    'The function (state jsonb, event event_store.events) returning jsonb, by its name: looked up when it is called.';
 
-CREATE  FUNCTION cqrs."run_projection"(
-	"name" TEXT, /* Option < Text > */
-	"max_events" INT DEFAULT 1000 /* Option < i32 > */
-) RETURNS bigint /* Option < i64 > */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'run_projection_wrapper';
+CREATE TABLE event_store.snapshots (
+    aggregate_id uuid NOT NULL,
+    generation uuid NOT NULL,
+    version integer NOT NULL,
+    bytes integer NOT NULL,
+    kept boolean NOT NULL,
+    state jsonb NOT NULL,
+    PRIMARY KEY (aggregate_id, version)
+);
 
-CREATE  FUNCTION cqrs."transaction_count"(
-	"account_id" uuid, /* Option < pgrx :: Uuid > */
-	"since" timestamptz DEFAULT NULL /* Option < Time > */
-) RETURNS bigint /* i64 */
-STABLE PARALLEL RESTRICTED 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'transaction_count_wrapper';
+COMMENT ON TABLE event_store.snapshots IS
+    'States of long streams at some of their versions, from which event_store.get_aggregate_state goes on. Written by the appending functions only (NB009), in the transaction of the events. All of it may be missing: states are only slower then.';
 
-CREATE  FUNCTION cqrs."update_customer_summary"(
-	"p_customer_id" uuid /* Option < pgrx :: Uuid > */
-) RETURNS void
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'update_customer_summary_wrapper';
+COMMENT ON COLUMN event_store.snapshots.generation IS
+    'Of the reducers that made it; readers with others pass it by.';
 
-CREATE  FUNCTION cqrs."unregister_handler"(
-	"command_type" TEXT /* Option < Text > */
-) RETURNS void
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'unregister_handler_wrapper';
+COMMENT ON COLUMN event_store.snapshots.bytes IS 'The size of the state: a large one is written less often.';
 
-CREATE  FUNCTION cqrs."last_transaction_date"(
-	"account_id" uuid /* Option < pgrx :: Uuid > */
-) RETURNS timestamptz /* Option < Time > */
-STABLE PARALLEL RESTRICTED 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'last_transaction_date_wrapper';
+COMMENT ON COLUMN event_store.snapshots.kept IS 'Stays when newer ones come, for the states at old versions.';
 
-CREATE  FUNCTION cqrs."resume_projection"(
-	"name" TEXT /* Option < Text > */
-) RETURNS void
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'resume_projection_wrapper';
+CREATE TRIGGER guard_ledger
+    BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON event_store.reducers
+    FOR EACH STATEMENT EXECUTE FUNCTION neobank.guard_ledger();
 
-CREATE  FUNCTION cqrs."last_activity"(
-	"account_id" uuid /* Option < pgrx :: Uuid > */
-) RETURNS timestamptz /* Option < Time > */
-STABLE PARALLEL RESTRICTED 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'last_activity_wrapper';
+COMMENT ON TRIGGER guard_ledger ON event_store.reducers IS 'Keeps the reducers to those that were checked (NB009).';
 
-CREATE VIEW cqrs.customer_balances AS
-SELECT
-    a.customer_id,
-    a.currency_code,
-    pg_catalog.count(*)::integer AS accounts,
-    coalesce(pg_catalog.sum(a.current_balance) FILTER (WHERE a.normal_side = 'C'), 0) AS deposits,
-    coalesce(pg_catalog.sum(a.current_balance) FILTER (WHERE a.normal_side = 'D'), 0) AS debts,
-    pg_catalog.sum(CASE a.normal_side WHEN 'C' THEN a.current_balance ELSE -a.current_balance END) AS balance
-FROM banking.account_balances a
-WHERE a.customer_id IS NOT NULL
-GROUP BY a.customer_id, a.currency_code;
+CREATE TRIGGER guard_ledger
+    BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON event_store.snapshots
+    FOR EACH STATEMENT EXECUTE FUNCTION neobank.guard_ledger();
 
-COMMENT ON VIEW cqrs.customer_balances IS
-    'What each customer has in each currency, at the reader''s snapshot. Amounts of different currencies are never added.';
+COMMENT ON TRIGGER guard_ledger ON event_store.snapshots IS 'Keeps states to what events make of them (NB009).';
 
-COMMENT ON COLUMN cqrs.customer_balances.accounts IS 'The customer''s accounts in the currency, closed ones too.';
+ALTER TABLE event_store.reducers ENABLE ALWAYS TRIGGER guard_ledger;
 
-COMMENT ON COLUMN cqrs.customer_balances.deposits IS
-    'The sum of the balances that the bank owes the customer (normal side C); below zero by what is overdrawn.';
+ALTER TABLE event_store.snapshots ENABLE ALWAYS TRIGGER guard_ledger;
 
-COMMENT ON COLUMN cqrs.customer_balances.debts IS
-    'The sum of the balances that the customer owes the bank (normal side D: loans, credit cards).';
+SELECT pg_catalog.pg_extension_config_dump('event_store.reducers', '');
 
-COMMENT ON COLUMN cqrs.customer_balances.balance IS 'deposits less debts.';
+UPDATE txn_processing.transaction_queue SET max_retries = CASE WHEN max_retries < 0 THEN 0 ELSE 100 END
+WHERE NOT max_retries BETWEEN 0 AND 100;
 
-CREATE VIEW cqrs.customer_summary AS
-SELECT
-    c.customer_id,
-    c.first_name || ' ' || c.last_name AS customer_name,
-    t.accounts AS total_accounts,
-    CASE WHEN t.currencies > 1 THEN NULL ELSE coalesce(t.balance, 0) END AS total_balance,
-    (SELECT pg_catalog.max(cqrs.last_transaction_date(a.account_id))
-     FROM banking.accounts a WHERE a.customer_id = c.customer_id) AS last_transaction_date,
-    r.risk_score,
-    greatest(
-        c.updated_at, r.set_at,
-        (SELECT pg_catalog.max(greatest(a.updated_at, (SELECT pg_catalog.max(s.updated_at) FROM banking.account_slots s
-                                                       WHERE s.account_id = a.account_id)))
-         FROM banking.accounts a WHERE a.customer_id = c.customer_id)
-    ) AS updated_at,
-    CASE WHEN t.currencies = 1 THEN t.currency_code END::char(3) AS currency_code,
-    t.balances,
-    c.tenant_no
-FROM banking.customers c
-LEFT JOIN cqrs.risk_scores r ON r.customer_id = c.customer_id
-CROSS JOIN LATERAL (
-    SELECT
-        coalesce(pg_catalog.sum(b.accounts), 0)::integer AS accounts,
-        pg_catalog.count(*) AS currencies,
-        pg_catalog.sum(b.balance) AS balance,
-        pg_catalog.max(b.currency_code) AS currency_code,
-        coalesce(pg_catalog.jsonb_object_agg(b.currency_code, b.balance), '{}') AS balances
-    FROM cqrs.customer_balances b
-    WHERE b.customer_id = c.customer_id
-) t;
-
-COMMENT ON VIEW cqrs.customer_summary IS
-    'One row per customer, exact at the reader''s snapshot: postings pay nothing for it, and nothing has to be refreshed.';
-
-COMMENT ON COLUMN cqrs.customer_summary.customer_name IS 'First and last name.';
-
-COMMENT ON COLUMN cqrs.customer_summary.total_accounts IS 'All of the customer''s accounts, closed ones too.';
-
-COMMENT ON COLUMN cqrs.customer_summary.total_balance IS
-    'What the accounts hold together, in currency_code: what the bank owes the customer less what the customer owes (loans, credit cards). 0 without accounts. Null where they are in several currencies: then there is no such sum, and balances has one for each.';
-
-COMMENT ON COLUMN cqrs.customer_summary.last_transaction_date IS
-    'The latest effective time of any posting on any of the accounts (transaction_date of banking.transactions); null without postings.';
-
-COMMENT ON COLUMN cqrs.customer_summary.risk_score IS 'As cqrs.set_risk_score set it; null until then.';
-
-COMMENT ON COLUMN cqrs.customer_summary.updated_at IS
-    'When the customer, the risk score or any of the accounts last changed.';
-
-COMMENT ON COLUMN cqrs.customer_summary.currency_code IS 'The currency of all accounts; null where there are several or none.';
-
-COMMENT ON COLUMN cqrs.customer_summary.balances IS
-    'balance of cqrs.customer_balances by currency: {"EUR": 10.00, "JPY": 500}.';
-
-CREATE VIEW cqrs.account_activity AS
-SELECT
-    a.account_id,
-    a.account_number,
-    c.first_name || ' ' || c.last_name AS customer_name,
-    a.current_balance,
-    a.available_balance,
-    cqrs.transaction_count(a.account_id, pg_catalog.now() - '720 hours'::interval)::integer AS transaction_count_30d,
-    pg_catalog.round(
-        cqrs.amount_total(a.account_id) / nullif(cqrs.transaction_count(a.account_id), 0), k.exponent
-    ) AS average_transaction_amount,
-    cqrs.last_activity(a.account_id) AS last_activity,
-    (SELECT greatest(o.updated_at, pg_catalog.max(s.updated_at))
-     FROM banking.accounts o
-     LEFT JOIN banking.account_slots s ON s.account_id = o.account_id
-     WHERE o.account_id = a.account_id
-     GROUP BY o.updated_at) AS updated_at,
-    a.currency_code,
-    cqrs.transaction_count(a.account_id) AS transaction_count,
-    pg_catalog.round(
-        cqrs.amount_total(a.account_id, pg_catalog.now() - '720 hours'::interval)
-            / nullif(cqrs.transaction_count(a.account_id, pg_catalog.now() - '720 hours'::interval), 0),
-        k.exponent
-    ) AS average_transaction_amount_30d,
-    a.customer_id,
-    a.tenant_no
-FROM banking.account_balances a
-JOIN banking.customers c ON c.customer_id = a.customer_id
-JOIN banking.currencies k ON k.currency_code = a.currency_code;
-
-COMMENT ON VIEW cqrs.account_activity IS
-    'One row per account of a customer, exact at the reader''s snapshot. Columns that are not asked for cost nothing. cqrs.refresh_activity makes the averages of accounts with many postings quick; it changes no figure.';
-
-COMMENT ON COLUMN cqrs.account_activity.customer_name IS 'First and last name.';
-
-COMMENT ON COLUMN cqrs.account_activity.current_balance IS 'As banking.account_balances has it, slotted accounts too.';
-
-COMMENT ON COLUMN cqrs.account_activity.available_balance IS 'current_balance less what open holds set aside.';
-
-COMMENT ON COLUMN cqrs.account_activity.transaction_count_30d IS
-    'Postings on the account, debits and credits, that were recorded in the 720 hours before this transaction began: a rolling window, not whole days. A backdated posting counts when it is recorded; each leg and each reversal counts as one.';
-
-COMMENT ON COLUMN cqrs.account_activity.average_transaction_amount IS
-    'The mean amount of all postings on the account, debits and credits alike, rounded to the decimals of the currency; null without postings.';
-
-COMMENT ON COLUMN cqrs.account_activity.last_activity IS 'When the last posting was recorded; null without postings.';
-
-COMMENT ON COLUMN cqrs.account_activity.updated_at IS 'When the account, or one of its slots, last changed.';
-
-COMMENT ON COLUMN cqrs.account_activity.transaction_count IS 'All postings on the account.';
-
-COMMENT ON COLUMN cqrs.account_activity.average_transaction_amount_30d IS
-    'The mean amount of the postings that transaction_count_30d counts; null without any.';
+ALTER TABLE txn_processing.transaction_queue
+    ADD CONSTRAINT transaction_queue_max_retries_check CHECK (max_retries BETWEEN 0 AND 100);
 
 DELETE FROM neobank.access_rights;
 
@@ -2115,59 +2174,6 @@ CREATE EVENT TRIGGER neobank_guard_drop ON ddl_command_start
 COMMENT ON EVENT TRIGGER neobank_guard_drop IS 'Keeps a ledger that holds money from being dropped (NB052).';
 
 ALTER EVENT TRIGGER neobank_guard_drop ENABLE ALWAYS;
-
-CREATE  FUNCTION cqrs."create_projection"(
-	"name" TEXT, /* Option < Text > */
-	"handler" regproc, /* Option < RegProc > */
-	"target" regclass, /* Option < RegClass > */
-	"filter" jsonb DEFAULT '{}', /* Option < JsonDatum > */
-	"mode" TEXT DEFAULT 'async' /* Option < Text > */
-) RETURNS void
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'create_projection_wrapper';
-
-CREATE  FUNCTION cqrs."set_risk_score"(
-	"customer_id" uuid, /* Option < pgrx :: Uuid > */
-	"risk_score" INT /* Option < i32 > */
-) RETURNS void
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'set_risk_score_wrapper';
-
-CREATE  FUNCTION cqrs."rebuild_projection"(
-	"name" TEXT /* Option < Text > */
-) RETURNS void
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'rebuild_projection_wrapper';
-
-CREATE  FUNCTION cqrs."process_commands"(
-	"max_commands" INT DEFAULT 100 /* Option < i32 > */
-) RETURNS TABLE (
-	"command_id" uuid,  /* pgrx :: Uuid */
-	"status" TEXT,  /* & '_ str */
-	"code" TEXT,  /* String */
-	"message" TEXT  /* Option < String > */
-)
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'process_commands_wrapper';
-
-CREATE  FUNCTION cqrs."run_rebuild"(
-	"name" TEXT, /* Option < Text > */
-	"max_events" INT DEFAULT 1000 /* Option < i32 > */
-) RETURNS TEXT /* & '_ str */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'run_rebuild_wrapper';
-
-CREATE  FUNCTION cqrs."pause_projection"(
-	"name" TEXT /* Option < Text > */
-) RETURNS void
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'pause_projection_wrapper';
 
 COMMENT ON FUNCTION event_store.append_event IS
     'Appends one event to the stream of an aggregate. p_aggregate_type: 1 to 100 characters, kept from the first event on; p_aggregate_id; p_event_type: 1 to 100 characters; p_event_data: a JSON object of up to 1 MB and 64 levels; p_expected_version: the stream''s version as the caller knows it, 0: no stream, -1: a stream, null: any; p_metadata: a JSON object of up to 16 kB; p_event_id: the caller''s, so that a retry appends nothing and answers the same, null: drawn; p_tags: up to 20 different texts. Returns the event''s id. NB101: version; NB102: another type; NB103: id with other content; NB021: a bound; 22004: null.';

@@ -37,6 +37,12 @@ impl Watch {
         Ok(self.fresh.get())
     }
 
+    /// Whether there is such a table: not in a database whose extension has not been updated yet.
+    pub fn is_there(&self) -> Result<bool, Error> {
+        self.look_up(true)?;
+        Ok(self.table.get() != pg_sys::InvalidOid)
+    }
+
     /// Listens from now on: what is read of the table next holds until it is changed.
     pub fn begin(&'static self) -> Result<(), Error> {
         self.find()?;
@@ -65,10 +71,14 @@ impl Watch {
     }
 
     fn find(&self) -> Result<(), Error> {
-        // SAFETY: a missing schema or table raises.
+        self.look_up(false)
+    }
+
+    fn look_up(&self, may_be_missing: bool) -> Result<(), Error> {
+        // SAFETY: a missing schema raises, unless it may be missing.
         let found = unsafe {
             catch(|| {
-                let schema = raw::get_namespace_oid(self.schema.as_ptr(), false);
+                let schema = raw::get_namespace_oid(self.schema.as_ptr(), may_be_missing);
                 raw::get_relname_relid(self.name.as_ptr(), schema)
             })
         };

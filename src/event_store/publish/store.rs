@@ -176,6 +176,9 @@ thread_local! {
 /// as whoever has written some has it.
 pub fn opened<'s>(session: impl FnOnce() -> &'s Session) -> Result<Option<i64>, Error> {
     if !WATCH.is_fresh()? {
+        if !WATCH.is_there()? {
+            return Ok(None);
+        }
         let session = session();
         WATCH.begin()?;
         // An old snapshot would show what is kept here beyond its transaction.

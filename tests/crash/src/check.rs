@@ -51,13 +51,23 @@ const FACTS: [&str; 11] = [
 const RULES: [(&str, &str); 6] = [
     (
         "a completed request of the queue is one posting of its content",
-        "select request_id from txn_processing.transaction_queue q where status = 'completed' and 1 <> (
+        "select request_id from txn_processing.transaction_queue q
+         where status = 'completed' and transaction_type <> 'reversal' and 1 <> (
            select count(*) from txn_processing.movements m
            where m.transaction_id = q.transaction_id and m.transaction_type = q.transaction_type
              and (q.transaction_type = 'adjustment'
                   or m.amount = q.amount
                      and (q.source_account_id is null or m.debit_account = q.source_account_id)
                      and (q.destination_account_id is null or m.credit_account = q.destination_account_id)))
+         union all
+         -- An exchange is given back leg by leg.
+         select request_id from txn_processing.transaction_queue q
+         where status = 'completed' and transaction_type = 'reversal' and (
+           select count(*) from txn_processing.movements m
+           where m.transaction_id = q.transaction_id and m.transaction_type = 'reversal'
+             and m.reverses = (q.request_data ->> 'original_transaction_id')::uuid)
+           not between 1 and (select count(*) from txn_processing.movements o
+                              where o.transaction_id = (q.request_data ->> 'original_transaction_id')::uuid)
          union all
          select request_id from txn_processing.transaction_queue
          where (status = 'completed') <> (transaction_id is not null)",

@@ -31,6 +31,7 @@ fn a_rebuild_serves_the_old_table_until_it_has_all() {
                      from pg_index i join pg_class c on c.oid = indexrelid where indrelid = 'app.totals'::regclass";
         let before = bank.db.one(names);
         refused(&mut bank.db, "select cqrs.rebuild_projection('totals')", "NB127");
+        settle(&mut bank.db);
         assert_eq!(bank.db.one("select cqrs.run_rebuild('totals', 100)"), "replaying");
         let mut other = bank.session();
         let seen =

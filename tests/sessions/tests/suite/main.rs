@@ -34,6 +34,7 @@ mod events_order;
 mod events_paths;
 mod events_publish;
 mod events_retention;
+mod events_together;
 mod fees;
 mod filled;
 mod fx;
