@@ -143,7 +143,7 @@ fn what_a_subscriber_or_a_projection_has_not_seen_is_not_deleted() {
 #[test]
 fn a_retry_under_another_type_is_no_retry() {
     // It was acknowledged, and the caller believed in an aggregate of that type.
-    let mut bank = Bank::new();
+    let bank = Bank::new();
     let (stream, event) = (Uuid::now_v7(), Uuid::now_v7());
     for path in ["direct", "spi"] {
         let mut session = bank.session_on(path);
