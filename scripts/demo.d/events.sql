@@ -28,7 +28,9 @@ select event_store.nack('letters', :token, :'event', 'out of paper', park => tru
 select subscription, events_behind, in_flight, blocked_streams, parked from event_store.subscription_lag;
 select event_store.replay_parked('letters') as replayed \gset
 select count(*) as letters, min(event_type) as first, min(lease_token) as token from event_store.fetch('letters', 10, 'printer 2') \gset
-select :letters as fetched, event_store.ack('letters', :token) as acknowledged;
+select :'first' as replayed, event_store.ack('letters', :token) as acknowledged;
+select count(*) as letters, min(lease_token) as token from event_store.fetch('letters', 10, 'printer 2') \gset
+select :letters as the_rest, event_store.ack('letters', :token) as acknowledged;
 
 \echo 'The ledger as events, in the transactions that post; they alone rebuild the balances'
 select event_store.publish_ledger(true) > 0 as published \gset
