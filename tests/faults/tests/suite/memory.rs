@@ -42,7 +42,7 @@ fn calls(items: u64) -> Vec<String> {
     calls.extend([
         "select count(*) from txn_processing.post_batch(array_fill('deposit'::text, array[10000]), array_fill(null::uuid, \
          array[10000]), stage.ids(1), array_fill(1::numeric, array[10000]), (select array_agg(gen_random_uuid()) from \
-         generate_series(1, 10000)), (select array_agg('ref' || g) from generate_series(1, 10000) g)) p"
+         generate_series(1, 10000)), (select array_agg('ref' || g || gen_random_uuid()) from generate_series(1, 10000) g)) p"
             .to_owned(),
         // Far too many, which is found out once they are there.
         "select count(*) from txn_processing.post_transfers(array_fill(gen_random_uuid(), array[400000]), \
