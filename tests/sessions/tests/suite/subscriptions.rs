@@ -114,7 +114,10 @@ fn events_are_handed_out_in_the_order_of_their_streams() {
     assert!(rest[0].token > first[0].token);
     let open = "select lease_token, event_store.ack('s', lease_token) from event_store.subscription_leases \
                 where not done order by 1";
-    assert_eq!(bank.db.lines(open).len(), 2);
+    // Two streams may belong to one partition, which one lease has at a time.
+    let apart = format!("select event_store.stream_partition('{a}', 16) <> event_store.stream_partition('{b}', 16)");
+    let leases = if bank.db.one(&apart) == "t" { 2 } else { 1 };
+    assert_eq!(bank.db.lines(open).len(), leases);
     assert_eq!(fetch(&mut bank.db, "s", 9, "c").len(), 0);
     audit_quiet(&mut bank, "s");
     let all = "select event_id, aggregate_id, global_position, created_at, event_version, aggregate_type, event_type, \
