@@ -12,6 +12,7 @@ mod banking;
 #[allow(dead_code)]
 #[path = "../../../src/error/mod.rs"]
 mod error;
+#[allow(dead_code)]
 mod pg;
 #[allow(dead_code)]
 mod txn_processing;
