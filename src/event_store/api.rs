@@ -23,6 +23,11 @@ pub fn name<'a>(argument: &'static str, value: Option<&'a str>) -> Result<&'a st
     Ok(text)
 }
 
+/// The elements of an array; none of a null one.
+pub(super) fn texts(many: Option<&Many<String>>) -> Vec<Option<&str>> {
+    many.iter().flat_map(|many| &many.0).map(Option::as_deref).collect()
+}
+
 pub(super) fn expectation(argument: &'static str, version: Option<i32>) -> Result<Expected, Error> {
     Expected::of(version).ok_or_else(|| Error::ArgumentBounds {
         argument,
@@ -56,7 +61,7 @@ fn append_event(
         }
         bounded_json("p_event_data", data, MAX_DATA_BYTES, MAX_DATA_DEPTH)?;
         bounded_metadata(p_metadata)?;
-        let tags: Vec<_> = p_tags.iter().flat_map(|tags| &tags.0).map(Option::as_deref).collect();
+        let tags = texts(p_tags.as_ref());
         tags_are_good(tags.iter().copied())
             .map_err(|why| Error::ArgumentBounds { argument: "p_tags", why: why.into() })?;
         let expected = expectation("p_expected_version", p_expected_version)?;

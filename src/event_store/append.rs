@@ -67,7 +67,7 @@ fn append_by_sql(
             return Ok(version);
         }
         decide(stream.as_ref())?;
-        let next = new.next(session, stream.as_ref())?;
+        let next = new.next(|| session, stream.as_ref())?;
         if new.write(session, stream.is_some(), next)? {
             return follow_up(desk, new, next);
         }
@@ -100,7 +100,7 @@ fn append_direct(
             Err(refusal) if locked || matches!(refusal, Error::Server(_)) => return Err(refusal),
             Err(_) => {}
             Ok(()) => {
-                let next = new.next_by(|| desk.session(), stream)?;
+                let next = new.next(|| desk.session(), stream)?;
                 if store.write(new, found.as_ref(), next)? {
                     return follow_up(desk, new, next);
                 }

@@ -1,16 +1,12 @@
 //! The SQL function that appends on a condition.
 
-use super::api::{Batch, expectation, name};
+use super::api::{Batch, expectation, name, texts};
 use super::append::append;
 use super::boundary::Condition;
 use crate::pg::{JsonDatum, Many, Text, finish};
 use crate::txn_processing::engine::Desk;
 use crate::txn_processing::{id, required};
 use pgrx::prelude::*;
-
-fn texts(many: Option<&Many<String>>) -> Vec<Option<&str>> {
-    many.iter().flat_map(|many| &many.0).map(Option::as_deref).collect()
-}
 
 #[pg_extern(schema = "event_store", volatile, parallel_unsafe)]
 #[allow(clippy::too_many_arguments)]

@@ -6,7 +6,8 @@
 
 use super::fold::State;
 use crate::error::Error;
-use crate::pg::handler::{self, RowBytes};
+use crate::pg::call::Composite;
+use crate::pg::handler;
 use crate::pg::{Arg, JsonDatum, PRESENT, RegProc, Session, Statement, Type, server};
 use uuid::Uuid;
 
@@ -72,7 +73,7 @@ pub fn find(session: &Session, name: &str, purpose: Use, role: pgrx::pg_sys::Oid
 pub fn fold(
     state: &mut State,
     (function, name): (u32, &str),
-    event: RowBytes,
+    event: &Composite,
     (aggregate, version): (Uuid, i32),
 ) -> Result<(), Error> {
     let before = JsonDatum::of_text(&std::mem::take(state).text())?;

@@ -5,11 +5,11 @@ use super::fold::rules::{Action, Lookup, Rules};
 use super::handlers::{self, Use};
 use super::{reducers, retention, snapshots};
 use crate::error::Error;
+use crate::pg::call::Composite;
 use crate::pg::each::Passing;
-use crate::pg::handler::RowBytes;
 use crate::pg::jsonb::Container;
+use crate::pg::plans::OrderedPlans;
 use crate::pg::scan::{Ordered, Span};
-use crate::pg::spi::OrderedPlans;
 use crate::pg::{
     Arg, JsonDatum, OwnerRights, PRESENT, Session, Statement, Time, Type, finish, memory, server,
 };
@@ -125,7 +125,7 @@ struct Event {
     version: i32,
     event_type: String,
     data: Vec<u8>,
-    row: RowBytes,
+    row: Composite,
 }
 
 /// Folds by functions too, which see the caller's rights and not the owner's.
@@ -157,7 +157,7 @@ fn fold_by_functions(aggregate: Uuid, to: i32, rules: &Rules, caller: pg_sys::Oi
                             found
                         }
                     };
-                    handlers::fold(&mut state, (function, name), event.row, (aggregate, version))?;
+                    handlers::fold(&mut state, (function, name), &event.row, (aggregate, version))?;
                 }
             }
         }
@@ -177,7 +177,7 @@ fn page(aggregate: Uuid, after: i32, to: i32) -> Result<Vec<Event>, Error> {
                 version: row.int(1).expect(PRESENT),
                 event_type: row.text(2).expect(PRESENT),
                 data: data.container().bytes().to_vec(),
-                row: row.get(4).expect("a row is not null"),
+                row: row.composite(4).expect("a row is not null"),
             })
         })
         .collect()

@@ -189,13 +189,8 @@ impl NewEvents<'_> {
         Ok(Some(first + self.ids.len() as i32 - 1))
     }
 
-    /// Where they go, behind `stream`.
-    pub fn next(&self, session: &Session, stream: Option<&Stream>) -> Result<Next, Error> {
-        self.next_by(|| session, stream)
-    }
-
-    /// The same with a session only if one is needed.
-    pub fn next_by<'s>(
+    /// Where they go, behind `stream`. The session is opened where one is needed.
+    pub fn next<'s>(
         &self,
         session: impl FnOnce() -> &'s Session,
         stream: Option<&Stream>,

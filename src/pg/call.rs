@@ -2,11 +2,11 @@
 
 use super::compat::PinnedSearchPath;
 use super::ereport;
+use super::plans::CallersPlans;
 use super::rights::without_writers;
-use super::spi::CallersPlans;
 use super::types::JsonBytes;
 use crate::error::Error;
-use pgrx::{FromDatum, pg_sys};
+use pgrx::{FromDatum, IntoDatum, pg_sys};
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::ffi::{CString, c_char, c_int};
@@ -67,6 +67,11 @@ impl Composite {
         let bytes = unsafe { JsonBytes::from_datum(datum, false) }.expect("it is not null");
         Composite { type_oid, bytes }
     }
+
+    /// The row in the server's memory again.
+    pub(super) fn datum(&self) -> pg_sys::Datum {
+        self.bytes.clone().into_datum().expect("a row is not null")
+    }
 }
 
 /// An argument of such a function.
@@ -84,9 +89,8 @@ impl Value<'_> {
     }
 
     fn datum(&self) -> pg_sys::Datum {
-        use pgrx::IntoDatum;
         match self {
-            Value::Row(row) => row.bytes.clone().into_datum().expect("a row is not null"),
+            Value::Row(row) => row.datum(),
             Value::Relation(oid) => pg_sys::Datum::from(*oid),
         }
     }

@@ -3,8 +3,9 @@
 use super::args::Arg;
 use super::ereport::catch;
 use super::memory;
+use super::plans::OrderedPlans;
 use super::raw;
-use super::spi::{MAX_ARGS, OrderedPlans, Session, Statement};
+use super::spi::{MAX_ARGS, Session, Statement};
 use crate::error::Error;
 use pgrx::pg_sys;
 use std::any::Any;

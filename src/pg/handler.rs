@@ -1,44 +1,17 @@
 //! Functions of the users' own that are called by their number, with the rights of whoever is current.
 
+use super::call::Composite;
 use super::ereport::catch;
 use super::raw;
 use super::types::JsonDatum;
 use crate::error::Error;
-use pgrx::{FromDatum, IntoDatum, pg_sys};
+use pgrx::{FromDatum, pg_sys};
 use std::ffi::CStr;
-
-/// A whole row, copied out of the server's memory.
-pub struct RowBytes(Box<[u8]>);
-
-impl FromDatum for RowBytes {
-    unsafe fn from_polymorphic_datum(datum: pg_sys::Datum, is_null: bool, _: pg_sys::Oid) -> Option<Self> {
-        // SAFETY: a row as a value, by the statement's text: a plain varlena, whose whole length is copied.
-        (!is_null).then(|| unsafe {
-            let length = pgrx::varlena::varsize_any(datum.cast_mut_ptr());
-            RowBytes(std::slice::from_raw_parts(datum.cast_mut_ptr::<u8>(), length).into())
-        })
-    }
-}
-
-impl IntoDatum for RowBytes {
-    fn into_datum(self) -> Option<pg_sys::Datum> {
-        // SAFETY: as many bytes as are allocated.
-        unsafe {
-            let target = pg_sys::palloc(self.0.len()).cast::<u8>();
-            std::ptr::copy_nonoverlapping(self.0.as_ptr(), target, self.0.len());
-            Some(pg_sys::Datum::from(target))
-        }
-    }
-
-    fn type_oid() -> pg_sys::Oid {
-        pg_sys::RECORDOID
-    }
-}
 
 /// `function(state jsonb, event event_store.events) returns jsonb`; null is an answer. Whether the caller may execute it
 /// is for whoever calls to ask.
-pub fn reduce(function: u32, state: JsonDatum, event: RowBytes) -> Result<Option<JsonDatum>, Error> {
-    let event = event.into_datum().expect("a row is not null");
+pub fn reduce(function: u32, state: JsonDatum, event: &Composite) -> Result<Option<JsonDatum>, Error> {
+    let event = event.datum();
     let state = state.datum();
     // SAFETY: the function takes two arguments of these types, by its signature; the closure only calls the server.
     let answer = unsafe {

@@ -17,6 +17,7 @@ pub mod memory;
 pub mod numeric;
 mod oids;
 mod plain;
+pub mod plans;
 mod raw;
 pub mod rights;
 pub mod rows;

@@ -4,7 +4,7 @@ use super::handlers::Function;
 use crate::error::Error;
 use crate::pg::call::Composite;
 use crate::pg::ereport::Failure;
-use crate::pg::spi::OrderedPlans;
+use crate::pg::plans::OrderedPlans;
 use crate::pg::types::JsonBytes;
 use crate::pg::{Arg, JsonDatum, PRESENT, Session, Statement, Type};
 use pgrx::pg_sys;

@@ -7,7 +7,7 @@ use crate::event_store::boundary;
 use crate::event_store::position::Position;
 use crate::event_store::store::positions;
 use crate::event_store::tags::{Keys, key_of};
-use crate::pg::spi::HashedPlans;
+use crate::pg::plans::HashedPlans;
 use crate::pg::subtransaction::undoable;
 use crate::pg::watch::Watch;
 use crate::pg::{Arg, PRESENT, Session, Statement, Type, server};

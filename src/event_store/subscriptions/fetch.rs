@@ -5,7 +5,7 @@ use super::failure;
 use super::statements::*;
 use super::store::{self, Event, Subscription, Surroundings};
 use crate::error::Error;
-use crate::pg::spi::OrderedPlans;
+use crate::pg::plans::OrderedPlans;
 use crate::pg::{Arg, PRESENT, Session, Time, server};
 use uuid::Uuid;
 

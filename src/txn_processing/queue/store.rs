@@ -4,7 +4,8 @@ use super::super::core::Kind;
 use super::super::strict::{Tail, finite};
 use super::core::{Asked, Plan};
 use crate::error::Error;
-use crate::pg::spi::{OrderedPlans, c_text};
+use crate::pg::plans::OrderedPlans;
+use crate::pg::spi::c_text;
 use crate::pg::{Arg, BpChar, JsonDatum, Numeric, PRESENT, Row, Session, Statement, Text, Type};
 use uuid::Uuid;
 

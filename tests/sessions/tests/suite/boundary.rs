@@ -3,7 +3,6 @@
 use crate::events::{append, audit_events};
 use neobank_sessions::*;
 use std::thread;
-use std::time::Duration;
 
 fn event(tags: &[&str]) -> String {
     format!(r#"[{{"event_type": "Taken", "event_data": {{}}, "tags": {}}}]"#, serde_json::json!(tags))
@@ -17,22 +16,6 @@ fn append_if(events: &str, condition: &str) -> String {
 /// A plain append of one event with these tags to a stream of its own.
 fn tagged(event_type: &str, tags: &str) -> String {
     append(Uuid::now_v7(), event_type, "{}", &format!(", p_tags => '{tags}'"))
-}
-
-/// Waits until all events of now are final, which a transaction of another test may hold back, and answers the
-/// position that a reader of all of them goes on from.
-pub fn all_read(db: &mut Client) -> i64 {
-    for _ in 0..6_000 {
-        let read = db.one(
-            "select case when event_store.safe_position() > coalesce(max(global_position), 0) \
-             then event_store.safe_position() - 1 end from event_store.events",
-        );
-        if let Ok(position) = read.parse() {
-            return position;
-        }
-        thread::sleep(Duration::from_millis(50));
-    }
-    panic!("some transaction never ends");
 }
 
 #[test]

@@ -40,26 +40,14 @@ pub fn is_exact(session: &mut Client, table: &str) {
     assert_eq!(session.lines(&astray), [""; 0]);
 }
 
-/// Waits until nothing can come before the last event any more: transactions of other databases hold readers back too.
-pub fn settle(session: &mut Client) {
-    let settled = "select coalesce(max(global_position), 0) < event_store.safe_position() from event_store.events";
-    for _ in 0..12_000 {
-        if session.one(settled) == "t" {
-            return;
-        }
-        thread::sleep(Duration::from_millis(10));
-    }
-    panic!("a transaction somewhere has been open for minutes");
-}
-
 /// What a projection reads once all events are final.
 fn run(session: &mut Client, arguments: &str) -> i64 {
-    settle(session);
+    all_read(session);
     session.count(&format!("select cqrs.run_projection({arguments})"))
 }
 
 pub fn run_all(session: &mut Client, name: &str) {
-    settle(session);
+    all_read(session);
     while session.count(&format!("select coalesce(cqrs.run_projection('{name}', 100), 1)")) > 0 {}
 }
 
@@ -223,7 +211,7 @@ fn an_inline_projection_is_part_of_the_append() {
     assert_eq!(other.one("select events from app.totals"), "4");
     refused(&mut bank.db, "select cqrs.resume_projection('totals')", "NB127");
     bank.db.run("select cqrs.rebuild_projection('totals')");
-    settle(&mut bank.db);
+    all_read(&mut bank.db);
     assert_eq!(rebuild(&mut bank.db, "totals", 1_000), ["waiting", "done"]);
     is_exact(&mut bank.db, "app.totals");
     other.run(&append(a, 3));
@@ -292,7 +280,7 @@ fn two_sessions_are_not_at_one_projection_at_once() {
         "select cqrs.create_projection('totals', 'app.add', 'app.totals'); select cqrs.rebuild_projection('totals')",
     );
     bank.db.run(&append(Uuid::now_v7(), 1));
-    settle(&mut bank.db);
+    all_read(&mut bank.db);
     let mut holder = bank.session();
     holder.run("begin; select cqrs.run_projection('totals')");
     assert_eq!(bank.db.one("select cqrs.run_projection('totals') is null, cqrs.run_rebuild('totals')"), "t|busy");

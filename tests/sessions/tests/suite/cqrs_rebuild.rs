@@ -1,6 +1,6 @@
 //! Projections built anew while the old one serves.
 
-use super::cqrs_projections::{append, is_exact, rebuild, run_all, run_all_if_async, settle, with_target};
+use super::cqrs_projections::{append, is_exact, rebuild, run_all, run_all_if_async, with_target};
 use neobank_sessions::*;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -31,7 +31,7 @@ fn a_rebuild_serves_the_old_table_until_it_has_all() {
                      from pg_index i join pg_class c on c.oid = indexrelid where indrelid = 'app.totals'::regclass";
         let before = bank.db.one(names);
         refused(&mut bank.db, "select cqrs.rebuild_projection('totals')", "NB127");
-        settle(&mut bank.db);
+        all_read(&mut bank.db);
         assert_eq!(bank.db.one("select cqrs.run_rebuild('totals', 100)"), "replaying");
         let mut other = bank.session();
         let seen =
@@ -160,7 +160,7 @@ fn a_rebuild_can_be_given_up_and_fails_as_a_whole() {
     is_exact(&mut bank.db, "app.totals");
     bank.db.run(&format!("select event_store.append_event('Thing', '{a}', 'Added', '{{\"fail\": 1}}')"));
     bank.db.run("select cqrs.rebuild_projection('totals')");
-    settle(&mut bank.db);
+    all_read(&mut bank.db);
     let refusal = bank.db.fails("select cqrs.run_rebuild('totals')");
     assert_eq!((&*refusal.code, &*refusal.message), ("NB777", "cannot"));
     assert_eq!(bank.db.one("select rebuild_position from cqrs.projection_status"), "0");

@@ -1,6 +1,5 @@
 //! Appends by direct access and by SQL: the same rows, the same answers, the same refusals.
 
-use crate::boundary::all_read;
 use crate::events::{append, append_many, audit_events};
 use neobank_sessions::*;
 use std::collections::HashMap;

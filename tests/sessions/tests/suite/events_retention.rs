@@ -2,24 +2,11 @@
 
 use crate::events::append;
 use neobank_sessions::*;
-use std::thread;
 
 const ALL: &str = "select * from event_store.apply_retention()";
 
 fn rule(of_type: &str, keep: &str, keep_state: bool) -> String {
     format!("select event_store.set_retention('{of_type}', {keep}, {keep_state})")
-}
-
-/// Until all events are final: a transaction elsewhere in the cluster may hold the reading order back for a while.
-fn wait_until_final(db: &mut Client) {
-    let is_final = "select coalesce(max(global_position), 0) < event_store.safe_position() from event_store.events";
-    for _ in 0..6_000 {
-        if db.one(is_final) == "t" {
-            return;
-        }
-        thread::sleep(std::time::Duration::from_millis(50));
-    }
-    panic!("something holds the reading order back for ever");
 }
 
 fn deposits(bank: &mut Bank, stream: Uuid, count: usize) {
@@ -51,7 +38,7 @@ fn what_is_older_than_the_rule_goes_and_its_state_stays() {
     let (stream, other) = (Uuid::now_v7(), Uuid::now_v7());
     deposits(&mut bank, stream, 6);
     bank.db.run(&format!("select event_store.append_event('Loan', '{other}', 'T', '{{}}')"));
-    wait_until_final(&mut bank.db);
+    all_read(&mut bank.db);
     assert_eq!(bank.db.one(ALL), "0|0|t", "without a rule all is kept");
     bank.db.run(&rule("Account", "'1 day'", true));
     assert_eq!(bank.db.one(ALL), "0|0|t", "nothing is that old");
@@ -106,7 +93,7 @@ fn a_state_that_is_not_kept_is_gone() {
     let mut bank = Bank::new();
     let stream = Uuid::now_v7();
     deposits(&mut bank, stream, 2);
-    wait_until_final(&mut bank.db);
+    all_read(&mut bank.db);
     bank.db.run(&rule("Account", "'0'", false));
     assert_eq!(bank.db.one(ALL), "2|1|t");
     refused(&mut bank.db, &state(stream, "null"), "NB132");
@@ -114,13 +101,13 @@ fn a_state_that_is_not_kept_is_gone() {
     refused(&mut bank.db, &state(stream, "null"), "NB132");
     // A rule that keeps states from now on has none to begin with.
     bank.db.run(&rule("Account", "'0'", true));
-    wait_until_final(&mut bank.db);
+    all_read(&mut bank.db);
     assert_eq!(bank.db.one(ALL), "1|1|t");
     assert_eq!(bank.db.lines("select state is null from event_store.tombstones"), ["t", "t"]);
     // What cannot be folded is not deleted where its state is to be kept.
     let broken = Uuid::now_v7();
     bank.db.run(&append(broken, "FundsDeposited", "{}", ""));
-    wait_until_final(&mut bank.db);
+    all_read(&mut bank.db);
     refused(&mut bank.db, ALL, "NB105");
 }
 
@@ -130,7 +117,7 @@ fn what_somebody_has_not_seen_stays() {
     let (stream, later) = (Uuid::now_v7(), Uuid::now_v7());
     deposits(&mut bank, stream, 3);
     deposits(&mut bank, later, 1);
-    wait_until_final(&mut bank.db);
+    all_read(&mut bank.db);
     bank.db.run(&rule("Account", "'0'", true));
     let third = bank.db.count("select max(global_position) from event_store.events where event_version = 3");
     bank.db.run(&format!(
@@ -159,14 +146,14 @@ fn the_published_ledger_keeps_what_its_balances_rest_on() {
     for of_type in ["LedgerTransaction", "LedgerOpening", "LedgerPublication"] {
         bank.db.run(&rule(of_type, "'0'", false));
     }
-    wait_until_final(&mut bank.db);
+    all_read(&mut bank.db);
     assert_eq!(bank.db.one(ALL), "0|0|t", "they still say what was there when it was switched off");
     bank.db.run("select event_store.prepare_ledger_publication(2)");
-    wait_until_final(&mut bank.db);
+    all_read(&mut bank.db);
     assert_eq!(bank.db.one(ALL), "0|0|t");
     bank.db.run("select event_store.publish_ledger(true)");
     bank.db.run(&post);
-    wait_until_final(&mut bank.db);
+    all_read(&mut bank.db);
     bank.db.run("call event_store.run_retention(4)");
     assert_eq!(bank.db.count("select count(*) from event_store.events where event_type = 'TransferPosted'"), 1);
     assert_eq!(bank.db.lines("select * from event_store.check_ledger_events()"), [""; 0]);
@@ -181,7 +168,7 @@ fn several_callers_delete_each_event_once_while_others_append() {
     for stream in &streams {
         deposits(&mut bank, *stream, 10);
     }
-    wait_until_final(&mut bank.db);
+    all_read(&mut bank.db);
     bank.db.run(&rule("Account", "'0'", true));
     let appended = streams.clone();
     together(&bank, 6, move |n, session| {
@@ -194,7 +181,7 @@ fn several_callers_delete_each_event_once_while_others_append() {
             }
         }
     });
-    wait_until_final(&mut bank.db);
+    all_read(&mut bank.db);
     while bank.db.one("select done from event_store.apply_retention()") == "f" {}
     assert_eq!(bank.db.count("select count(*) from event_store.events"), 0);
     assert_eq!(bank.db.count("select sum(events) from event_store.tombstones"), 20 * 10 + 2 * 20);
@@ -221,14 +208,14 @@ fn a_stream_that_is_written_to_is_left_for_the_next_call() {
     let (busy, quiet) = (Uuid::now_v7(), Uuid::now_v7());
     deposits(&mut bank, busy, 2);
     deposits(&mut bank, quiet, 2);
-    wait_until_final(&mut bank.db);
+    all_read(&mut bank.db);
     bank.db.run(&rule("Account", "'0'", true));
     let mut writer = bank.session();
     writer.run(&format!("begin; {}", append(busy, "T", "{}", "")));
     assert_eq!(bank.db.one(ALL), "2|1|f");
     bank.db.run("call event_store.run_retention()");
     writer.run("commit");
-    wait_until_final(&mut bank.db);
+    all_read(&mut bank.db);
     bank.db.run("begin");
     assert_eq!(bank.db.one(ALL), "3|1|t");
     bank.db.run("rollback");

@@ -1,6 +1,5 @@
 //! Where the parts of the event store meet: what one of them writes or takes away, the others must see.
 
-use crate::boundary::all_read;
 use neobank_sessions::*;
 use std::thread;
 

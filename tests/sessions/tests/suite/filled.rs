@@ -197,7 +197,7 @@ fn buried(bank: &mut Bank) {
         "select event_store.append_event('Old', neobank.uuid_v7(), 'T', '{\"x\": 1}'), event_store.set_retention('Old', '0')",
     );
     // What is not final in the reading order is not deleted.
-    crate::boundary::all_read(&mut bank.db);
+    all_read(&mut bank.db);
     assert_eq!(bank.db.one("select events from event_store.apply_retention()"), "1");
 }
 
@@ -207,7 +207,7 @@ fn subscriptions(bank: &mut Bank) {
         return;
     }
     bank.db.run("select event_store.create_subscription('all', max_attempts => 1, lease_ms => 3600000)");
-    crate::subscriptions::settled(bank);
+    all_read(&mut bank.db);
     let taken = crate::subscriptions::fetch(&mut bank.db, "all", 2, "c");
     let (token, second) = (taken[0].token, taken[1].event);
     bank.db.run(&format!("select event_store.nack('all', {token}, '{second}', 'why')"));

@@ -5,10 +5,6 @@ use neobank_sessions::*;
 use std::time::Duration;
 
 /// Waits until what is committed can be read: transactions of other databases hold it back.
-pub fn settled(bank: &mut Bank) {
-    until(bank, "select coalesce(max(global_position), 0) < event_store.safe_position() from event_store.events");
-}
-
 /// Waits until the question is answered by yes.
 pub fn until(bank: &mut Bank, question: &str) {
     for _ in 0..6_000 {
@@ -78,7 +74,7 @@ pub fn stream_of(bank: &mut Bank, events: usize) -> Uuid {
     let stream = Uuid::now_v7();
     let event = r#"{"event_type": "T", "event_data": {}, "tags": ["a", "b"]}"#;
     bank.db.run(&append_many(stream, &format!("[{}]", vec![event; events].join(",")), ""));
-    settled(bank);
+    all_read(&mut bank.db);
     stream
 }
 
@@ -228,7 +224,7 @@ fn a_filter_that_matches_rarely_is_read_past_in_pieces() {
     for (event_type, tags) in [("Rare", "{x}"), ("Rare", "{z,y,x}"), ("Often", "{x,y}"), ("Rare", "{x,y}")] {
         bank.db.run(&append(stream, event_type, "{}", &format!(", p_tags => '{tags}'")));
     }
-    settled(&mut bank);
+    all_read(&mut bank.db);
     assert_eq!(fetch(&mut bank.db, "s", 10, "c").len(), 0);
     let passed = "select count(*) from event_store.events where global_position <= \
          (select min(position) from event_store.subscription_partitions)";
@@ -271,7 +267,7 @@ fn effects_and_acknowledgement_are_one_transaction() {
     // What one transaction holds is not in another's way, and a savepoint gives it back.
     let other = stream_of(&mut bank, 1);
     bank.db.run(&append(stream, "T", "{}", ""));
-    settled(&mut bank);
+    all_read(&mut bank.db);
     let (mut one, mut two) = (bank.session(), bank.session());
     for (session, consumer) in [(&mut one, "one"), (&mut two, "two")] {
         session.run(&format!("begin; savepoint s; select count(*) from event_store.fetch('s', 1, '{consumer}')"));
@@ -331,7 +327,7 @@ fn a_late_committer_is_not_skipped() {
     bank.db.run(&append(soon, "T", "{}", ""));
     assert_eq!(fetch(&mut bank.db, "s", 9, "c").len(), 0, "the order is not final yet");
     writer.run("commit");
-    settled(&mut bank);
+    all_read(&mut bank.db);
     let taken = fetch(&mut bank.db, "s", 9, "c");
     assert_eq!(taken.iter().map(|delivery| delivery.stream).collect::<Vec<_>>(), [late, soon]);
 }
@@ -366,7 +362,7 @@ fn a_subscription_is_changed_paused_set_back_and_dropped() {
     create(&mut bank, "now", ", start => 'now'");
     create(&mut bank, "at", &format!(", start => '{second}'"));
     bank.db.run(&append(stream, "T", "{}", ""));
-    settled(&mut bank);
+    all_read(&mut bank.db);
     assert_eq!(versions(&fetch(&mut bank.db, "now", 9, "c"), stream), [4]);
     let taken = fetch(&mut bank.db, "at", 9, "c");
     assert_eq!(versions(&taken, stream), [3, 4]);

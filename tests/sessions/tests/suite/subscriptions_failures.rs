@@ -54,7 +54,7 @@ fn a_retry_waits_longer_each_time_and_holds_back_its_own_stream_only() {
     ack(&mut bank.db, "s", taken[0].token);
     // Caught up, the stream goes back to its partition.
     bank.db.run(&append(failing, "T", "{}", ""));
-    settled(&mut bank);
+    all_read(&mut bank.db);
     let taken = fetch(&mut bank.db, "s", 99, "c");
     assert_eq!((versions(&taken, failing), taken.len()), (vec![4], 1));
     ack(&mut bank.db, "s", taken[0].token);
@@ -107,7 +107,7 @@ fn where_parked_events_do_not_block_their_streams_go_on() {
     assert_eq!(fetch(&mut bank.db, "s", 9, "d").len(), 0);
     ack(&mut bank.db, "s", rest[0].token);
     bank.db.run(&append(stream, "T", "{}", ""));
-    settled(&mut bank);
+    all_read(&mut bank.db);
     let again = fetch(&mut bank.db, "s", 9, "d");
     assert_eq!(versions(&again, stream), [1]);
     assert_eq!(lag(&mut bank, "s", "events_behind, in_flight, parked"), "2|1|0");
