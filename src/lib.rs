@@ -6,6 +6,7 @@
 use pgrx::prelude::*;
 
 mod banking;
+mod concurrency;
 mod cqrs;
 mod error;
 mod event_store;
@@ -14,7 +15,11 @@ mod guard_drop;
 mod guc;
 mod neobank;
 mod pg;
+mod pooling;
+mod saga;
 mod schemas;
+mod temporal;
+mod troubleshoot;
 mod txn_processing;
 
 ::pgrx::pg_module_magic!(name, version);
@@ -106,6 +111,25 @@ extension_sql_file!(
         event_store::retention::api::apply_retention
     ]
 );
+extension_sql_file!("../sql/saga.sql", name = "saga_tables", requires = ["guards"]);
+extension_sql_file!("../sql/saga_payments.sql", name = "saga_payments", requires = ["saga_tables"]);
+extension_sql_file!("../sql/temporal_accounts.sql", name = "temporal_accounts", requires = ["guards"]);
+extension_sql_file!("../sql/temporal_tables.sql", name = "temporal_tables", requires = ["guards"]);
+extension_sql_file!("../sql/troubleshoot_checks.sql", name = "troubleshoot_checks", requires = ["schemas"]);
+extension_sql_file!(
+    "../sql/troubleshoot_sessions.sql",
+    name = "troubleshoot_sessions",
+    requires = ["schemas"]
+);
+extension_sql_file!("../sql/troubleshoot_explain.sql", name = "troubleshoot_explain", requires = ["schemas"]);
+extension_sql_file!(
+    "../sql/troubleshoot_baselines.sql",
+    name = "troubleshoot_baselines",
+    requires = ["schemas"]
+);
+extension_sql_file!("../sql/troubleshoot_report.sql", name = "troubleshoot_report", requires = ["schemas"]);
+extension_sql_file!("../sql/pooling.sql", name = "pooling_tables", requires = ["schemas"]);
+extension_sql_file!("../sql/concurrency.sql", name = "concurrency_tables", requires = ["schemas"]);
 extension_sql_file!(
     "../sql/access.sql",
     name = "access",
@@ -118,7 +142,17 @@ extension_sql_file!(
         "event_store_tables",
         "event_store_state",
         "event_store_retention",
-        "cqrs_views"
+        "cqrs_views",
+        "saga_payments",
+        "temporal_accounts",
+        "temporal_tables",
+        "troubleshoot_checks",
+        "troubleshoot_sessions",
+        "troubleshoot_explain",
+        "troubleshoot_baselines",
+        "troubleshoot_report",
+        "pooling_tables",
+        "concurrency_tables"
     ]
 );
 extension_sql_file!("../sql/guard_shipped.sql", name = "guard_shipped", requires = ["guards"]);

@@ -14,3 +14,18 @@ mod event_store {}
 
 #[pg_schema]
 mod cqrs {}
+
+#[pg_schema]
+mod saga {}
+
+#[pg_schema]
+mod temporal {}
+
+#[pg_schema]
+mod troubleshoot {}
+
+#[pg_schema]
+mod pooling {}
+
+#[pg_schema]
+mod concurrency {}

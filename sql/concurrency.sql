@@ -1,0 +1,1 @@
+-- Locks, versions and isolation.

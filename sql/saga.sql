@@ -1,0 +1,1 @@
+-- Sagas, their steps and their log.

@@ -1,0 +1,1 @@
+-- The saga of a payment to another bank.

@@ -1,0 +1,1 @@
+-- History of accounts on two axes.

@@ -1,0 +1,1 @@
+-- History of any table on two axes.

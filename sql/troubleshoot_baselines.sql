@@ -1,0 +1,1 @@
+-- What is usual, and what departs from it.

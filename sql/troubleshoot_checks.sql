@@ -1,0 +1,1 @@
+-- Checks, their thresholds and findings.

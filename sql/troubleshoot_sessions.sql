@@ -1,0 +1,1 @@
+-- Who waits for whom, and how to end it.

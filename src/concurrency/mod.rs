@@ -1,0 +1,1 @@
+//! Schema `concurrency`: locks, versions and isolation, and named locks for applications.

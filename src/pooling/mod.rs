@@ -1,0 +1,1 @@
+//! Schema `pooling`: connections and their pools.

@@ -1,0 +1,1 @@
+//! Schema `temporal`: history on two axes, of accounts and of any table.

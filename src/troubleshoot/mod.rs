@@ -1,0 +1,1 @@
+//! Schema `troubleshoot`: finding out what is wrong with a server.
