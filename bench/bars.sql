@@ -67,6 +67,13 @@ with few as (
                           bench.figure(g.history)), 0.85, true, 2, ratio_to_floor
       from bench.event_growth g join event_store e using (history)
      where batch is null and subject = 'neobank' and g.history > 0
+    union all
+    select 100004, format('state of %s events without snapshots, times faster than a PL/pgSQL fold',
+                          bench.figure(r.history)), 20, true, 1, ratio
+      from bench.ratios r where (step, measure, subject, other) = ('event_state', 'milliseconds', 'PL/pgSQL', 'events')
+    union all
+    select 100005, format('state of %s events with snapshots, milliseconds', bench.figure(history)), 5, false, 2, value
+      from bench.results where (step, measure, subject) = ('event_state', 'milliseconds', 'snapshots')
 )
 select no, bar, case when at_least then 'at least ' else 'at most ' end || bench.figure(bound, places) as wanted,
        bench.spread(rounds, places) as reached,

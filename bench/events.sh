@@ -62,3 +62,14 @@ events_growth() {
   done
   history=''
 }
+
+# The state that an aggregate's events lead to.
+event_state() {
+  step=event_state clients=1 distribution='' batch='' history=100000
+  local accounts='' kind milliseconds
+  make_events event_state
+  while IFS='|' read -r kind round milliseconds; do
+    record "$kind" milliseconds "$milliseconds"
+  done < <(run_sql -At -F '|' -d event_state -v rounds="$((5 * rounds))" -f bench/event_state.sql)
+  history='' round=''
+}

@@ -170,3 +170,13 @@ select case when l.subject = 'floor' then 'floor' when l.batch is not null then 
   left join growth g on g.subject = l.subject and g.history = l.history and g.batch is not distinct from l.batch
  where l.step = 'events_growth'
  order by l.subject = 'floor', l.batch nulls first, l.subject, l.history;
+\qecho
+\qecho 'The state of an aggregate of 100,000 events, in milliseconds, with snapshots, from its events alone, and by a fold in PL/pgSQL:'
+\qecho
+select s.subject as "state from", bench.spread(array_agg(s.value), 2) as milliseconds,
+       bench.spread(array_agg(r.ratio), 1) as "times faster"
+  from bench.results s
+  left join bench.ratios r on (r.step, r.measure, r.other, r.round) = (s.step, s.measure, s.subject, s.round)
+       and r.subject = 'PL/pgSQL' and s.subject <> 'PL/pgSQL'
+ where (s.step, s.measure) = ('event_state', 'milliseconds')
+ group by s.subject order by avg(s.value) desc;
