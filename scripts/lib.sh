@@ -64,6 +64,21 @@ server_folder() {
   echo "$folder"
 }
 
+# Prints the folder in memory where a cluster can keep its data, if it is there already or there is room: prints nothing
+# otherwise. $1: the cluster.
+memory_folder() {
+  local hash folder room_kb
+  hash=$(printf %s "$root" | sha256sum | cut -c1-8)
+  folder=/dev/shm/neobank-$hash-$1
+  if [[ -d $folder ]]; then
+    echo "$folder"
+    return
+  fi
+  [[ $(stat -f -c %T /dev/shm 2>/dev/null) == tmpfs ]] || return 0
+  room_kb=$( (awk '/^MemAvailable:/ { print $2 }' /proc/meminfo; df --output=avail /dev/shm | tail -n 1) | sort -n | head -n 1)
+  ((room_kb < 8 * 1024 * 1024)) || echo "$folder"
+}
+
 # Prints the pg_config to build for: PG_CONFIG if given, else the highest supported server of the system.
 pick_pg_config() {
   if [[ -n ${PG_CONFIG:-} ]]; then
