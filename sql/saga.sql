@@ -95,6 +95,7 @@ CREATE TABLE saga.saga_steps (
     claimed_by text,
     error_code text,
     child_saga_id uuid,
+    effect_possible boolean NOT NULL DEFAULT false,
     UNIQUE (saga_id, step_number)
 ) WITH (fillfactor = 50);
 REVOKE ALL ON saga.saga_steps FROM PUBLIC;
@@ -113,6 +114,10 @@ COMMENT ON COLUMN saga.saga_steps.lease_token IS
     'The fencing token under which a worker has it, or had it when it answered: of two leases the later has the higher one.';
 COMMENT ON COLUMN saga.saga_steps.claimed_by IS 'The worker that had it last.';
 COMMENT ON COLUMN saga.saga_steps.error_code IS 'The SQLSTATE of the last attempt that failed; null after a success.';
+
+COMMENT ON COLUMN saga.saga_steps.effect_possible IS
+    'An attempt ended without an answer, so it may have had its effect; then the step is undone though it failed.';
+COMMENT ON COLUMN saga.saga_steps.child_saga_id IS 'The saga that it has started and waits for.';
 
 CREATE TABLE saga.compensations (
     compensation_id uuid PRIMARY KEY DEFAULT neobank.uuid_v7(),
