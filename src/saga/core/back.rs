@@ -178,7 +178,10 @@ impl Machine<'_> {
         let attempts = effort.attempts;
         self.saga.undo_moved(now, at, UndoStatus::Failed, Some(&failure));
         let name = &plan.name;
-        self.park(format!("the compensation of step {name} failed after {attempts} attempts: {}", failure.message));
+        self.park(format!(
+            "the compensation of step {name} failed after {attempts} attempts: {}",
+            failure.message
+        ));
     }
 
     /// How far the undoing of the child is; answers whether the saga goes on now.

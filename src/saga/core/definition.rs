@@ -175,7 +175,9 @@ impl<'a> Reader<'a> {
         match (action, given) {
             (Action::Child(_), None) => Ok(Some(Undoing::Child)),
             (_, None) => Ok(None),
-            (Action::Call(_) | Action::External(_), Some(Some(function))) => Ok(Some(Undoing::Call(function))),
+            (Action::Call(_) | Action::External(_), Some(Some(function))) => {
+                Ok(Some(Undoing::Call(function)))
+            }
             (Action::Call(_) | Action::External(_), Some(None)) => {
                 let work_type = self.text("type")?.unwrap_or(name);
                 Ok(Some(Undoing::External(work_type.to_owned())))
@@ -186,8 +188,19 @@ impl<'a> Reader<'a> {
 
     fn step(&self, resolve: &mut Resolve) -> Result<StepPlan, Invalid> {
         let known = [
-            "name", "action", "signal", "delay_ms", "child", "type", "compensation", "timeout_ms",
-            "max_attempts", "backoff_ms", "backoff_most_ms", "compensation_max_attempts", "point_of_no_return",
+            "name",
+            "action",
+            "signal",
+            "delay_ms",
+            "child",
+            "type",
+            "compensation",
+            "timeout_ms",
+            "max_attempts",
+            "backoff_ms",
+            "backoff_most_ms",
+            "compensation_max_attempts",
+            "point_of_no_return",
         ];
         if let Some(unknown) = self.object.keys().find(|key| !known.contains(&key.as_str())) {
             return self.wrong("key", format!("There is no key {unknown:?}."));
@@ -374,12 +387,24 @@ mod tests {
             (json!([{"name": "a", "delay_ms": 5, "timeout_ms": 2}]), 1, "timeout_ms"),
             (json!([{"name": "a", "delay_ms": -5}]), 1, "delay_ms"),
             (json!([{"name": "a", "action": "s.f", "max_attempts": 0}]), 1, "max_attempts"),
-            (json!([{"name": "a", "action": "s.f", "backoff_ms": 9, "backoff_most_ms": 8}]), 1, "backoff_most_ms"),
+            (
+                json!([{"name": "a", "action": "s.f", "backoff_ms": 9, "backoff_most_ms": 8}]),
+                1,
+                "backoff_most_ms",
+            ),
             (json!([{"name": "a", "action": "s.f", "point_of_no_return": 1}]), 1, "point_of_no_return"),
-            (json!([{"name": "a", "action": "s.f", "point_of_no_return": true},
-                    {"name": "b", "action": "s.f", "compensation": "s.g"}]), 2, "compensation"),
-            (json!([{"name": "a", "action": "s.f", "point_of_no_return": true},
-                    {"name": "b", "action": "s.f", "point_of_no_return": true}]), 2, "point_of_no_return"),
+            (
+                json!([{"name": "a", "action": "s.f", "point_of_no_return": true},
+                    {"name": "b", "action": "s.f", "compensation": "s.g"}]),
+                2,
+                "compensation",
+            ),
+            (
+                json!([{"name": "a", "action": "s.f", "point_of_no_return": true},
+                    {"name": "b", "action": "s.f", "point_of_no_return": true}]),
+                2,
+                "point_of_no_return",
+            ),
         ] {
             let invalid = read(steps.clone()).expect_err("it is wrong");
             assert_eq!((invalid.step, invalid.key), (step, key), "{steps}");

@@ -55,7 +55,8 @@ impl Machine<'_> {
         // A worker that has the step keeps it until its lease ends, which is no later than the timeout. A signal that is
         // there counts, however late somebody looks.
         let has_timed_out = step.timeout_at.is_some_and(|timeout| timeout <= self.now);
-        let may_still_end = step.status == StepStatus::Running || matches!(plan.steps[at].action, Action::Signal(_));
+        let may_still_end =
+            step.status == StepStatus::Running || matches!(plan.steps[at].action, Action::Signal(_));
         if has_timed_out && !may_still_end {
             self.time_out(at);
             return None;
@@ -212,8 +213,8 @@ impl Machine<'_> {
     /// The step has failed for good.
     pub(super) fn give_up(&mut self, at: usize, failure: Failure) {
         let has_undoing = self.plan.steps[at].undoing.is_some();
-        let may_turn_back = !self.saga.past_return
-            && !(self.plan.steps[at].no_return && self.saga.steps[at].effect_possible);
+        let may_turn_back =
+            !self.saga.past_return && !(self.plan.steps[at].no_return && self.saga.steps[at].effect_possible);
         let step = &mut self.saga.steps[at];
         step.needs_undo = has_undoing && step.effect_possible;
         step.effort.fail(&failure);
@@ -263,7 +264,8 @@ impl Machine<'_> {
             ChildState::Open => {
                 let step = &self.saga.steps[at];
                 let waited = (self.now - step.effort.started_at.unwrap_or(self.now)).max(0);
-                let look = self.now + (waited / 8).clamp(LOOK_MS.0 * MICROS_PER_MS, LOOK_MS.1 * MICROS_PER_MS);
+                let look =
+                    self.now + (waited / 8).clamp(LOOK_MS.0 * MICROS_PER_MS, LOOK_MS.1 * MICROS_PER_MS);
                 let until = step.timeout_at.map_or(look, |timeout| timeout.min(look));
                 self.rest(Some(Waits::Child), Some(until));
                 return false;

@@ -14,13 +14,10 @@ mod state;
 #[cfg(test)]
 mod tests;
 
-pub use definition::{Action, Backoff, Function, Invalid, Plan, StepPlan, Undoing};
-pub use effort::{is_final, is_in_the_way};
+pub use definition::{Action, Function, Invalid, Named, Plan, Undoing};
 pub use external::{Claimed, FailureReport, Lease};
 pub use person::Outcome;
-pub use state::{
-    Effort, Failure, Kind, Logged, Saga, Status, Step, StepStatus, Subject, Undo, UndoStatus, Waits,
-};
+pub use state::{Effort, Failure, Kind, Logged, Saga, Status, Step, StepStatus, Undo, UndoStatus, Waits};
 
 use state::Micros;
 use uuid::Uuid;

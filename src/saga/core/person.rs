@@ -56,7 +56,8 @@ impl Machine<'_> {
         if self.saga.status.has_ended() {
             return state("It has ended.");
         }
-        let is_awaited = |at: usize| matches!(&self.plan.steps[at].action, Action::Signal(awaited) if awaited == name);
+        let is_awaited =
+            |at: usize| matches!(&self.plan.steps[at].action, Action::Signal(awaited) if awaited == name);
         if self.saga.status == Status::Running && self.saga.at().is_some_and(is_awaited) {
             self.saga.due_at = Some(self.now);
         }

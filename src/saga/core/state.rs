@@ -7,7 +7,8 @@ use uuid::Uuid;
 /// Microseconds since 2000, as the server counts them.
 pub type Micros = i64;
 
-macro_rules! states {
+/// An enum whose variants have names in SQL.
+macro_rules! named {
     ($(#[$about:meta])* $name:ident { $($variant:ident = $text:literal),+ $(,)? }) => {
         $(#[$about])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -17,7 +18,16 @@ macro_rules! states {
             pub fn text(self) -> &'static str {
                 match self { $($name::$variant => $text),+ }
             }
+        }
+    };
+}
 
+/// The same, read from SQL too.
+macro_rules! states {
+    ($name:ident { $($variant:ident = $text:literal),+ $(,)? }) => {
+        named!($name { $($variant = $text),+ });
+
+        impl $name {
             pub fn of(text: &str) -> Option<Self> {
                 match text { $($text => Some($name::$variant),)+ _ => None }
             }
@@ -40,11 +50,11 @@ states!(Waits {
     Runner = "runner", Worker = "worker", Signal = "signal", Delay = "delay", Child = "child", Client = "client",
     Person = "person",
 });
-states!(
+named!(
     /// Of the two effects that a step can have.
     Kind { Action = "action", Compensation = "compensation" }
 );
-states!(Subject { Saga = "saga", Step = "step", Compensation = "compensation" });
+named!(Subject { Saga = "saga", Step = "step", Compensation = "compensation" });
 
 impl Status {
     pub fn has_ended(self) -> bool {
