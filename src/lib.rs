@@ -124,7 +124,7 @@ extension_sql_file!(
         saga::api::worker::claim_step,
         saga::api::worker::complete_step,
         saga::api::worker::fail_step,
-        saga::api::worker::extend_lease,
+        saga::api::worker::extend_step_lease,
         saga::api::person::signal,
         saga::api::person::cancel,
         saga::api::person::retry_step,

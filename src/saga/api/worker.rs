@@ -254,8 +254,9 @@ fn fail_step(
     finish(result).into()
 }
 
-#[pg_extern(schema = "saga", volatile, parallel_unsafe)]
-fn extend_lease(
+// Symbols of the library are one name space, and subscriptions have leases too.
+#[pg_extern(schema = "saga", name = "extend_lease", volatile, parallel_unsafe)]
+fn extend_step_lease(
     step_id: Option<pgrx::Uuid>,
     lease_token: Option<i64>,
     lease_ms: default!(Option<i32>, 30000),
