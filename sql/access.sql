@@ -129,7 +129,6 @@ INSERT INTO neobank.access_rights (access_level, privileges, object_kind, object
     ('operator', 'EXECUTE', 'FUNCTION', 'event_store.set_retention'),
     ('operator', 'EXECUTE', 'FUNCTION', 'event_store.apply_retention'),
     ('operator', 'EXECUTE', 'PROCEDURE', 'event_store.run_retention'),
-    ('reader', 'USAGE', 'SCHEMA', 'saga'),
     ('reader', 'USAGE', 'TYPE', 'saga.saga_status'),
     ('reader', 'SELECT', 'TABLE', 'saga.definitions'),
     ('reader', 'SELECT', 'TABLE', 'saga.sagas'),
