@@ -200,6 +200,13 @@ fn status_of(held: &Held, at: usize, token: i64) -> &'static str {
     undo.map_or(held.saga.steps[at].status.text(), |undo| undo.status.text())
 }
 
+/// Who has the lease, or had it.
+fn worker_of(held: &Held, at: usize, token: i64) -> String {
+    let undo = held.saga.undos[at].as_ref().map(|undo| &undo.effort);
+    let effort = undo.filter(|effort| effort.lease_token == Some(token));
+    effort.unwrap_or(&held.saga.steps[at].effort).claimed_by.clone().unwrap_or_default()
+}
+
 #[pg_extern(schema = "saga", volatile, parallel_unsafe)]
 fn complete_step(
     step_id: Option<pgrx::Uuid>,
@@ -219,7 +226,8 @@ fn complete_step(
         }
         let place = if is_undo { &mut held.undo_outputs[at] } else { &mut held.outputs[at] };
         *place = Some(output);
-        let held = written(desk.session(), held, &desk.caller)?;
+        let worker = worker_of(&held, at, token);
+        let held = written(desk.session(), held, &worker)?;
         Ok(status_of(&held, at, token))
     })();
     finish(result).into()
@@ -247,7 +255,8 @@ fn fail_step(
         if !held.machine().fail(at, token, &report).map_err(refused(step, saga, token))? {
             return acknowledge_again(desk.session()).map(|()| status_of(&held, at, token));
         }
-        let held = written(desk.session(), held, &desk.caller)?;
+        let worker = worker_of(&held, at, token);
+        let held = written(desk.session(), held, &worker)?;
         Ok(status_of(&held, at, token))
     })();
     drop(reason);

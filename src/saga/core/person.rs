@@ -93,7 +93,10 @@ impl Machine<'_> {
         step.effort.start_over(self.now);
         step.effort.started_at = Some(self.now);
         step.timeout_at = timeout;
-        step.child = None;
+        // A child that only took too long is still there: it is waited for again.
+        if step.effort.failure.as_ref().is_some_and(|why| why.code.as_deref() == Some(codes::CHILD_FAILED)) {
+            step.child = None;
+        }
         self.saga.step_moved(self.now, at, StepStatus::Waiting, Some(&why));
         self.saga.moved(self.now, Status::Running, Some(&why));
         self.wake();
