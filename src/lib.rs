@@ -134,7 +134,12 @@ extension_sql_file!(
         saga::api::client::execute_step,
     ]
 );
-extension_sql_file!("../sql/saga_payments.sql", name = "saga_payments", requires = ["saga_functions"]);
+extension_sql_file!("../sql/saga_describe.sql", name = "saga_describe", requires = ["saga_functions"]);
+extension_sql_file!(
+    "../sql/saga_payments.sql",
+    name = "saga_payments",
+    requires = ["saga_functions", txn_processing::holds::api::place_hold, txn_processing::strict::reverse]
+);
 extension_sql_file!("../sql/temporal_accounts.sql", name = "temporal_accounts", requires = ["guards"]);
 extension_sql_file!("../sql/temporal_tables.sql", name = "temporal_tables", requires = ["guards"]);
 extension_sql_file!("../sql/troubleshoot_checks.sql", name = "troubleshoot_checks", requires = ["schemas"]);
@@ -165,6 +170,7 @@ extension_sql_file!(
         "event_store_state",
         "event_store_retention",
         "cqrs_views",
+        "saga_describe",
         "saga_payments",
         "temporal_accounts",
         "temporal_tables",
