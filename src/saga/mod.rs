@@ -9,3 +9,6 @@ mod held;
 mod run;
 mod running;
 mod store;
+mod worker;
+
+pub use worker::turn;

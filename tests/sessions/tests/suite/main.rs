@@ -70,6 +70,8 @@ mod reconciliation_races;
 mod refusals;
 mod review;
 mod rollback;
+mod saga_payments;
+mod saga_worker;
 mod seed_defects;
 mod seldom;
 mod settlement;
