@@ -1,6 +1,6 @@
 //! Sagas whose steps the client does itself: the functions of the contract.
 
-use super::super::core::{Refusal, StepStatus};
+use super::super::core::{Refusal, Status, StepStatus};
 use super::super::held::Held;
 use super::super::running::Running;
 use super::super::store::{self, NewSaga, Which};
@@ -74,7 +74,11 @@ fn is_repeated(held: &Held, step: Option<Uuid>, output: JsonDatum) -> Result<boo
         return Ok(false);
     }
     let same = held.outputs[at].is_some_and(|before| before.to_text() == output.to_text());
-    let was_last = held.saga.at().is_some_and(|current| current == at || current == at + 1);
+    // The call that completed it put the next one into the client's hand, or ended the saga.
+    let was_last = held.saga.at().is_some_and(|current| {
+        let next_is_in_hand = current == at + 1 && held.saga.steps[current].status == StepStatus::Running;
+        next_is_in_hand || (current == at && held.saga.status == Status::Completed)
+    });
     if held.saga.steps[at].status == StepStatus::Completed && same && was_last {
         return Ok(true);
     }

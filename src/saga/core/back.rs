@@ -136,6 +136,17 @@ impl Machine<'_> {
         let undo = self.undo_mut(at);
         if undo.status == UndoStatus::Waiting {
             undo.effort.next_attempt_at = Some(now);
+            self.offer_undo(at);
+        }
+    }
+
+    /// Workers may have what is theirs without a run in between.
+    fn offer_undo(&mut self, at: usize) {
+        if let Some(Undoing::External(work_type)) = &self.plan.steps[at].undoing {
+            let now = self.now;
+            let from = self.undo_mut(at).effort.next_attempt_at.unwrap_or(now);
+            self.saga.work = Some((work_type.clone(), from));
+            self.rest(Some(Waits::Worker), None);
         }
     }
 
@@ -173,6 +184,7 @@ impl Machine<'_> {
             effort.back_off(now, plan.backoff, roll);
             self.saga.undo_moved(now, at, UndoStatus::Waiting, Some(&failure));
             self.wake();
+            self.offer_undo(at);
             return;
         }
         let attempts = effort.attempts;

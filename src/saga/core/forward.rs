@@ -138,6 +138,7 @@ impl Machine<'_> {
         let step = &mut self.saga.steps[at];
         if step.status == StepStatus::Waiting {
             step.effort.next_attempt_at = Some(self.now);
+            self.offer(at);
         }
     }
 
@@ -208,6 +209,17 @@ impl Machine<'_> {
         effort.back_off(self.now, plan.backoff, self.roll);
         self.saga.step_moved(self.now, at, StepStatus::Waiting, Some(&failure));
         self.wake();
+        self.offer(at);
+    }
+
+    /// Workers may have what is theirs without a run in between.
+    fn offer(&mut self, at: usize) {
+        if let Action::External(work_type) = &self.plan.steps[at].action {
+            let step = &self.saga.steps[at];
+            let (from, timeout) = (step.effort.next_attempt_at.unwrap_or(self.now), step.timeout_at);
+            self.saga.work = Some((work_type.clone(), from));
+            self.rest(Some(Waits::Worker), timeout);
+        }
     }
 
     /// The step has failed for good.

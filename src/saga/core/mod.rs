@@ -10,6 +10,7 @@ mod effort;
 mod external;
 mod forward;
 mod person;
+mod reading;
 mod state;
 #[cfg(test)]
 mod tests;
