@@ -46,6 +46,9 @@ static MATCH_POSTINGS_EMPTY: Statement =
 static REDUCERS_EMPTY: Statement =
     Statement::new(c"SELECT NOT EXISTS (SELECT FROM event_store.reducers)", &[]);
 
+static TRANSITIONS_EMPTY: Statement =
+    Statement::new(c"SELECT NOT EXISTS (SELECT FROM saga.transitions)", &[]);
+
 // What nobody loads: it is no part of a dump.
 static NEVER: Statement = Statement::new(c"SELECT false", &[]);
 
@@ -197,6 +200,7 @@ mod neobank {
             "snapshots" => &NEVER,
             "ledger_publications" => &PUBLICATIONS_EMPTY,
             "tombstones" => &TOMBSTONES_EMPTY,
+            "transitions" => &TRANSITIONS_EMPTY,
             "backdated_entries" => &BACKDATED_EMPTY,
             "account_status_changes" => &CHANGES_EMPTY,
             "balance_mode_changes" => &MODES_EMPTY,

@@ -112,7 +112,34 @@ extension_sql_file!(
     ]
 );
 extension_sql_file!("../sql/saga.sql", name = "saga_tables", requires = ["guards"]);
-extension_sql_file!("../sql/saga_payments.sql", name = "saga_payments", requires = ["saga_tables"]);
+extension_sql_file!(
+    "../sql/saga_functions.sql",
+    name = "saga_functions",
+    requires = [
+        "saga_tables",
+        saga::api::define::define,
+        saga::api::define::start,
+        saga::api::running::run,
+        saga::api::running::run_ready,
+        saga::api::worker::claim_step,
+        saga::api::worker::complete_step,
+        saga::api::worker::fail_step,
+        saga::api::worker::extend_step_lease,
+        saga::api::person::signal,
+        saga::api::person::cancel,
+        saga::api::person::retry_step,
+        saga::api::person::retry_compensation,
+        saga::api::person::resolve,
+        saga::api::client::create_saga,
+        saga::api::client::execute_step,
+    ]
+);
+extension_sql_file!("../sql/saga_describe.sql", name = "saga_describe", requires = ["saga_functions"]);
+extension_sql_file!(
+    "../sql/saga_payments.sql",
+    name = "saga_payments",
+    requires = ["saga_functions", txn_processing::holds::api::place_hold, txn_processing::strict::reverse]
+);
 extension_sql_file!("../sql/temporal_accounts.sql", name = "temporal_accounts", requires = ["guards"]);
 extension_sql_file!("../sql/temporal_tables.sql", name = "temporal_tables", requires = ["guards"]);
 extension_sql_file!("../sql/troubleshoot_checks.sql", name = "troubleshoot_checks", requires = ["schemas"]);
@@ -143,6 +170,7 @@ extension_sql_file!(
         "event_store_state",
         "event_store_retention",
         "cqrs_views",
+        "saga_describe",
         "saga_payments",
         "temporal_accounts",
         "temporal_tables",

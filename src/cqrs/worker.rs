@@ -1,8 +1,7 @@
 //! What the background workers of the queue do for this schema, each job in a transaction of its own.
 
-use crate::error::Error;
-use crate::pg::worker::Worker;
-use crate::pg::{Arg, OwnerRights, PRESENT, Session, Statement, Type};
+use crate::pg::worker::{Worker, job};
+use crate::pg::{Statement, Type};
 use std::cell::Cell;
 use std::time::{Duration, Instant};
 
@@ -12,9 +11,6 @@ const COMMANDS: i32 = 100;
 // A library that is newer than the objects of the database finds them missing until they are updated.
 static IS_THERE: Statement =
     Statement::new(c"SELECT to_regprocedure('cqrs.process_commands(integer)') IS NOT NULL", &[]);
-
-// A constraint trigger that waits for the commit would fail all of a batch; like this it fails its own command.
-static AT_ONCE: Statement = Statement::new(c"SET CONSTRAINTS ALL IMMEDIATE", &[]);
 
 static PROCESS: Statement = Statement::new(c"SELECT count(*) FROM cqrs.process_commands($1)", &[Type::Int]);
 
@@ -41,12 +37,12 @@ thread_local! {
 
 /// One turn; whether more is waiting, probably.
 pub fn turn(worker: &Worker) -> bool {
-    let commands = worker.transaction(c"cqrs.process_commands", || job(&PROCESS, COMMANDS));
-    let events = worker.transaction(c"cqrs.run_projection", || job(&RUN, EVENTS));
+    let commands = worker.transaction(c"cqrs.process_commands", || job(&IS_THERE, &PROCESS, COMMANDS));
+    let events = worker.transaction(c"cqrs.run_projection", || job(&IS_THERE, &RUN, EVENTS));
     let mut is_more = commands.is_some_and(|done| done >= i64::from(COMMANDS))
         || events.is_some_and(|read| read >= i64::from(EVENTS));
     if REFRESHED.get().is_none_or(|last| last.elapsed() >= MARKS_EVERY) {
-        let marks = worker.transaction(c"cqrs.refresh_activity", || job(&REFRESH, MARKS));
+        let marks = worker.transaction(c"cqrs.refresh_activity", || job(&IS_THERE, &REFRESH, MARKS));
         if marks == Some(i64::from(MARKS)) {
             is_more = true;
         } else {
@@ -54,16 +50,4 @@ pub fn turn(worker: &Worker) -> bool {
         }
     }
     is_more
-}
-
-fn job(statement: &Statement, most: i32) -> Result<i64, Error> {
-    // The worker is a superuser's process; nothing of the bank runs with more than its owner's rights.
-    let _rights = OwnerRights::to_read();
-    let session = Session::write();
-    if session.run(&IS_THERE, &[])?.first().and_then(|row| row.bool(1)) != Some(true) {
-        return Ok(0);
-    }
-    session.run(&AT_ONCE, &[])?;
-    let row = session.run(statement, &[Arg::Int(Some(most))])?.first();
-    Ok(row.and_then(|row| row.bigint(1)).expect(PRESENT))
 }

@@ -16,6 +16,22 @@ impl Error {
             Error::InvalidAmount { .. } => {
                 "Give an amount above zero with no more decimals than the currency has."
             }
+            Error::SagaNotFound { .. } => "Use an id that saga.start or saga.create_saga answered.",
+            Error::SagaState { .. } => "Look at saga.sagas and saga.transitions for what became of it.",
+            Error::SagaDefinition { .. } => {
+                "A step is {\"name\": text} with one of action (\"schema.function\" or \"external\"), signal, delay_ms and child; see docs/saga.md for the other keys."
+            }
+            Error::SagaTypeUnknown { .. } => "Define it with saga.define.",
+            Error::SagaConflict { .. } => "Use a new key for a new saga, and the same context for a retry.",
+            Error::StepLeaseLost { .. } => {
+                "Drop what was not committed: the step was handed on, or the saga has gone on without it."
+            }
+            Error::SagaNested { .. } => "Leave it to the saga's own steps, or do it in another session.",
+            Error::PastReturn { .. } => "Let it go on, or correct its effects afterwards.",
+            Error::SignalConflict { .. } => {
+                "Use a new id for a new signal, and the same content for a retry."
+            }
+            Error::StepNotFound { .. } => "Use a step_id that saga.claim_step answered.",
             Error::VersionConflict { .. } => "Read the stream again, decide anew, and append at its version.",
             Error::AggregateType { .. } => "An aggregate keeps the type of its first event.",
             Error::EventConflict { .. } => "Use new ids for new events, and the same events for a retry.",

@@ -374,5 +374,45 @@ pub enum Error {
         target: String,
         why: String,
     },
+    SagaNotFound {
+        saga: Uuid,
+    },
+    /// What is asked of a saga is not possible as it stands.
+    SagaState {
+        saga: Uuid,
+        why: String,
+    },
+    /// A step of a definition, from 1; 0: all of them.
+    SagaDefinition {
+        step: usize,
+        key: &'static str,
+        why: String,
+    },
+    SagaTypeUnknown {
+        saga_type: String,
+    },
+    /// The key has a saga with other content.
+    SagaConflict {
+        saga: Uuid,
+    },
+    /// The step is not this worker's any more.
+    StepLeaseLost {
+        step: Uuid,
+        token: i64,
+    },
+    /// A step's function would change a saga that is being run by its own session.
+    SagaNested {
+        why: &'static str,
+    },
+    PastReturn {
+        saga: Uuid,
+    },
+    /// The signal's id is there with other content.
+    SignalConflict {
+        signal: Uuid,
+    },
+    StepNotFound {
+        step: Uuid,
+    },
     Server(ServerError),
 }

@@ -24,6 +24,42 @@ impl Error {
                 "currency mismatch".into(),
                 Some(format!("The posting is in {wanted}, the account in {found}.")),
             ),
+            Error::SagaNotFound { saga } => {
+                ("saga not found".into(), Some(format!("There is no saga {saga}.")))
+            }
+            Error::SagaState { saga, why } => {
+                ("saga does not allow it".into(), Some(format!("Saga {saga}: {why}")))
+            }
+            Error::SagaDefinition { step: 0, why, .. } => {
+                ("definition of a saga is not valid".into(), Some(why.clone()))
+            }
+            Error::SagaDefinition { step, key, why } => {
+                ("definition of a saga is not valid".into(), Some(format!("Step {step}, {key}: {why}")))
+            }
+            Error::SagaTypeUnknown { saga_type } => (
+                "type of saga is not defined".into(),
+                Some(format!("There is no definition of sagas of type {saga_type:?}.")),
+            ),
+            Error::SagaConflict { saga } => (
+                "idempotency key has a saga with other content".into(),
+                Some(format!("Saga {saga} has the key, with another context or another role.")),
+            ),
+            Error::StepLeaseLost { step, token } => (
+                "step is not this worker's".into(),
+                Some(format!("Lease {token} of step {step} ran out, was ended, or never was.")),
+            ),
+            Error::SagaNested { why } => ("saga is being run".into(), Some((*why).into())),
+            Error::PastReturn { saga } => (
+                "saga is past its point of no return".into(),
+                Some(format!("The step of no return of saga {saga} is completed, or may have had its effect.")),
+            ),
+            Error::SignalConflict { signal } => (
+                "signal id exists with other content".into(),
+                Some(format!("Signal {signal} was sent to another saga, or with another name or payload.")),
+            ),
+            Error::StepNotFound { step } => {
+                ("step not found".into(), Some(format!("There is no step {step}.")))
+            }
             Error::InvalidAmount { why } => ("invalid amount".into(), Some(why.clone())),
             Error::VersionConflict { aggregate, expected, actual } => (
                 "version conflict".into(),

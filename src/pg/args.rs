@@ -23,6 +23,7 @@ pub enum Type {
     IntArray,
     BigIntArray,
     TimestampArray,
+    JsonbArray,
 }
 
 impl Type {
@@ -42,6 +43,7 @@ impl Type {
             Type::IntArray => pg_sys::INT4ARRAYOID,
             Type::BigIntArray => pg_sys::INT8ARRAYOID,
             Type::TimestampArray => pg_sys::TIMESTAMPTZARRAYOID,
+            Type::JsonbArray => pg_sys::JSONBARRAYOID,
         }
     }
 }
@@ -67,6 +69,7 @@ pub enum Arg<'a> {
     IntArray(&'a [i32]),
     BigIntArray(&'a [Option<i64>]),
     TimestampArray(&'a [Option<i64>]),
+    JsonbArray(&'a [Option<JsonDatum>]),
 }
 
 impl Arg<'_> {
@@ -93,6 +96,7 @@ impl Arg<'_> {
                 times.iter().map(|time| time.map(Time)).collect::<Vec<_>>().into_datum()
             }
             Arg::Jsonb(value) => value.map(JsonDatum::datum),
+            Arg::JsonbArray(values) => values.to_vec().into_datum(),
         }
     }
 
@@ -113,6 +117,7 @@ impl Arg<'_> {
                 | (Arg::BigIntArray(_), Type::BigIntArray)
                 | (Arg::IntArray(_), Type::IntArray)
                 | (Arg::TimestampArray(_), Type::TimestampArray)
+                | (Arg::JsonbArray(_), Type::JsonbArray)
         )
     }
 }

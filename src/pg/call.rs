@@ -4,7 +4,7 @@ use super::compat::PinnedSearchPath;
 use super::ereport;
 use super::plans::CallersPlans;
 use super::rights::without_writers;
-use super::types::JsonBytes;
+use super::types::{JsonBytes, JsonDatum};
 use crate::error::Error;
 use pgrx::{FromDatum, IntoDatum, pg_sys};
 use std::cell::RefCell;
@@ -78,6 +78,8 @@ impl Composite {
 pub enum Value<'a> {
     Row(&'a Composite),
     Relation(pg_sys::Oid),
+    Uuid(uuid::Uuid),
+    Json(JsonDatum),
 }
 
 impl Value<'_> {
@@ -85,6 +87,8 @@ impl Value<'_> {
         match self {
             Value::Row(row) => row.type_oid,
             Value::Relation(_) => pg_sys::REGCLASSOID,
+            Value::Uuid(_) => pg_sys::UUIDOID,
+            Value::Json(_) => pg_sys::JSONBOID,
         }
     }
 
@@ -92,6 +96,10 @@ impl Value<'_> {
         match self {
             Value::Row(row) => row.datum(),
             Value::Relation(oid) => pg_sys::Datum::from(*oid),
+            Value::Uuid(id) => {
+                pgrx::Uuid::from_bytes(*id.as_bytes()).into_datum().expect("an id is not null")
+            }
+            Value::Json(json) => json.datum(),
         }
     }
 }

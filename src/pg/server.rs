@@ -38,6 +38,14 @@ pub fn role_name(role: pg_sys::Oid) -> String {
     }
 }
 
+/// The role of that name, if there is one.
+pub fn role_named(name: &str) -> Option<pg_sys::Oid> {
+    let name = std::ffi::CString::new(name).ok()?;
+    // SAFETY: a catalog look-up inside a transaction, which answers nothing where there is no such role.
+    let role = unsafe { pg_sys::get_role_oid(name.as_ptr(), true) };
+    (role != pg_sys::InvalidOid).then_some(role)
+}
+
 pub fn current_user() -> pg_sys::Oid {
     // SAFETY: reads a backend-local variable.
     unsafe { pg_sys::GetUserId() }

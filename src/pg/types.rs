@@ -215,6 +215,12 @@ impl JsonDatum {
         JsonDatum(bytes.into_datum().expect("a jsonb is not null"))
     }
 
+    /// A copy that outlives what it was read with.
+    pub fn to_bytes(self) -> JsonBytes {
+        // SAFETY: a jsonb, detoasted when it was read.
+        unsafe { JsonBytes::from_datum(self.0, false) }.expect("it is not null")
+    }
+
     /// Bytes of the binary form.
     pub fn size(self) -> usize {
         // SAFETY: detoasted when it was read.
@@ -225,6 +231,12 @@ impl JsonDatum {
     pub fn parsed(self) -> pgrx::JsonB {
         // SAFETY: a jsonb, detoasted when it was read.
         unsafe { pgrx::JsonB::from_datum(self.0, false) }.expect("it is not null")
+    }
+
+    /// Of a tree.
+    pub fn of_value(value: &serde_json::Value) -> Self {
+        let json = pgrx::JsonB(value.clone());
+        JsonDatum(json.into_datum().expect("a tree is not null"))
     }
 
     /// An object of texts.

@@ -1,7 +1,7 @@
 //! A background worker's frame: signals, its connection, and transactions that end in the log when they fail.
 
 use super::ereport::{Failure, recovered};
-use super::{compat, server};
+use super::{Arg, OwnerRights, PRESENT, Session, Statement, compat, server};
 use crate::error::Error;
 use pgrx::bgworkers::{BackgroundWorker, BackgroundWorkerBuilder, SignalWakeFlags};
 use pgrx::pg_sys;
@@ -123,4 +123,21 @@ impl Worker {
         recovered();
         None
     }
+}
+
+// A constraint trigger that waits for the commit would fail all of a batch; like this it fails its own piece of work.
+static AT_ONCE: Statement = Statement::new(c"SET CONSTRAINTS ALL IMMEDIATE", &[]);
+
+/// A worker's piece of work: a statement that takes how much it may do at most and answers how much it did. Nothing is
+/// done where `is_there` answers false.
+pub fn job(is_there: &Statement, statement: &Statement, most: i32) -> Result<i64, Error> {
+    // The worker is a superuser's process; nothing of the bank runs with more than its owner's rights.
+    let _rights = OwnerRights::to_read();
+    let session = Session::write();
+    if session.run(is_there, &[])?.first().and_then(|row| row.bool(1)) != Some(true) {
+        return Ok(0);
+    }
+    session.run(&AT_ONCE, &[])?;
+    let row = session.run(statement, &[Arg::Int(Some(most))])?.first();
+    Ok(row.and_then(|row| row.bigint(1)).expect(PRESENT))
 }

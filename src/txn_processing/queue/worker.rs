@@ -1,10 +1,10 @@
 //! The background worker: `process_queue` again and again, a transaction for each batch.
 
-use crate::cqrs;
 use crate::error::Error;
 use crate::guc;
 use crate::pg::worker::Worker;
 use crate::pg::{Arg, OwnerRights, Session, Statement, Type, server};
+use crate::{cqrs, saga};
 
 /// Requests of one transaction: enough to share the cost of a commit, few enough to hold their accounts for some
 /// hundredths of a second only.
@@ -31,9 +31,10 @@ pub fn run_queue_worker() {
     loop {
         let turn = worker.transaction(c"txn_processing.process_queue", one_batch);
         let rest_ms = match turn {
-            // More is waiting, probably.
-            Some(Turn::Done(requests)) if cqrs::turn(&worker) || requests >= i64::from(BATCH) => 0,
-            Some(Turn::Done(_)) => guc::queue_poll_interval_ms(),
+            Some(Turn::Done(requests)) => {
+                let is_more = [requests >= i64::from(BATCH), cqrs::turn(&worker), saga::turn(&worker)];
+                if is_more.contains(&true) { 0 } else { guc::queue_poll_interval_ms() }
+            }
             Some(Turn::NotInstalled) | None => PATIENCE_MS.max(guc::queue_poll_interval_ms()),
         };
         if !worker.rest(rest_ms) {

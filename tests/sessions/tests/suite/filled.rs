@@ -50,6 +50,7 @@ pub fn fill(bank: &mut Bank, tenant: Option<&str>) -> Filled {
     queue(bank, a);
     events(bank, a);
     read_models(bank, a, b);
+    sagas(bank);
     bank.db.run(
         "set neobank.ledger_guard = off; \
               update txn_processing.movements set description = 'mended' where amount = 7.25; \
@@ -235,6 +236,19 @@ fn read_models(bank: &mut Bank, a: Uuid, b: Uuid) {
          insert into cqrs.projections (name, mode, handler_schema, handler_name, target_schema, target_name, \
            aggregate_types, event_types, tags, created_by) \
          values ('told', 'async', 'app', 'project', 'app', 'told', '{Told}', '{}', '{}', 'postgres')",
+    );
+}
+
+/// One that waits, with a signal that came early, and one that its client drives. None in a bank of before sagas.
+fn sagas(bank: &mut Bank) {
+    if bank.db.one("select to_regclass('saga.sagas') is null") == "t" {
+        return;
+    }
+    bank.db.run(
+        "select saga.define('waits', '[{\"name\": \"wait\", \"signal\": \"go\"}, {\"name\": \"done\", \"delay_ms\": 5}]'); \
+         select saga.signal(saga.start('waits', '{\"n\": 1.50}', 'key'), 'early', '{\"n\": 2.50}'); \
+         select saga.execute_step(saga.create_saga('manual', '{one,two}'), '{\"n\": 3.50}'); \
+         insert into saga.compensations (saga_id, step_number) select saga_id, 1 from saga.sagas where saga_type = 'manual'",
     );
 }
 
