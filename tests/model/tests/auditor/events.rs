@@ -79,7 +79,7 @@ fn the_comparison_finds_events_that_the_model_does_not_know_of() {
     let world = World::open(&mut bank.db);
     let mut state = State::opened(&world);
     let how =
-        Circumstances { alone: true, read_committed: true, refusals: Refusals::All, since: u64::MAX, stays: true };
+        Circumstances { alone: true, read_committed: true, refusals: Refusals::All, since: u64::MAX, answered_at: 0, stays: true };
     for append in [append(&world, 0, 20, 3), append(&world, 1, 30, 1)] {
         state.turn += 1;
         let answer = Answer::Done(bank.db.lines(&append.sql()));
@@ -121,7 +121,7 @@ fn the_model_does_not_believe_everything_of_events() {
     let world = World::open(&mut bank.db);
     let mut state = State::opened(&world);
     let how =
-        Circumstances { alone: true, read_committed: true, refusals: Refusals::All, since: u64::MAX, stays: true };
+        Circumstances { alone: true, read_committed: true, refusals: Refusals::All, since: u64::MAX, answered_at: 0, stays: true };
     let told = |answer: &str| Answer::Done(vec![answer.to_owned()]);
     let refused = |code: &str| Answer::Refused(code.to_owned());
     let (three, of_one) = (append(&world, 0, 20, 3), append(&world, 0, 30, 1));

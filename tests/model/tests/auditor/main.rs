@@ -170,7 +170,7 @@ fn the_model_does_not_believe_everything() {
     let world = World::open(&mut bank.db);
     let mut state = State::opened(&world);
     let how =
-        Circumstances { alone: true, read_committed: true, refusals: Refusals::All, since: u64::MAX, stays: true };
+        Circumstances { alone: true, read_committed: true, refusals: Refusals::All, since: u64::MAX, answered_at: 0, stays: true };
     let posting = Posting {
         id: id(1),
         kind: Kind::Withdrawal,
