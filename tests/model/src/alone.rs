@@ -44,7 +44,8 @@ impl Alone {
     pub fn open(seed: u64, watch: Watch) -> Alone {
         let mut bank = Bank::new();
         let world = World::open(&mut bank.db);
-        let (session, state) = (bank.session_on(watch.path), State::opened(&world));
+        let (mut session, state) = (bank.session_on(watch.path), State::opened(&world));
+        session.run("set neobank.queue_retry_delay = '1ms'");
         let (pool, trail, tally) = (Pool::default(), VecDeque::new(), Tally::default());
         Alone { bank, world, session, state, dice: Dice(seed), pool, watch, read_committed: true, trail, tally }
     }

@@ -13,6 +13,7 @@ fn until(session: &mut Client, what: &str, sql: &str, ended: impl Fn(&str) -> bo
         if ended(&session.one(sql)) {
             return Ok(());
         }
+        std::thread::sleep(std::time::Duration::from_millis(1));
     }
     Err(format!("{what} comes to no end"))
 }

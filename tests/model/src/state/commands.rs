@@ -144,7 +144,12 @@ impl State {
         self.rebuilt.get(&name).copied().unwrap_or(false)
     }
 
-    pub(super) fn accept_projecting(&mut self, projecting: Projecting, seen: &Answer) -> Result<(), String> {
+    pub(super) fn accept_projecting(
+        &mut self,
+        projecting: Projecting,
+        seen: &Answer,
+        how: Circumstances,
+    ) -> Result<(), String> {
         let refused = |seen: &Answer, why: &str| agree(why, seen, &Answer::Refused("NB127".to_owned()));
         match projecting {
             Projecting::Run { at_most } => {
@@ -157,6 +162,9 @@ impl State {
             Projecting::Rebuild { name } => {
                 self.rebuilt.set(name, true);
                 done(seen).map(|_| ())
+            }
+            Projecting::Step { .. } if !how.read_committed => {
+                agree("a step above READ COMMITTED", seen, &Answer::Refused("NB029".to_owned()))
             }
             Projecting::Step { name, .. } if !self.is_rebuilt(name) => refused(seen, "a step of no rebuild"),
             Projecting::Step { name, .. } => match done(seen)?[0].as_str() {

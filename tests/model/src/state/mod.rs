@@ -275,7 +275,7 @@ impl State {
             Op::CheckLedgerEvents => self.accept_check(seen),
             Op::Submit(command) => self.accept_command(command, seen, how),
             Op::ProcessCommand => self.accept_processing(seen, how),
-            Op::Project(projecting) => self.accept_projecting(*projecting, seen),
+            Op::Project(projecting) => self.accept_projecting(*projecting, seen, how),
             Op::Consume(consuming) => self.accept_consuming(consuming, seen, how),
         }
     }
