@@ -216,8 +216,7 @@ const CLEARING: &[Rule] = &[
 ];
 
 /// By system.
-pub const RULES: [&[Rule]; 9] =
-    [LEDGER, DISPUTES, EXCHANGES, QUEUE, CLEARING, EVENTS, PUBLISHED, CQRS, SUBSCRIPTIONS];
+pub const RULES: [&[Rule]; 9] = [LEDGER, DISPUTES, EXCHANGES, QUEUE, CLEARING, EVENTS, PUBLISHED, CQRS, SUBSCRIPTIONS];
 
 /// The rules of `RULES` that are broken, each with some of the rows that break it.
 pub fn broken_here(admin: &mut Client) -> Vec<String> {

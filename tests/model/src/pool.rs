@@ -2,8 +2,8 @@
 //! want the same.
 
 use crate::events::{Append, Decision};
-use crate::subscriptions::{Consuming, Handed};
 use crate::op::Op;
+use crate::subscriptions::{Consuming, Handed};
 use neobank_sessions::{Dice, Uuid};
 use std::collections::HashMap;
 

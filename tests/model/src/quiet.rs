@@ -53,6 +53,11 @@ pub fn come_to_rest(session: &mut Client) -> Result<i64, String> {
     until(session, "the projection", "select cqrs.run_projection('copied', 1000)", |read| read == "0")?;
     until(session, "what is handled", "select public.handle(1000, 'last')", |events| events == "0")?;
     settle_letters(session)?;
+    handed_out(session)
+}
+
+/// How many events readers have come by, if they have come by all.
+pub fn handed_out(session: &mut Client) -> Result<i64, String> {
     let missing = session.lines(
         "select 'copied', event_id from event_store.events \
          where not exists (select from public.copied c where c.event_id = events.event_id) \
@@ -66,8 +71,10 @@ pub fn come_to_rest(session: &mut Client) -> Result<i64, String> {
            and not exists (select from public.discarded d where d.event_id = events.event_id)",
     );
     agree("events that a reader was not given", missing, Vec::new())?;
-    Ok(session.count("select (select count(*) from public.copied) + (select count(*) from public.handled) \
-                      + (select count(*) from public.told)"))
+    Ok(session.count(
+        "select (select count(*) from public.copied) + (select count(*) from public.handled) \
+                      + (select count(*) from public.told)",
+    ))
 }
 
 /// A rebuild of an inline projection waits for transactions of the whole cluster.
@@ -84,7 +91,8 @@ fn until_waiting(session: &mut Client, step: &str) -> Result<(), String> {
 
 /// What is in flight is acknowledged, what is parked handed out again.
 fn settle_letters(session: &mut Client) -> Result<(), String> {
-    const OPEN: &str = "select lease_token from event_store.subscription_leases where subscription = 'letters' and not done";
+    const OPEN: &str =
+        "select lease_token from event_store.subscription_leases where subscription = 'letters' and not done";
     const LEFT: &str = "select events_behind + parked from event_store.subscription_lag where subscription = 'letters'";
     for _ in 0..STEPS {
         for token in session.lines(OPEN) {

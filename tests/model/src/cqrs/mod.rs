@@ -78,9 +78,7 @@ impl Command {
         let mode = if *queued { "queued" } else { "immediate" };
         let (of_type, with) = match self.account {
             Some(account) => ("PayIn", format!("\"account\": \"{account}\"")),
-            None => {
-                ("Note", format!("\"expected\": {}", self.expected.map_or("null".to_owned(), |it| it.to_string())))
-            }
+            None => ("Note", format!("\"expected\": {}", self.expected.map_or("null".to_owned(), |it| it.to_string()))),
         };
         let amount = self.amount();
         format!(

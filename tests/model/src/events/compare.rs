@@ -35,8 +35,10 @@ pub fn compare_events(session: &mut Client, state: &State) -> Result<(), String>
         let writer = *writers.entry(range).or_insert(turn);
         agree(&format!("the writer of range {range}"), turn, writer)?;
     }
-    let streams = session.lines("select aggregate_id, version, aggregate_type from event_store.streams \
-                                 where aggregate_type not like 'Ledger%'");
+    let streams = session.lines(
+        "select aggregate_id, version, aggregate_type from event_store.streams \
+                                 where aggregate_type not like 'Ledger%'",
+    );
     agree("streams", streams.len(), left.len())?;
     for line in streams {
         let columns: Vec<&str> = line.split('|').collect();

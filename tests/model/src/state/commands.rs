@@ -166,6 +166,8 @@ impl State {
             Projecting::Step { .. } if !how.read_committed => {
                 agree("a step above READ COMMITTED", seen, &Answer::Refused("NB029".to_owned()))
             }
+            // Another session is at it, who may have come to its end meanwhile.
+            Projecting::Step { .. } if !how.alone && *seen == Answer::Done(vec!["busy".to_owned()]) => Ok(()),
             Projecting::Step { name, .. } if !self.is_rebuilt(name) => refused(seen, "a step of no rebuild"),
             Projecting::Step { name, .. } => match done(seen)?[0].as_str() {
                 "replaying" | "waiting" | "busy" => Ok(()),

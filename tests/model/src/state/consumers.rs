@@ -50,9 +50,11 @@ impl State {
 
     fn place_of(&self, event: Uuid, lease: &Lease) -> Option<Place> {
         // Where nobody was told its id, the event is found by what the fetch said.
-        lease.events.iter().copied().find(|place| {
-            self.event_ids.get(&event) == Some(place) || self.fetched.get(place) == Some(&event)
-        })
+        lease
+            .events
+            .iter()
+            .copied()
+            .find(|place| self.event_ids.get(&event) == Some(place) || self.fetched.get(place) == Some(&event))
     }
 
     fn lose(&mut self, token: i64, how: Circumstances) -> Result<(), String> {
@@ -71,7 +73,11 @@ impl State {
     fn hand_out(&mut self, line: &Line, how: Circumstances) -> Result<(), String> {
         let place = (line.aggregate, line.version);
         self.same_line(line.aggregate, line.version, line.content)?;
-        agree("the type of its stream", self.streams.get(&line.aggregate).map(|it| it.aggregate_type), Some("Account"))?;
+        agree(
+            "the type of its stream",
+            self.streams.get(&line.aggregate).map(|it| it.aggregate_type),
+            Some("Account"),
+        )?;
         if let Some(Standing { is: Is::Open(token), .. }) = self.standing(place)
             && token != line.token
         {

@@ -63,8 +63,7 @@ impl State {
     }
 
     pub(super) fn accept_check(&self, seen: &Answer) -> Result<(), String> {
-        let wanted =
-            if self.is_published() { Answer::Done(Vec::new()) } else { Answer::Refused("NB130".to_owned()) };
+        let wanted = if self.is_published() { Answer::Done(Vec::new()) } else { Answer::Refused("NB130".to_owned()) };
         agree("accounts whose events are not right", seen, &wanted)
     }
 

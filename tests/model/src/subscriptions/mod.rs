@@ -128,14 +128,33 @@ impl Handed {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Consuming {
     /// Of inbox: fetched, handled and acknowledged at once.
-    Handle { batch: usize, consumer: usize },
-    Fetch { batch: usize, consumer: usize },
+    Handle {
+        batch: usize,
+        consumer: usize,
+    },
+    Fetch {
+        batch: usize,
+        consumer: usize,
+    },
     /// None: all that is open.
-    Ack { token: i64, events: Option<Vec<Uuid>> },
-    Fail { token: i64, event: Uuid, park: bool },
-    Extend { token: i64 },
-    Replay { events: Vec<Uuid> },
-    Discard { events: Vec<Uuid> },
+    Ack {
+        token: i64,
+        events: Option<Vec<Uuid>>,
+    },
+    Fail {
+        token: i64,
+        event: Uuid,
+        park: bool,
+    },
+    Extend {
+        token: i64,
+    },
+    Replay {
+        events: Vec<Uuid>,
+    },
+    Discard {
+        events: Vec<Uuid>,
+    },
     Reset,
 }
 
