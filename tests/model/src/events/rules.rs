@@ -12,11 +12,13 @@ pub const EVENTS: &[Rule] = &[
          where (s.version, 1, e.events, e.events) is distinct from (e.last, e.first, e.last, e.versions)",
     ),
     (
-        "a stream knows the position of its last event",
+        "a stream knows the position of its last event, and its time",
         "select s.aggregate_id from event_store.streams s
-         where s.last_position is distinct from (
-           select e.global_position from event_store.events e
-           where e.aggregate_id = s.aggregate_id order by e.event_version desc limit 1)",
+         left join lateral (
+           select e.global_position, e.created_at from event_store.events e
+           where e.aggregate_id = s.aggregate_id order by e.event_version desc limit 1) e on true
+         where s.last_position is distinct from e.global_position
+            or (s.last_at is distinct from e.created_at and s.aggregate_type not like 'Ledger%')",
     ),
     (
         "an event is of the type of its stream",

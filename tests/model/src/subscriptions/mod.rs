@@ -42,17 +42,21 @@ create table public.told (seq bigint generated always as identity, event_id uuid
 create table public.discarded (event_id uuid primary key);
 create function public.tell(token bigint, ids uuid[]) returns int language plpgsql as $$
 declare
-    before bigint[];
-    events int;
+    events int := event_store.ack('letters', token, ids);
 begin
-    select l.acked_positions into before from event_store.subscription_leases l
-    where l.subscription = 'letters' and l.lease_token = token for no key update;
-    events := event_store.ack('letters', token, ids);
+    -- Its lease is locked: what was acknowledged of it before is seen.
+    if exists (select from event_store.subscription_leases l cross join unnest(l.acked_positions) p
+               join event_store.events e on e.global_position = p
+               join public.told t on t.event_id = e.event_id and t.token <> tell.token
+               where l.subscription = 'letters' and l.lease_token = tell.token) then
+        raise exception 'acknowledged again: %', tell.token using errcode = 'XX001';
+    end if;
     insert into public.told (event_id, token, aggregate_id, event_version, global_position)
-    select e.event_id, token, e.aggregate_id, e.event_version, e.global_position
+    select e.event_id, tell.token, e.aggregate_id, e.event_version, e.global_position
     from event_store.subscription_leases l cross join unnest(l.acked_positions) p
     join event_store.events e on e.global_position = p
-    where l.subscription = 'letters' and l.lease_token = token and p <> all (before) order by p;
+    where l.subscription = 'letters' and l.lease_token = tell.token
+      and not exists (select from public.told t where t.event_id = e.event_id) order by p;
     return events;
 end $$;
 create function public.discard(ids uuid[]) returns int language plpgsql as $$

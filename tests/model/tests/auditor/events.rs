@@ -56,6 +56,7 @@ pub fn damages(world: &World) -> Vec<(String, &'static str)> {
         ("delete from event_store.events where aggregate_type = 'Account'".to_owned(), versions),
         (format!("{streams} last_position = last_position + 1"), "position of its last event"),
         (format!("{events} global_position = global_position + 1 {}", of(80)), "position of its last event"),
+        (format!("{streams} last_at = last_at + interval '1 us'"), "position of its last event"),
         (format!("{events} aggregate_type = 'Order' {}", of(21)), "type of its stream"),
         (format!("{} {}", no_key("event_id", "pkey"), of(20)), "stand for one event"),
         (format!("{} {}", no_key("global_position", "global_position_key"), of(40)), "stand for one event"),
