@@ -164,7 +164,7 @@ BEGIN ATOMIC
         GROUP BY side.account_id
     )
     SELECT coalesce(l.account_id, e.account_id, w.account_id), e.balance, l.balance, coalesce(w.events, 0),
-           coalesce(l.postings - e.postings, 0)
+           coalesce(CASE WHEN e.account_id IS NULL THEN l.postings ELSE l.postings - e.postings END, 0)
     FROM since
     CROSS JOIN (
         by_events e
