@@ -4,6 +4,7 @@ CREATE TABLE event_store.streams (
     aggregate_id uuid PRIMARY KEY,
     last_position bigint NOT NULL,
     created_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    last_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
     version integer NOT NULL,
     aggregate_type varchar(100) NOT NULL
 ) WITH (fillfactor = 50);
@@ -11,6 +12,8 @@ REVOKE ALL ON event_store.streams FROM PUBLIC;
 COMMENT ON TABLE event_store.streams IS
     'One row per aggregate: whoever appends locks it, so the versions of a stream have no gap and no double. Written by the appending functions only (NB009).';
 COMMENT ON COLUMN event_store.streams.version IS 'The version of its last event, which is the number of its events.';
+COMMENT ON COLUMN event_store.streams.last_at IS
+    'The time of its last event: none of a later version is earlier, even if the server''s clock is set back.';
 COMMENT ON COLUMN event_store.streams.last_position IS 'The global position of its last event.';
 
 CREATE TABLE event_store.events (

@@ -1,5 +1,5 @@
 -- No foreign keys among these tables: their checks would lock the subscription's one row in every fetch. The functions
--- that drop and reset take the rows away in a fixed order.
+-- that drop and reset take the rows away, while nobody works with the subscription.
 CREATE TABLE event_store.subscriptions (
     name text COLLATE "C" PRIMARY KEY,
     partitions integer NOT NULL CHECK (partitions BETWEEN 1 AND 256),

@@ -17,6 +17,11 @@ pub fn appended<'s>(session: impl FnOnce() -> &'s Session, ids: &[Uuid]) -> Resu
     projections::apply_inline(session, ids)
 }
 
+/// Whether anything may hang on the next append.
+pub fn is_followed() -> Result<bool, Error> {
+    Ok(commands::is_any_running() || projections::may_be_any_inline()?)
+}
+
 /// The same of events that a retry brought again.
 pub fn found(ids: &[Uuid]) {
     commands::appended(ids);

@@ -140,6 +140,13 @@ thread_local! {
     static HELD: Cell<(i64, usize)> = const { Cell::new((0, 0)) };
 }
 
+/// The same for events of many tags: no condition on tags is looked at until this transaction has ended.
+pub fn enter_with_many_tags() -> Result<(), Error> {
+    refuse_read_only(c"an append")?;
+    lock_table([c"event_store", c"position_base"], Mode::Writer)?;
+    lock_key(ALL_TAGS, Mode::NoWriters)
+}
+
 /// Keeps the events apart from appends that depend on them, and this append from events that it depends on. Every
 /// append comes by here before it takes another lock.
 pub fn enter(tags: &Keys, condition: Option<&Condition>) -> Result<(), Error> {

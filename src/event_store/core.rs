@@ -55,6 +55,8 @@ pub struct Stream {
     pub aggregate_type: String,
     pub version: i32,
     pub last_position: Position,
+    /// When its last event was recorded, in microseconds.
+    pub last_at: i64,
 }
 
 /// 1 to 100 characters that are not all blank.

@@ -8,15 +8,16 @@ use crate::guc::{self, PostingPath};
 use crate::pg::append::NewRow;
 use crate::pg::rows::{Locked, Reader, Replaced, Row, Wait, follows};
 use crate::pg::table::{Column, FreshSnapshot, Index, Method, Only, Shape, Table};
-use crate::pg::{Arg, JsonDatum, PRESENT, server};
+use crate::pg::{Arg, JsonDatum, PRESENT, Time};
 use pgrx::pg_sys::{self, Datum};
 use uuid::Uuid;
 
 /// Columns of `event_store.streams`.
 mod stream {
     pub const LAST_POSITION: usize = 2;
-    pub const VERSION: usize = 4;
-    pub const AGGREGATE_TYPE: usize = 5;
+    pub const LAST_AT: usize = 4;
+    pub const VERSION: usize = 5;
+    pub const AGGREGATE_TYPE: usize = 6;
 }
 
 static STREAMS: Shape = Shape::new(
@@ -24,6 +25,7 @@ static STREAMS: Shape = Shape::new(
     &[
         Column::required(pg_sys::UUIDOID),
         Column::required(pg_sys::INT8OID),
+        Column::required(pg_sys::TIMESTAMPTZOID),
         Column::required(pg_sys::TIMESTAMPTZOID),
         Column::required(pg_sys::INT4OID),
         Column::required(pg_sys::VARCHAROID),
@@ -120,12 +122,14 @@ impl DirectStore {
     pub fn write(&self, new: &NewEvents, stream: Option<&Found>, next: Next) -> Result<bool, Error> {
         let version = Arg::Int(Some(next.version)).datum().expect("a number");
         let last = Arg::BigInt(Some(next.last())).datum().expect("a number");
+        let at = Arg::Timestamp(Some(next.at)).datum().expect("a number");
         let moved = match stream {
             Some((_, row)) => {
-                let changes = [(stream::LAST_POSITION, last), (stream::VERSION, version)];
+                let changes =
+                    [(stream::LAST_POSITION, last), (stream::LAST_AT, at), (stream::VERSION, version)];
                 row.replace(&changes, Wait::Yes)? == Replaced::Done
             }
-            None => self.open_stream(new, last, version)?,
+            None => self.open_stream(new, last, version, at)?,
         };
         if moved {
             self.append(new, next)?;
@@ -133,12 +137,13 @@ impl DirectStore {
         Ok(moved)
     }
 
-    fn open_stream(&self, new: &NewEvents, last: Datum, version: Datum) -> Result<bool, Error> {
+    fn open_stream(&self, new: &NewEvents, last: Datum, version: Datum, at: Datum) -> Result<bool, Error> {
         let fill = |row: &mut NewRow| {
             row.fill([
                 Arg::Uuid(Some(new.aggregate)).datum(),
                 Some(last),
-                Arg::Timestamp(Some(server::clock_micros())).datum(),
+                Some(at),
+                Some(at),
                 Some(version),
                 Arg::Text(Some(new.aggregate_type)).datum(),
             ]);
@@ -161,7 +166,7 @@ impl DirectStore {
                 Arg::Uuid(Some(new.ids[at])).datum(),
                 Arg::Uuid(Some(new.aggregate)).datum(),
                 Arg::BigInt(Some(next.position(at))).datum(),
-                Arg::Timestamp(Some(server::clock_micros())).datum(),
+                Arg::Timestamp(Some(next.at)).datum(),
                 Arg::Int(Some(next.event_version(at))).datum(),
                 of_type,
                 Arg::Text(Some(item.event_type)).datum(),
@@ -186,5 +191,6 @@ fn read(row: &Row) -> Stream {
         aggregate_type: String::from_utf8_lossy(row.bytes(stream::AGGREGATE_TYPE)).into_owned(),
         version: row.get(stream::VERSION).expect(PRESENT),
         last_position: Position(row.get(stream::LAST_POSITION).expect(PRESENT)),
+        last_at: row.get::<Time>(stream::LAST_AT).expect(PRESENT).0,
     }
 }

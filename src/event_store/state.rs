@@ -41,12 +41,13 @@ static PAGE: Statement = Statement::new(
 );
 
 // From the end: clocks are set back, so a later event may have an earlier time.
-static LAST_AT: Statement = Statement::new(
-    c"SELECT e.event_version
+// Of the first version from there on that is there: retention may have deleted some.
+static TIME_OF: Statement = Statement::new(
+    c"SELECT e.event_version, e.created_at
       FROM event_store.events e
-      WHERE e.aggregate_id = $1 AND e.created_at <= $2
-      ORDER BY e.event_version DESC LIMIT 1",
-    &[Type::Uuid, Type::Timestamp],
+      WHERE e.aggregate_id = $1 AND e.event_version >= $2
+      ORDER BY e.event_version LIMIT 1",
+    &[Type::Uuid, Type::Int],
 );
 
 /// Bytes of the tree for each byte of an event.
@@ -189,6 +190,30 @@ enum UpTo {
     Time(Time),
 }
 
+/// The last version that was recorded at or before that time, 0 if there is none. Times ascend within a stream, so it is
+/// found by bisection.
+fn last_at(session: &Session, aggregate: Uuid, version: i32, time: i64) -> Result<i32, Error> {
+    let _plans = OrderedPlans::prefer();
+    let from = |at: i32| {
+        let args = [Arg::Uuid(Some(aggregate)), Arg::Int(Some(at))];
+        session.one(&TIME_OF, &args, |row| (row.int(1).expect(PRESENT), row.time(2).expect(PRESENT).0))
+    };
+    // Most ask for a time of which nothing has come since.
+    if from(version)?.is_some_and(|(_, at)| at <= time) {
+        return Ok(version);
+    }
+    // Versions up to `early` were recorded by then, those from `late` on were not.
+    let (mut early, mut late) = (0, version);
+    while late - early > 1 {
+        let middle = early + (late - early) / 2;
+        match from(middle)? {
+            Some((found, at)) if found < late && at <= time => early = found,
+            _ => late = middle,
+        }
+    }
+    Ok(early)
+}
+
 fn state_of(aggregate: Uuid, up_to: UpTo) -> Result<State, Error> {
     let caller = server::current_user();
     let (to, rules) = {
@@ -200,11 +225,7 @@ fn state_of(aggregate: Uuid, up_to: UpTo) -> Result<State, Error> {
         let Some((aggregate_type, version)) = stream else { return Ok(State::default()) };
         let to = match up_to {
             UpTo::Version(wanted) => wanted.min(version),
-            UpTo::Time(time) => {
-                let _plans = OrderedPlans::prefer();
-                let args = [Arg::Uuid(Some(aggregate)), Arg::Timestamp(Some(time.0))];
-                session.one(&LAST_AT, &args, |row| row.int(1).expect(PRESENT))?.unwrap_or(0)
-            }
+            UpTo::Time(time) => last_at(&session, aggregate, version, time.0)?,
         };
         let rules = reducers::of_type(&session, &aggregate_type)?;
         if let Folded::To(state) = fold(&session, aggregate, to, &rules)? {

@@ -13,7 +13,7 @@ use std::collections::HashMap;
 use uuid::Uuid;
 
 static LOCK: Statement = Statement::new(
-    c"SELECT s.aggregate_type::text, s.version, s.last_position
+    c"SELECT s.aggregate_type::text, s.version, s.last_position, s.last_at
       FROM event_store.streams s WHERE s.aggregate_id = $1 FOR NO KEY UPDATE",
     &[Type::Uuid],
 );
@@ -21,25 +21,26 @@ static LOCK: Statement = Statement::new(
 static BASE: Statement = Statement::new(c"SELECT b.added FROM event_store.position_base b", &[]);
 
 static OPEN: Statement = Statement::new(
-    c"INSERT INTO event_store.streams (aggregate_id, aggregate_type, version, last_position)
-      VALUES ($1, $2, $3, $4) ON CONFLICT (aggregate_id) DO NOTHING",
-    &[Type::Uuid, Type::Text, Type::Int, Type::BigInt],
+    c"INSERT INTO event_store.streams (aggregate_id, aggregate_type, version, last_position, last_at)
+      VALUES ($1, $2, $3, $4, $5) ON CONFLICT (aggregate_id) DO NOTHING",
+    &[Type::Uuid, Type::Text, Type::Int, Type::BigInt, Type::Timestamp],
 );
 
 static ADVANCE: Statement = Statement::new(
-    c"UPDATE event_store.streams SET version = $2, last_position = $3 WHERE aggregate_id = $1",
-    &[Type::Uuid, Type::Int, Type::BigInt],
+    c"UPDATE event_store.streams SET version = $2, last_position = $3, last_at = $4 WHERE aggregate_id = $1",
+    &[Type::Uuid, Type::Int, Type::BigInt, Type::Timestamp],
 );
 
 static INSERT: Statement = Statement::new(
     c"INSERT INTO event_store.events
           (event_id, aggregate_id, aggregate_type, event_version, global_position, created_by, event_type, event_data,
-           metadata, tags)
-      VALUES ($7, $1, $2, $3, $4, $5, $6, $8, coalesce($9, '{}'), CASE WHEN pg_catalog.cardinality($10) > 0 THEN $10 END)
+           metadata, tags, created_at)
+      VALUES ($7, $1, $2, $3, $4, $5, $6, $8, coalesce($9, '{}'), CASE WHEN pg_catalog.cardinality($10) > 0 THEN $10 END,
+              $11)
       ON CONFLICT (event_id) DO NOTHING",
     &[
         Type::Uuid, Type::Text, Type::Int, Type::BigInt, Type::Text, Type::Text, Type::Uuid, Type::Jsonb, Type::Jsonb,
-        Type::TextArray,
+        Type::TextArray, Type::Timestamp,
     ],
 );
 
@@ -76,6 +77,8 @@ pub struct Next {
     pub before: i32,
     /// The stream's, once they are written.
     pub version: i32,
+    /// When they are recorded, in microseconds: never before the stream's last event, even if the clock was set back.
+    pub at: i64,
     first: Position,
 }
 
@@ -99,6 +102,7 @@ pub fn lock(session: &Session, aggregate: Uuid) -> Result<Option<Stream>, Error>
         aggregate_type: row.text(1).expect(PRESENT),
         version: row.int(2).expect(PRESENT),
         last_position: Position(row.bigint(3).expect(PRESENT)),
+        last_at: row.time(4).expect(PRESENT).0,
     })
 }
 
@@ -202,17 +206,19 @@ impl NewEvents<'_> {
             let why = format!("It would have {before} and {count} events; the most is {}.", i32::MAX);
             return Err(Error::ArgumentBounds { argument: "events", why });
         };
-        Ok(Next { before, version, first: positions(session, after, count)? })
+        let at = server::clock_micros().max(stream.map_or(i64::MIN, |stream| stream.last_at));
+        Ok(Next { before, version, at, first: positions(session, after, count)? })
     }
 
     /// Writes them by SQL to a stream that this transaction has locked; false where it is new and another session has
     /// just opened it.
     pub fn write(&self, session: &Session, is_open: bool, next: Next) -> Result<bool, Error> {
         let (aggregate, of_type) = (Arg::Uuid(Some(self.aggregate)), Arg::Text(Some(self.aggregate_type)));
+        let recorded = Arg::Timestamp(Some(next.at));
         let moved = [Arg::Int(Some(next.version)), Arg::BigInt(Some(next.last()))];
         if is_open {
-            session.run(&ADVANCE, &[aggregate, moved[0], moved[1]])?;
-        } else if session.run(&OPEN, &[aggregate, of_type, moved[0], moved[1]])?.count() == 0 {
+            session.run(&ADVANCE, &[aggregate, moved[0], moved[1], recorded])?;
+        } else if session.run(&OPEN, &[aggregate, of_type, moved[0], moved[1], recorded])?.count() == 0 {
             return Ok(false);
         }
         for (at, item) in self.items.iter().enumerate() {
@@ -227,6 +233,7 @@ impl NewEvents<'_> {
                 Arg::Jsonb(Some(JsonDatum::of(item.data))),
                 Arg::Jsonb(item.metadata.map(JsonDatum::of)),
                 Arg::TextArray(&item.tags),
+                recorded,
             ];
             if session.run(&INSERT, &args)?.count() == 0 {
                 // Another session has just brought the id to another stream.

@@ -13,3 +13,8 @@ mod store;
 pub use api::checked_name;
 pub use handlers::{Function, Signature};
 pub use running::appended;
+
+/// A handler is under way.
+pub fn is_any_running() -> bool {
+    running::Running::is_any()
+}

@@ -12,9 +12,14 @@ thread_local! {
     static INLINE: RefCell<Vec<i32>> = const { RefCell::new(Vec::new()) };
 }
 
+/// Whether there may be one.
+pub fn may_be_any() -> Result<bool, Error> {
+    Ok(!WATCH.is_fresh()? || !INLINE.with_borrow(Vec::is_empty))
+}
+
 /// Applies events that were just appended. Costs a look at a flag where there is no such projection.
 pub fn apply<'s>(session: impl FnOnce() -> &'s Session, ids: &[Uuid]) -> Result<(), Error> {
-    if WATCH.is_fresh()? && INLINE.with_borrow(Vec::is_empty) {
+    if !may_be_any()? {
         return Ok(());
     }
     let session = session();

@@ -9,4 +9,4 @@ mod run;
 mod store;
 mod twin;
 
-pub use inline::apply as apply_inline;
+pub use inline::{apply as apply_inline, may_be_any as may_be_any_inline};

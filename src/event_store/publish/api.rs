@@ -1,8 +1,11 @@
 //! Publishing the ledger: the SQL functions.
 
 use super::core::stream_of;
+use super::follow;
 use super::store::{self, Publication, State};
 use crate::error::Error;
+use crate::event_store::boundary;
+use crate::event_store::tags::Keys;
 use crate::pg::{OwnerRights, Session, finish};
 use crate::txn_processing::engine::Desk;
 use crate::txn_processing::{id, required, sql_id};
@@ -37,12 +40,14 @@ fn switch_on(desk: &Desk) -> Result<i64, Error> {
         Err(opened) => return Ok(opened),
     };
     store::lock_movements(session)?;
+    boundary::enter_with_many_tags()?;
     let mut after = Uuid::nil();
     loop {
         let first = store::youngest(session, MOST)?;
         let brought = store::bring_forward(session, &publication, after, MOST, first, true, &desk.caller)?;
         let Some((count, last)) = brought else { break };
         store::advance(session, &mut publication, count, last, first)?;
+        follow::appended(session, first, count)?;
         after = last;
         if count < MOST as i64 {
             break;
@@ -50,6 +55,7 @@ fn switch_on(desk: &Desk) -> Result<i64, Error> {
     }
     let position = store::youngest(session, 1)?;
     store::mark(session, &publication, State::On, position, &desk.caller)?;
+    follow::appended(session, position, 1)?;
     Ok(position.0)
 }
 
@@ -61,8 +67,11 @@ fn switch_off(desk: &Desk) -> Result<Option<i64>, Error> {
         return Ok(publication.closed);
     }
     store::lock_movements(session)?;
+    // Its event has no tag.
+    boundary::enter(&Keys::new(), None)?;
     let position = store::youngest(session, 1)?;
     store::mark(session, &publication, State::Off, position, &desk.caller)?;
+    follow::appended(session, position, 1)?;
     Ok(Some(position.0))
 }
 
@@ -78,11 +87,13 @@ fn prepare(desk: &Desk, most: usize) -> Result<i64, Error> {
     let session = desk.session();
     store::lock_publications(session)?;
     let Ok(mut publication) = begun(desk)? else { return Ok(0) };
+    boundary::enter_with_many_tags()?;
     let first = store::youngest(session, most)?;
     let from = publication.last_account;
     let brought = store::bring_forward(session, &publication, from, most, first, false, &desk.caller)?;
     let Some((count, last)) = brought else { return Ok(0) };
     store::advance(session, &mut publication, count, last, first)?;
+    follow::appended(session, first, count)?;
     Ok(count)
 }
 

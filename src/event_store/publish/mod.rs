@@ -7,6 +7,7 @@
 
 mod api;
 mod core;
+mod follow;
 mod store;
 
 pub use self::core::Leg;

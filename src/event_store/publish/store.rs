@@ -114,19 +114,23 @@ static CLOSE: Statement = Statement::new(
 // same is left out.
 static BRING_FORWARD: Statement = Statement::new(
     c"WITH brought AS MATERIALIZED (
-          SELECT (e.event_data ->> 'account_id')::uuid AS account_id, (e.event_data ->> 'balance')::numeric AS balance
+          SELECT (e.event_data ->> 'account_id')::uuid AS account_id, (e.event_data ->> 'balance')::numeric AS balance,
+                 (e.event_data ->> 'postings')::bigint AS postings
           FROM event_store.events e
           WHERE e.aggregate_type = 'LedgerOpening' AND e.global_position >= $6 AND e.global_position <= $7
       ), next AS (
           SELECT w.*, pg_catalog.row_number() OVER (ORDER BY w.account_id) AS n
-          FROM (SELECT a.account_id, a.currency_code, a.tenant_no, a.balance
+          FROM (SELECT a.account_id, a.currency_code, a.tenant_no, a.balance, a.postings
                 FROM (SELECT a.account_id, a.currency_code, a.tenant_no,
-                             coalesce(a.current_balance,
-                                      (SELECT sum(s.balance) FROM banking.account_slots s
-                                       WHERE s.account_id = a.account_id)) AS balance
-                      FROM banking.accounts a WHERE a.account_id > $3) a
+                             coalesce(a.current_balance, s.balance) AS balance,
+                             a.version - 1 + coalesce(s.postings, 0) AS postings
+                      FROM banking.accounts a
+                      LEFT JOIN LATERAL (SELECT sum(s.balance) AS balance,
+                                                sum(s.sequence - (s.slot_no::bigint << 48) - 1)::bigint AS postings
+                                         FROM banking.account_slots s WHERE s.account_id = a.account_id) s ON true
+                      WHERE a.account_id > $3) a
                 LEFT JOIN brought b ON b.account_id = a.account_id
-                WHERE b.balance IS DISTINCT FROM a.balance
+                WHERE (b.balance, b.postings) IS DISTINCT FROM (a.balance, a.postings)
                 ORDER BY a.account_id
                 LIMIT $4) w
       ), opened AS (
@@ -138,7 +142,7 @@ static BRING_FORWARD: Statement = Statement::new(
                event_data, tags)
           SELECT neobank.uuid_v7(), $1, 'LedgerOpening', n, $2 + n - 1, $8, 'BalanceBroughtForward',
                  pg_catalog.jsonb_build_object('account_id', account_id, 'currency', currency_code, 'balance', balance,
-                                               'tenant_no', tenant_no, 'publication', $5),
+                                               'postings', postings, 'tenant_no', tenant_no, 'publication', $5),
                  ARRAY['account:' || account_id]
           FROM next
       )

@@ -43,12 +43,6 @@ static ALTER: Statement = Statement::new(
     &[Type::Text, Type::Int, Type::Int, Type::Int, Type::Int, Type::Int, Type::Int],
 );
 
-static LOCK_PARTITIONS: Statement = Statement::new(
-    c"SELECT p.partition_no FROM event_store.subscription_partitions p
-      WHERE p.subscription = $1 ORDER BY p.partition_no FOR UPDATE",
-    &[Type::Text],
-);
-
 static SET_BACK: Statement = Statement::new(
     c"UPDATE event_store.subscription_partitions SET position = $2, lease_token = NULL WHERE subscription = $1",
     &[Type::Text, Type::BigInt],
@@ -203,20 +197,16 @@ pub fn alter(
     session.run(&ALTER, &args).map(drop)
 }
 
-/// Forgets what is in flight, retried and parked, with the partitions locked so that nothing comes after.
+/// Forgets what is in flight, retried and parked. Nobody works with the subscription meanwhile.
 fn forget(session: &Session, name: &str) -> Result<(), Error> {
     let key = [Arg::Text(Some(name))];
-    // Once before, in the order in which consumers lock; then what those added who held a partition.
-    for statement in [&DROP_LEASES, &DROP_STREAMS, &DROP_PARKED, &LOCK_PARTITIONS] {
-        session.run(statement, &key)?;
-    }
-    for statement in [&DROP_STREAMS, &DROP_PARKED, &DROP_LEASES] {
-        session.run(statement, &key)?;
-    }
-    Ok(())
+    [&DROP_LEASES, &DROP_STREAMS, &DROP_PARKED]
+        .into_iter()
+        .try_for_each(|statement| session.run(statement, &key).map(drop))
 }
 
 pub fn reset(session: &Session, name: &str, start: Start) -> Result<(), Error> {
+    store::enter(name, true)?;
     lock(session, name)?;
     let position = position(session, "start", start)?;
     forget(session, name)?;
@@ -224,6 +214,7 @@ pub fn reset(session: &Session, name: &str, start: Start) -> Result<(), Error> {
 }
 
 pub fn remove(session: &Session, name: &str) -> Result<(), Error> {
+    store::enter(name, true)?;
     lock(session, name)?;
     forget(session, name)?;
     for statement in [&DROP_PARTITIONS, &DROP_CONSUMERS, &DROP] {
@@ -241,6 +232,7 @@ pub enum Fate {
 
 /// Has parked events handed out again, or gives them up for good; how many. `None`: all that are parked.
 pub fn decide(session: &Session, name: &str, ids: Option<&[Uuid]>, fate: Fate) -> Result<i64, Error> {
+    store::enter(name, false)?;
     store::find(session, name)?;
     let key = Arg::Text(Some(name));
     let rows = match ids {

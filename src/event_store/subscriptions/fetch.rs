@@ -44,6 +44,7 @@ pub(super) struct Fetch<'f> {
 
 /// The next events for that consumer, leased to it.
 pub fn fetch(session: &Session, name: &str, batch: usize, consumer: &str) -> Result<Fetched, Error> {
+    store::enter(name, false)?;
     let subscription = store::find(session, name)?;
     let now = server::clock_micros();
     let around = subscription.surroundings(session, consumer, now)?;

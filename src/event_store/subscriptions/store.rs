@@ -2,6 +2,8 @@
 
 use super::core::{Filter, Open};
 use crate::error::Error;
+use crate::event_store::tags::key_of;
+use crate::pg::locks::lock_numbered;
 use crate::pg::types::JsonBytes;
 use crate::pg::{Arg, PRESENT, Row, Session, Statement, Time, Type};
 use uuid::Uuid;
@@ -216,8 +218,18 @@ impl Subscription {
     }
 }
 
+/// Keeps a subscription apart from its reset until the transaction ends: whoever works with its events shares this lock,
+/// and whoever forgets them takes it alone, before any row. Each goes through leases, streams, parked events and
+/// partitions in an order of its own, and so they would come to wait for each other. Names whose hash is the same wait
+/// for each other's resets, nothing else.
+pub fn enter(name: &str, alone: bool) -> Result<(), Error> {
+    let key = key_of(name);
+    lock_numbered([c"event_store", c"subscriptions"], (key ^ (key >> 32)) as i32, alone)
+}
+
 /// Locks the lease; it must be there.
 pub fn lock_lease(session: &Session, name: &str, token: i64) -> Result<Lease, Error> {
+    enter(name, false)?;
     let args = [Arg::Text(Some(name)), Arg::BigInt(Some(token))];
     let lease = session.one(&LOCK_LEASE, &args, |row| Lease {
         token,

@@ -3,8 +3,10 @@
 
 use crate::books::Books;
 use crate::request::{Reading, Request};
-use neobank_model::events::{Append, binary, binary_text};
+use neobank_model::cqrs::Command;
+use neobank_model::events::{Append, Decision, binary, binary_text};
 use neobank_model::op::{Item, Kind, Op, Posting, Request as Queued};
+use neobank_model::subscriptions::Consuming;
 use neobank_sessions::{Decimal, Uuid};
 use std::collections::HashMap;
 
@@ -43,6 +45,12 @@ pub fn appended(append: &Append) -> Vec<String> {
         format!("event {id} {aggregate} {aggregate_type} {} {data} {metadata} {tags}", event.event_type)
     };
     append.events.iter().map(fact).collect()
+}
+
+fn submitted(command: &Command) -> String {
+    let Command { id, account, aggregate, aggregate_type, .. } = command;
+    let of_type = if account.is_some() { "PayIn" } else { "Note" };
+    format!("command {id} {of_type} {aggregate_type} {aggregate} {}", command.amount().normalize())
 }
 
 pub fn request(label: &'static str, sql: String, facts: Vec<Vec<String>>, probe: Option<Uuid>) -> Request {
@@ -136,7 +144,17 @@ pub fn drawn(op: &Op, books: &Books, known: &mut Known) -> Option<Request> {
             posts(*id, "transfer", vec![paid, Leg { debit: position(*to), credit: *to, amount: None }], None)
         }
         Op::Batch { items, atomic, .. } => of_batch(books, label, sql, items, *atomic, known),
-        Op::Append(append) => request(label, sql, vec![appended(append)], None),
+        Op::Append(append) | Op::Decide(Decision { append, .. }) => request(label, sql, vec![appended(append)], None),
+        // Sent again it answers what has become of it by then.
+        Op::Submit(command) => {
+            Request { is_repeatable: false, ..request(label, sql, vec![vec![submitted(command)]], None) }
+        }
+        Op::Consume(Consuming::Ack { token, events: Some(events) }) => {
+            let facts = events.iter().map(|event| format!("told {event} {token}")).collect();
+            Request { is_repeatable: false, ..request(label, sql, vec![facts], None) }
+        }
+        // What is open is known to the lease alone; and nothing stands that was forgotten on purpose.
+        Op::Consume(Consuming::Ack { .. } | Consuming::Reset) => return None,
         Op::Enqueue { key, request: queued, .. } => request(label, sql, vec![vec![of_queue(key, queued)]], None),
         Op::Hold { id, account, amount, short: false, .. } => {
             request(label, sql, vec![vec![format!("hold {id} {account} {}", amount.normalize())]], None)

@@ -8,6 +8,7 @@ use neobank_model::events::{Append, NewEvent};
 use neobank_model::generate::Generator;
 use neobank_model::op::Op;
 use neobank_model::pool::Pool;
+use neobank_model::subscriptions::Consuming;
 use neobank_sessions::{Decimal, Dice, Uuid};
 
 pub struct Maker {
@@ -50,7 +51,8 @@ impl Maker {
     /// What became of the request that was made last.
     pub fn learn(&mut self, entry: &Entry) {
         let Some(op) = self.drawn.take() else { return };
-        let done = entry.is_acknowledged() && !entry.answer.is_empty();
+        // What leaves no fact is told by its answer alone.
+        let done = (entry.request.facts.is_empty() || entry.is_acknowledged()) && !entry.answer.is_empty();
         self.pool.learn(&op, done.then_some(entry.answer.as_slice()), &mut self.dice);
         // A retry is made from what was written down, in the same words.
         self.pool.asked.clear();
@@ -69,6 +71,12 @@ impl Maker {
                 // These are asked for once: whoever asks first is answered so.
                 Op::Release { hold } => self.pool.holds.retain(|known| known != hold),
                 Op::ResolveDispute { dispute, .. } => self.pool.disputes.retain(|known| known != dispute),
+                Op::Consume(Consuming::Ack { token, events }) => {
+                    let lease = self.pool.leases.iter().position(|lease| lease.token == *token);
+                    let lease = lease.map(|at| self.pool.leases.swap_remove(at));
+                    let all = || lease.map(|lease| lease.events.into_iter().map(|event| event.0).collect());
+                    *events = events.take().or_else(all);
+                }
                 _ => {}
             }
             if let Some(request) = drawn(&op, &self.books, &mut self.known) {

@@ -4,10 +4,12 @@
 use crate::answer::{Answer, agree};
 use crate::auditor::audit_all;
 use crate::compare::{compare_accounts, compare_ledger, compare_settlement};
-use crate::events::compare_events;
+use crate::crowd::now;
+use crate::events::{compare_events, positions};
 use crate::generate::Generator;
 use crate::op::Op;
 use crate::pool::Pool;
+use crate::quiet::{come_to_rest, compare_readers};
 use crate::state::{Circumstances, Mark, Refusals, State};
 use crate::tally::Tally;
 use crate::world::World;
@@ -42,7 +44,8 @@ impl Alone {
     pub fn open(seed: u64, watch: Watch) -> Alone {
         let mut bank = Bank::new();
         let world = World::open(&mut bank.db);
-        let (session, state) = (bank.session_on(watch.path), State::opened(&world));
+        let (mut session, state) = (bank.session_on(watch.path), State::opened(&world));
+        session.run("set neobank.queue_retry_delay = '1ms'");
         let (pool, trail, tally) = (Pool::default(), VecDeque::new(), Tally::default());
         Alone { bank, world, session, state, dice: Dice(seed), pool, watch, read_committed: true, trail, tally }
     }
@@ -62,6 +65,9 @@ impl Alone {
     /// Whether it was done; the model is as after it.
     fn carry_out(&mut self) -> Result<bool, String> {
         let op = Generator { dice: &mut self.dice, world: &self.world, pool: &self.pool }.next_op();
+        if let Op::Decide(decision) = &op {
+            self.state.recorded_positions = positions(&mut self.session, decision.after);
+        }
         let answer = match self.send(&op.sql()) {
             Ok(lines) => Answer::Done(lines),
             Err(refusal) => Answer::Refused(refusal.code),
@@ -72,6 +78,7 @@ impl Alone {
             read_committed: self.read_committed,
             refusals: Refusals::All,
             since: u64::MAX,
+            answered_at: now(),
             stays: true,
         };
         self.state.accept(&op, &answer, how).map_err(|error| format!("{op:#?}\nanswered {answer:?}\n{error}"))?;
@@ -157,6 +164,7 @@ impl Alone {
         if self.watch.every_step {
             audit_all(&mut self.bank.db)?;
             compare_events(&mut self.session, &self.state)?;
+            compare_readers(&mut self.session, &self.state)?;
         }
         self.look()
     }
@@ -168,9 +176,17 @@ impl Alone {
         }
         compare_ledger(&mut self.session, &self.state)?;
         compare_events(&mut self.session, &self.state)?;
+        compare_readers(&mut self.session, &self.state)?;
         audit_all(&mut self.bank.db)?;
         compare_settlement(&mut self.session, &self.state)?;
         audit_all(&mut self.bank.db)
+    }
+
+    /// Whoever reads events comes to their end. The model does not go on from here.
+    pub fn come_to_rest(&mut self) -> Result<i64, String> {
+        let read = come_to_rest(&mut self.bank.db)?;
+        audit_all(&mut self.bank.db)?;
+        Ok(read)
     }
 
     /// What was done last.
@@ -187,6 +203,7 @@ impl Op {
     /// Rows of an answer that are refusals of things which may have changed since.
     pub fn refusals_in(&self, lines: &[String]) -> Vec<usize> {
         match self {
+            Op::ProcessCommand => (0..lines.len()).filter(|row| !lines[*row].contains("|completed|")).collect(),
             Op::ProcessQueue { .. } => (0..lines.len()).filter(|row| lines[*row].contains("|failed|")).collect(),
             _ if self.is_refused_in(lines) => vec![0],
             _ => Vec::new(),

@@ -60,7 +60,7 @@ pub struct Crowd {
 /// How a worker ended: all attempts, or what must not be.
 pub type Work = Result<(Vec<Attempt>, Tally, u64), String>;
 
-fn now() -> i64 {
+pub fn now() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("the clock is after 1970");
     since.as_micros().try_into().expect("a time of this age")
 }

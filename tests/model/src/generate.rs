@@ -16,7 +16,7 @@ pub struct Generator<'a> {
 
 /// How often each is drawn, in parts of their sum.
 type Draw = fn(&mut Generator) -> Op;
-const DRAWS: [(usize, Draw); 31] = [
+const DRAWS: [(usize, Draw); 40] = [
     (16, |g| g.post(Kind::Transfer)),
     (8, |g| g.post(Kind::Deposit)),
     (6, |g| g.post(Kind::Withdrawal)),
@@ -47,7 +47,16 @@ const DRAWS: [(usize, Draw); 31] = [
     (5, |g| g.append(true)),
     (4, |g| g.state()),
     (3, |g| g.read_stream()),
-    (7, |g| g.again()),
+    (6, |g| g.decide()),
+    (2, |_| Op::Position),
+    (1, |g| Op::Publish { on: !g.one_in(3) }),
+    (1, |_| Op::CheckLedgerEvents),
+    (5, |g| g.command()),
+    (3, |_| Op::ProcessCommand),
+    (3, |g| g.project()),
+    (5, |g| g.fetch()),
+    (7, |g| g.consume()),
+    (8, |g| g.again()),
 ];
 
 impl Generator<'_> {
@@ -333,6 +342,8 @@ impl Generator<'_> {
                 Op::Batch { items, .. } => items[0].posting.amount = more,
                 Op::Enqueue { request: Request::Post { amount, .. }, .. } => *amount = more,
                 Op::Append(append) => self.alter(append),
+                Op::Decide(decision) => self.alter(&mut decision.append),
+                Op::Submit(command) => command.cents += 1,
                 _ => {}
             }
         }

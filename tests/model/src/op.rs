@@ -3,7 +3,9 @@
 //! A further system adds its operations here as variants, writes them down in `sql.rs`, draws them in `generate.rs`
 //! and says in `state/` what they do.
 
-use crate::events::Append;
+use crate::cqrs::{Command, Projecting};
+use crate::events::{Append, Decision};
+use crate::subscriptions::Consuming;
 use neobank_sessions::{Decimal, Uuid};
 
 /// What a posting of `Op::Post` or an item of a batch is, and so which two accounts it has.
@@ -215,10 +217,24 @@ pub enum Op {
         from: i32,
         at_most: i32,
     },
+    /// By append_events_if.
+    Decide(Decision),
+    /// Up to which position all is final.
+    Position,
+    /// Switches the events of the ledger on or off.
+    Publish {
+        on: bool,
+    },
+    CheckLedgerEvents,
+    Submit(Command),
+    /// The oldest command of those that wait.
+    ProcessCommand,
+    Project(Projecting),
+    Consume(Consuming),
 }
 
 /// The names of `Op::name`: what a run must have carried out, and been refused.
-pub const NAMES: [&str; 36] = [
+pub const NAMES: [&str; 54] = [
     "transfer",
     "deposit",
     "withdrawal",
@@ -255,6 +271,24 @@ pub const NAMES: [&str; 36] = [
     "events",
     "state",
     "stream",
+    "decision",
+    "position",
+    "publication",
+    "check of the ledger's events",
+    "command at once",
+    "command",
+    "command carried out",
+    "projection",
+    "rebuild",
+    "step of a rebuild",
+    "handling",
+    "fetch",
+    "acknowledgement",
+    "failure",
+    "longer lease",
+    "replay",
+    "discard",
+    "reset",
 ];
 
 impl Op {
@@ -293,6 +327,15 @@ impl Op {
             Op::Append(_) => "events",
             Op::State { .. } => "state",
             Op::ReadStream { .. } => "stream",
+            Op::Decide(_) => "decision",
+            Op::Position => "position",
+            Op::Publish { .. } => "publication",
+            Op::CheckLedgerEvents => "check of the ledger's events",
+            Op::Submit(Command { queued: false, .. }) => "command at once",
+            Op::Submit(_) => "command",
+            Op::ProcessCommand => "command carried out",
+            Op::Project(projecting) => projecting.name(),
+            Op::Consume(consuming) => consuming.name(),
         }
     }
 
@@ -304,18 +347,19 @@ impl Op {
                 | Op::Batch { atomic: false, .. }
                 | Op::ProcessQueue { .. }
                 | Op::ProcessRequest { .. }
+                | Op::ProcessCommand
         )
     }
 
     /// Holds nothing until the end of its transaction, and changes nothing: its answer is of the moment at which it was
     /// asked.
     pub fn is_reading(&self) -> bool {
-        matches!(self, Op::State { .. } | Op::ReadStream { .. })
+        matches!(self, Op::State { .. } | Op::ReadStream { .. } | Op::Position | Op::CheckLedgerEvents)
     }
 
     /// May be sent again after an answer that was lost: the second call answers the first, or is refused.
     pub fn has_id(&self) -> bool {
-        if let Op::Append(append) = self {
+        if let Op::Append(append) | Op::Decide(Decision { append, .. }) = self {
             return append.events.iter().all(|event| event.id.is_some());
         }
         matches!(
@@ -331,6 +375,7 @@ impl Op {
                 | Op::OpenDispute { .. }
                 | Op::ResolveDispute { .. }
                 | Op::Enqueue { .. }
+                | Op::Submit(_)
         )
     }
 }

@@ -1,8 +1,9 @@
 //! What operations may refer to, from whichever session it came: a bounded choice of it, so that there are many who
 //! want the same.
 
-use crate::events::Append;
+use crate::events::{Append, Decision};
 use crate::op::Op;
+use crate::subscriptions::{Consuming, Handed};
 use neobank_sessions::{Dice, Uuid};
 use std::collections::HashMap;
 
@@ -19,6 +20,11 @@ pub struct Pool {
     pub streams: HashMap<Uuid, i32>,
     /// Those of them that are not of the world.
     pub new_streams: Vec<Uuid>,
+    /// Up to which all is final.
+    pub positions: Vec<i64>,
+    /// What consumers have, and events that were parked.
+    pub leases: Vec<Handed>,
+    pub parked: Vec<Uuid>,
     /// What was asked for and has an id, done or refused.
     pub asked: Vec<Op>,
 }
@@ -66,7 +72,12 @@ impl Pool {
                     keep(&mut self.transactions, id, dice);
                 }
             }
-            Op::Append(append) => self.learn_of_stream(append, lines, dice),
+            Op::Append(append) | Op::Decide(Decision { append, .. }) => self.learn_of_stream(append, lines, dice),
+            Op::Position => keep(&mut self.positions, lines[0].parse().expect("a position"), dice),
+            Op::Consume(Consuming::Fetch { .. }) if !lines.is_empty() => {
+                keep(&mut self.leases, Handed::read(lines), dice);
+            }
+            Op::Consume(Consuming::Fail { event, .. }) if lines[0].is_empty() => keep(&mut self.parked, *event, dice),
             Op::ReadStream { aggregate, .. } if !lines.is_empty() => {
                 let last = lines.last().and_then(|line| line.split('|').next()?.parse().ok());
                 self.streams.insert(*aggregate, last.expect("a version comes first"));

@@ -6,7 +6,8 @@ use crate::answer::agree;
 use crate::auditor::audit_all;
 use crate::compare::{compare_accounts, compare_ledger, compare_settlement};
 use crate::crowd::{Attempt, Crowd};
-use crate::events::{compare_events, read_on};
+use crate::events::{compare_events, positions, read_on};
+use crate::quiet::{come_to_rest, compare_readers};
 use crate::replay::replay;
 use crate::state::State;
 use crate::tally::Tally;
@@ -33,7 +34,7 @@ pub fn alone(seed: u64, operations: u64, watch: Watch) -> Result<Tally, String> 
     same_day(|| {
         let mut run = Alone::open(seed, watch);
         match run.run(operations) {
-            Ok(()) => Ok(run.tally.clone()),
+            Ok(()) => run.come_to_rest().map(|_| run.tally.clone()),
             Err(error) => Err(format!("one session, SEED={seed}\n{}\n{error}", run.trail())),
         }
     })
@@ -51,9 +52,11 @@ pub struct Together {
     pub reordered: u64,
     /// Events that somebody read beside the writers, in the order of all events.
     pub read: u64,
+    /// Events that a projection or a consumer came by, each of them once.
+    pub handed_out: u64,
 }
 
-/// The rates that the bank says it exchanged at, and the holds that it says were closed by their group.
+/// The rates that the bank says it exchanged at, where events are, and the holds that it says were closed by their group.
 fn take_records(session: &mut Client, state: &mut State) {
     let released = "select closing_reason, hold_id from txn_processing.holds \
                     where state = 'released' and closing_reason <> 'not wanted'";
@@ -68,6 +71,7 @@ fn take_records(session: &mut Client, state: &mut State) {
         let (id, rate) = line.split_once('|').expect("two columns");
         state.recorded_rates.insert(id.parse().expect("an id"), dec(rate));
     }
+    state.recorded_positions = positions(session, i64::MAX);
 }
 
 /// What was read while others wrote is what there is, from the first event on without one left out. How far it came is a
@@ -109,7 +113,10 @@ pub fn together(seed: u64, sessions: usize, operations: u64, transactions: bool)
         compare_events(&mut bank.db, &state).map_err(told)?;
         skipped_nobody(&mut bank.db, &read).map_err(told)?;
         round.read = read.len() as u64;
+        compare_readers(&mut bank.db, &state).map_err(told)?;
         compare_settlement(&mut bank.db, &state).map_err(told)?;
+        audit_all(&mut bank.db).map_err(told)?;
+        round.handed_out = come_to_rest(&mut bank.db).map_err(told)? as u64;
         audit_all(&mut bank.db).map_err(told)?;
         Ok(round.clone())
     })

@@ -163,6 +163,16 @@ impl Op {
                 format!("select event_store.get_aggregate_state('{aggregate}', {})", number(up_to.as_ref()))
             }
             Op::ReadStream { aggregate, from, at_most } => events::read_stream(*aggregate, *from, *at_most),
+            Op::Decide(decision) => decision.sql(),
+            Op::Position => "select event_store.safe_position() - 1".to_owned(),
+            Op::Publish { on } => format!("select event_store.publish_ledger({on}) is null"),
+            Op::CheckLedgerEvents => "select account_id, by_events, by_ledger, wrong_events \
+                                      from event_store.check_ledger_events()"
+                .to_owned(),
+            Op::Submit(command) => command.sql(),
+            Op::ProcessCommand => crate::cqrs::PROCESS.to_owned(),
+            Op::Project(projecting) => projecting.sql(),
+            Op::Consume(consuming) => consuming.sql(),
             _ => self.sql_of_holds_and_accounts(),
         }
     }

@@ -83,6 +83,8 @@ impl World {
         db.run(&format!(
             "select txn_processing.set_dispute_policy('{PLAIN_DISPUTES}', false, 30, charge_back => true)"
         ));
+        db.run(crate::cqrs::SETUP);
+        db.run(crate::subscriptions::SETUP);
         let past = "select (date_trunc('hour', now()) - days * interval '1 day')::text from generate_series(1, 3) days";
         let aggregates = (1..=AGGREGATES).map(|n| Uuid::from_u128(0xA66 << 64 | n)).collect();
         World { places, spare, cash: db.id(CASH), aggregates, past: db.lines(past) }

@@ -20,6 +20,7 @@ struct Sum {
     explained: u64,
     reordered: u64,
     read: u64,
+    handed_out: u64,
 }
 
 impl Sum {
@@ -38,6 +39,7 @@ impl Sum {
             self.explained += round.explained;
             self.reordered += round.reordered;
             self.read += round.read;
+            self.handed_out += round.handed_out;
         }
     }
 }
@@ -65,7 +67,7 @@ fn every_answer_is_the_models() {
         &format!(
             "{} operations of {} kinds, {} done, refused with {} codes; {} transactions repeated after 40001 or 40P01; \
              {} answers that did not stay explained by a serial order, in which {} took effect before earlier clock readings; \
-             {} events read beside their writers; {seconds:.0} s, {:.0}/s, SEED={seed}",
+             {} events read beside their writers, {} handed out by subscriptions and projections; {seconds:.0} s, {:.0}/s, SEED={seed}",
             sum.tally.operations,
             neobank_model::op::NAMES.len() - never.len(),
             sum.tally.done,
@@ -74,6 +76,7 @@ fn every_answer_is_the_models() {
             sum.explained,
             sum.reordered,
             sum.read,
+            sum.handed_out,
             sum.tally.operations as f64 / seconds,
         ),
     );

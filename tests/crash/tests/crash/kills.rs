@@ -5,6 +5,7 @@
 //! is there twice, and nothing that nobody asked for.
 
 use neobank_crash::*;
+use neobank_model::quiet::come_to_rest;
 use neobank_sessions::*;
 use std::collections::{BTreeMap, HashMap};
 use std::thread;
@@ -161,7 +162,7 @@ fn nothing_acknowledged_is_lost_and_nothing_is_done_twice_when_processes_are_kil
     let mut load = Load::new(&server, &books, seed, &CLIENTS);
     let mut dice = Dice(seed);
     let (mut kinds, mut done, mut round) = (Vec::new(), BTreeMap::new(), dice.below(ROUNDS.len()));
-    let (mut left, mut read) = (kills, Vec::new());
+    let (mut left, mut read, mut handed_out) = (kills, Vec::new(), 0);
     while left > 0 {
         server.add_settings(ROUNDS[round % ROUNDS.len()]);
         drop(db);
@@ -182,6 +183,7 @@ fn nothing_acknowledged_is_lost_and_nothing_is_done_twice_when_processes_are_kil
         load.rest();
         db = server.connect();
         drained(&mut db);
+        handed_out = come_to_rest(&mut db).unwrap_or_else(|error| panic!("SEED={seed}: {error}"));
         verify(&mut db, &first, &load, &server.log(), seed);
         repeat_some(&mut db, &load, &mut dice);
         read_on_events(&mut db, &mut read);
@@ -190,11 +192,12 @@ fn nothing_acknowledged_is_lost_and_nothing_is_done_twice_when_processes_are_kil
         say(&format!("crash: {} of {kills} kills, {counts:?}, SEED={seed}", kills - left));
     }
     let Counts { answers, lost, lost_but_done, repeated } = load.counts();
+    let commands = db.count("select count(*) from cqrs.commands where status = 'completed'");
     figure(
         "crash",
         &format!(
             "{kills} kills {done:?}; {answers} requests answered, of which {} left what \
-             they asked for, {} events; {lost} lost in a kill, of which {lost_but_done} had been \
+             they asked for, {} events, handed out {handed_out} times, {commands} commands; {lost} lost in a kill, of which {lost_but_done} had been \
              carried out, {repeated} repeated; {:.0} s, SEED={seed}",
             load.journals().filter(|entry| entry.is_acknowledged()).count(),
             read.len(),

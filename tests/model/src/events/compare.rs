@@ -3,11 +3,15 @@
 use crate::answer::{Answer, agree};
 use crate::state::State;
 use neobank_sessions::{Ask, Client, Uuid};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 const EVENTS: &str = "select event_version, event_id, aggregate_type, event_type, event_data, metadata, to_json(tags), \
      aggregate_id, global_position, created_by = session_user \
-     from event_store.events order by global_position";
+     from event_store.events where aggregate_type not like 'Ledger%' order by global_position";
+
+/// The bank names the streams of the ledger; nobody else has any of these types.
+const LEGS: &str = "select event_data ->> 'transaction_id', event_data ->> 'leg', event_type \
+     from event_store.events where aggregate_type = 'LedgerTransaction'";
 
 /// So many numbers a range of positions has.
 const RANGE_BITS: u32 = 20;
@@ -31,7 +35,10 @@ pub fn compare_events(session: &mut Client, state: &State) -> Result<(), String>
         let writer = *writers.entry(range).or_insert(turn);
         agree(&format!("the writer of range {range}"), turn, writer)?;
     }
-    let streams = session.lines("select aggregate_id, version, aggregate_type from event_store.streams");
+    let streams = session.lines(
+        "select aggregate_id, version, aggregate_type from event_store.streams \
+                                 where aggregate_type not like 'Ledger%'",
+    );
     agree("streams", streams.len(), left.len())?;
     for line in streams {
         let columns: Vec<&str> = line.split('|').collect();
@@ -40,6 +47,20 @@ pub fn compare_events(session: &mut Client, state: &State) -> Result<(), String>
         let told = session.try_lines(&format!("select event_store.get_aggregate_state('{id}')"));
         let told = told.map_or_else(|refusal| Answer::Refused(refusal.code), Answer::Done);
         state.state_of(id, None).is(&told).map_err(|error| format!("{id}: {error}"))?;
+    }
+    compare_legs(session, state)
+}
+
+/// Every leg that was posted while the ledger was published is an event, once, and no other one is.
+fn compare_legs(session: &mut Client, state: &State) -> Result<(), String> {
+    let seen = session.lines(LEGS);
+    let (many, known) = state.published_legs();
+    agree("legs that are events", seen.len(), many)?;
+    let seen: HashSet<String> = seen.into_iter().collect();
+    agree("each of them once", seen.len(), many)?;
+    for (transaction, leg, event_type) in known {
+        let line = format!("{transaction}|{leg}|{event_type}");
+        agree(&format!("{line} is published"), seen.contains(&line), true)?;
     }
     Ok(())
 }

@@ -1,13 +1,15 @@
 //! Events as operations: how they are written as SQL, drawn at random, and held against the tables.
 
 mod compare;
+mod decide;
 mod draw;
 mod json;
 mod rules;
 
 pub use compare::{compare_events, read_on};
+pub use decide::{Decision, FAR, POSTED, place_of_leg, positions};
 pub use json::{binary, binary_text};
-pub use rules::EVENTS;
+pub use rules::{EVENTS, PUBLISHED};
 
 use neobank_sessions::Uuid;
 use serde_json::Value;

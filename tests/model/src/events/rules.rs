@@ -12,11 +12,13 @@ pub const EVENTS: &[Rule] = &[
          where (s.version, 1, e.events, e.events) is distinct from (e.last, e.first, e.last, e.versions)",
     ),
     (
-        "a stream knows the position of its last event",
+        "a stream knows the position of its last event, and its time",
         "select s.aggregate_id from event_store.streams s
-         where s.last_position is distinct from (
-           select e.global_position from event_store.events e
-           where e.aggregate_id = s.aggregate_id order by e.event_version desc limit 1)",
+         left join lateral (
+           select e.global_position, e.created_at from event_store.events e
+           where e.aggregate_id = s.aggregate_id order by e.event_version desc limit 1) e on true
+         where s.last_position is distinct from e.global_position
+            or (s.last_at is distinct from e.created_at and s.aggregate_type not like 'Ledger%')",
     ),
     (
         "an event is of the type of its stream",
@@ -50,5 +52,78 @@ pub const EVENTS: &[Rule] = &[
          where jsonb_typeof(event_data) <> 'object' or jsonb_typeof(metadata) <> 'object' or btrim(event_type) = ''
             or cardinality(tags) not between 1 and 20
             or cardinality(tags) <> (select count(distinct tag) from unnest(tags) tag where btrim(tag) <> '')",
+    ),
+];
+
+/// What is true of the events of the ledger.
+pub const PUBLISHED: &[Rule] = &[
+    (
+        "an event of the ledger says what its posting says, and says it once",
+        "select e.event_id::text from event_store.events e
+         left join txn_processing.movements m
+           on m.transaction_id = (e.event_data ->> 'transaction_id')::uuid and m.leg = (e.event_data ->> 'leg')::int
+         where e.aggregate_type = 'LedgerTransaction'
+           and ((m.debit_account, m.credit_account, m.debit_sequence, m.credit_sequence, m.amount, m.currency_code::text,
+                 m.created_at, m.created_by, initcap(m.transaction_type::text) || 'Posted', m.reference::text)
+                is distinct from
+                ((e.event_data ->> 'debit_account')::uuid, (e.event_data ->> 'credit_account')::uuid,
+                 (e.event_data ->> 'debit_sequence')::bigint, (e.event_data ->> 'credit_sequence')::bigint,
+                 (e.event_data ->> 'amount')::numeric, e.event_data ->> 'currency', e.created_at, e.created_by,
+                 e.event_type::text, e.event_data ->> 'reference')
+                or not e.tags @> array['account:' || m.debit_account, 'account:' || m.credit_account])
+         union all
+         select e.event_data ->> 'transaction_id' from event_store.events e
+         where e.aggregate_type = 'LedgerTransaction'
+         group by 1, e.event_data ->> 'leg' having count(*) > 1",
+    ),
+    (
+        "a transaction is published with all of its legs or with none",
+        "select e.transaction_id from (
+           select (event_data ->> 'transaction_id')::uuid as transaction_id, count(*) as legs,
+                  count(distinct aggregate_id) as streams
+           from event_store.events where aggregate_type = 'LedgerTransaction' group by 1) e
+         join (select transaction_id, count(*) as legs from txn_processing.movements group by 1) m using (transaction_id)
+         where e.legs <> m.legs or e.streams <> 1",
+    ),
+    (
+        "between two postings of an account that one publication has, it has all",
+        "with legs as (
+           select e.global_position, (e.event_data ->> 'debit_account')::uuid as account_id,
+                  (e.event_data ->> 'debit_sequence')::bigint as n
+           from event_store.events e where e.aggregate_type = 'LedgerTransaction'
+           union all
+           select e.global_position, (e.event_data ->> 'credit_account')::uuid, (e.event_data ->> 'credit_sequence')::bigint
+           from event_store.events e where e.aggregate_type = 'LedgerTransaction')
+         select l.account_id from legs l
+         join event_store.ledger_publications p
+           on l.global_position > p.opened_position and l.global_position < coalesce(p.closed_position, 1::bigint << 62)
+         group by p.publication, l.account_id, l.n >> 48
+         having max(l.n) - min(l.n) + 1 <> count(*)",
+    ),
+    (
+        "what was brought forward and the postings since are the balances, for as long as they are published",
+        "with p as (select * from event_store.ledger_publications where state = 'on'),
+              sides as (
+           select distinct on (e.event_data ->> 'account_id')
+                  (e.event_data ->> 'account_id')::uuid as account_id, (e.event_data ->> 'balance')::numeric as change
+           from p join event_store.events e on e.aggregate_type = 'LedgerOpening'
+             and (e.event_data ->> 'publication')::int = p.publication and e.global_position < p.opened_position
+           order by e.event_data ->> 'account_id', e.global_position desc),
+              changes as (
+           select * from sides
+           union all
+           select (e.event_data ->> 'debit_account')::uuid, (e.event_data ->> 'debit_change')::numeric
+           from p join event_store.events e on e.aggregate_type = 'LedgerTransaction'
+             and e.global_position > p.opened_position
+           union all
+           select (e.event_data ->> 'credit_account')::uuid, (e.event_data ->> 'credit_change')::numeric
+           from p join event_store.events e on e.aggregate_type = 'LedgerTransaction'
+             and e.global_position > p.opened_position)
+         select a.account_id from p cross join (
+           select a.account_id, coalesce(a.current_balance,
+                    (select sum(s.balance) from banking.account_slots s where s.account_id = a.account_id)) as balance
+           from banking.accounts a) a
+         left join (select account_id, sum(change) as balance from changes group by 1) c using (account_id)
+         where a.balance <> coalesce(c.balance, 0)",
     ),
 ];

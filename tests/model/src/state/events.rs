@@ -101,6 +101,16 @@ impl State {
     }
 
     pub(super) fn accept_append(&mut self, append: &Append, seen: &Answer) -> Result<(), String> {
+        self.accept_append_where(append, Faults::default(), seen)
+    }
+
+    /// With what else there is to refuse, unless it is a retry.
+    pub(super) fn accept_append_where(
+        &mut self,
+        append: &Append,
+        mut faults: Faults,
+        seen: &Answer,
+    ) -> Result<(), String> {
         let Append { aggregate, events, batch, .. } = append;
         let answer_of = |version: i32| match (batch, events[0].id) {
             (false, Some(id)) => id.to_string(),
@@ -114,7 +124,6 @@ impl State {
                 _ => agree("a retried append", seen, &Answer::Done(vec![answer_of(version)])),
             };
         }
-        let mut faults = Faults::default();
         self.judge_append(append, &mut faults);
         let lines = match seen {
             Answer::Refused(code) => return faults.allow(code),

@@ -32,6 +32,11 @@ impl<K: Copy + Eq + Hash, V: Clone> Journal<K, V> {
         self.set(key, value);
     }
 
+    /// Takes every row away.
+    pub fn clear(&mut self) {
+        self.log.extend(self.rows.drain().map(|(key, value)| (key, Some(value))));
+    }
+
     pub fn rows(&self) -> impl Iterator<Item = (&K, &V)> {
         self.rows.iter()
     }

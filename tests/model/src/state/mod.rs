@@ -4,6 +4,9 @@
 //! A system that comes later adds its tables to `State` (and to `Marks`), and its operations to `State::accept`.
 
 mod batches;
+mod commands;
+mod consumers;
+mod decisions;
 mod disputes;
 mod events;
 mod exchanges;
@@ -22,6 +25,8 @@ pub use rows::{Account, Applied, Party};
 use crate::answer::Answer;
 use crate::op::Op;
 use crate::world::{RATES, World};
+use commands::Commanded;
+use consumers::{Lease, Standing};
 use journal::Journal;
 use neobank_sessions::{Decimal, Uuid, dec};
 use rows::{Dispute, Hold, Posted, Queued};
@@ -38,6 +43,8 @@ pub struct Circumstances {
     /// All of the first so many transactions had been answered when it was asked. What was placed in a group of holds
     /// later, while the group was looked for, it may have missed.
     pub since: u64,
+    /// By the clock of this machine, in microseconds: no lease that ends later had run out.
+    pub answered_at: i64,
     /// It stayed, so the records of the bank are of it, and not of its repetition with the same ids.
     pub stays: bool,
 }
@@ -79,6 +86,16 @@ pub struct State {
     events: Journal<(Uuid, i32), Arc<Event>>,
     /// Where the event of an id is.
     event_ids: Journal<Uuid, (Uuid, i32)>,
+    /// Whether postings are events as well; nobody has switched it where there is none.
+    published: Journal<(), bool>,
+    commands: Journal<Uuid, Commanded>,
+    /// Projections that are being rebuilt.
+    rebuilt: Journal<&'static str, bool>,
+    leases: Journal<i64, Lease>,
+    /// What became of each event that was handed out.
+    handed: Journal<(Uuid, i32), Standing>,
+    /// The ids of events as fetches told them.
+    fetched: Journal<(Uuid, i32), Uuid>,
     /// Every leg in the order in which it took effect.
     applied: Vec<Applied>,
     /// An account of the bank that is named at times.
@@ -91,11 +108,14 @@ pub struct State {
     /// Rates that exchanges of sessions side by side were made at, as the bank recorded them: which rate is in force
     /// is a matter of each one's snapshot.
     pub recorded_rates: HashMap<Uuid, Decimal>,
+    /// Where the bank put events, by aggregate and version, and those of legs: what is not here was not committed when
+    /// it was asked, or came later.
+    pub recorded_positions: HashMap<(Uuid, i32), i64>,
 }
 
 /// A moment to go back to.
 #[derive(Clone, Copy, Debug)]
-pub struct Mark([usize; 14]);
+pub struct Mark([usize; 20]);
 
 impl State {
     pub fn opened(world: &World) -> State {
@@ -126,6 +146,12 @@ impl State {
             self.streams.mark(),
             self.events.mark(),
             self.event_ids.mark(),
+            self.published.mark(),
+            self.commands.mark(),
+            self.rebuilt.mark(),
+            self.leases.mark(),
+            self.handed.mark(),
+            self.fetched.mark(),
             self.applied.len(),
         ])
     }
@@ -145,6 +171,12 @@ impl State {
             streams,
             events,
             ids,
+            published,
+            commands,
+            rebuilt,
+            leases,
+            handed,
+            fetched,
             applied,
         ] = mark.0;
         self.accounts.back_to(accounts);
@@ -160,6 +192,12 @@ impl State {
         self.streams.back_to(streams);
         self.events.back_to(events);
         self.event_ids.back_to(ids);
+        self.published.back_to(published);
+        self.commands.back_to(commands);
+        self.rebuilt.back_to(rebuilt);
+        self.leases.back_to(leases);
+        self.handed.back_to(handed);
+        self.fetched.back_to(fetched);
         self.applied.truncate(applied);
     }
 
@@ -178,6 +216,12 @@ impl State {
         self.streams.settle();
         self.events.settle();
         self.event_ids.settle();
+        self.published.settle();
+        self.commands.settle();
+        self.rebuilt.settle();
+        self.leases.settle();
+        self.handed.settle();
+        self.fetched.settle();
     }
 
     /// Holds the answer against the prediction. The state is then as after the operation; where the two disagree it is
@@ -225,6 +269,14 @@ impl State {
             Op::Append(append) => self.accept_append(append, seen),
             Op::State { aggregate, up_to } => self.accept_state(*aggregate, *up_to, seen),
             Op::ReadStream { aggregate, from, at_most } => self.accept_stream(*aggregate, *from, *at_most, seen),
+            Op::Decide(decision) => self.accept_decision(decision, seen),
+            Op::Position => done(seen).map(|_| ()),
+            Op::Publish { on } => self.accept_publication(*on, seen),
+            Op::CheckLedgerEvents => self.accept_check(seen),
+            Op::Submit(command) => self.accept_command(command, seen, how),
+            Op::ProcessCommand => self.accept_processing(seen, how),
+            Op::Project(projecting) => self.accept_projecting(*projecting, seen, how),
+            Op::Consume(consuming) => self.accept_consuming(consuming, seen, how),
         }
     }
 

@@ -91,6 +91,7 @@ impl State {
                 credit: (leg.credit, credit),
                 amount: leg.amount,
                 posted_as,
+                published: self.is_published(),
             });
         }
         self.put_into_clearing(&posted);

@@ -193,6 +193,8 @@ pub struct Applied {
     pub credit: (Party, Option<Decimal>),
     pub amount: Decimal,
     pub posted_as: &'static str,
+    /// As an event, too.
+    pub published: bool,
 }
 
 #[derive(Clone, Debug)]

@@ -51,11 +51,12 @@ pub fn damages(world: &World) -> Vec<(String, &'static str)> {
             ),
             versions,
         ),
-        (format!("{streams} version = 5 where aggregate_id = '{first}'"), versions),
+        (format!("{streams} version = 99 where aggregate_id = '{first}'"), versions),
         (format!("delete from event_store.streams where aggregate_id = '{first}'"), versions),
         ("delete from event_store.events where aggregate_type = 'Account'".to_owned(), versions),
         (format!("{streams} last_position = last_position + 1"), "position of its last event"),
-        (format!("{events} global_position = global_position + 1 {}", of(40)), "position of its last event"),
+        (format!("{events} global_position = global_position + 1 {}", of(80)), "position of its last event"),
+        (format!("{streams} last_at = last_at + interval '1 us'"), "position of its last event"),
         (format!("{events} aggregate_type = 'Order' {}", of(21)), "type of its stream"),
         (format!("{} {}", no_key("event_id", "pkey"), of(20)), "stand for one event"),
         (format!("{} {}", no_key("global_position", "global_position_key"), of(40)), "stand for one event"),
@@ -78,8 +79,14 @@ fn the_comparison_finds_events_that_the_model_does_not_know_of() {
     let mut bank = Bank::new();
     let world = World::open(&mut bank.db);
     let mut state = State::opened(&world);
-    let how =
-        Circumstances { alone: true, read_committed: true, refusals: Refusals::All, since: u64::MAX, stays: true };
+    let how = Circumstances {
+        alone: true,
+        read_committed: true,
+        refusals: Refusals::All,
+        since: u64::MAX,
+        answered_at: 0,
+        stays: true,
+    };
     for append in [append(&world, 0, 20, 3), append(&world, 1, 30, 1)] {
         state.turn += 1;
         let answer = Answer::Done(bank.db.lines(&append.sql()));
@@ -120,8 +127,14 @@ fn the_model_does_not_believe_everything_of_events() {
     let mut bank = Bank::new();
     let world = World::open(&mut bank.db);
     let mut state = State::opened(&world);
-    let how =
-        Circumstances { alone: true, read_committed: true, refusals: Refusals::All, since: u64::MAX, stays: true };
+    let how = Circumstances {
+        alone: true,
+        read_committed: true,
+        refusals: Refusals::All,
+        since: u64::MAX,
+        answered_at: 0,
+        stays: true,
+    };
     let told = |answer: &str| Answer::Done(vec![answer.to_owned()]);
     let refused = |code: &str| Answer::Refused(code.to_owned());
     let (three, of_one) = (append(&world, 0, 20, 3), append(&world, 0, 30, 1));

@@ -63,6 +63,90 @@ fn inline_projections_see_published_postings() {
 }
 
 #[test]
+fn inline_projections_see_what_is_brought_forward() {
+    // It was written past them, so that balances kept from events began at nothing, and a rebuild came to others.
+    let mut bank = Bank::new();
+    let (from, to) = (bank.account("100"), bank.account("0"));
+    bank.db.run(
+        "create table public.balances (account_id uuid primary key, balance numeric not null); \
+         create function public.balance(event event_store.events, target regclass) returns void language plpgsql as $$ \
+         begin \
+             if event.event_type = 'BalanceBroughtForward' then \
+                 execute format('insert into %s values ($1, $2)', target) \
+                 using (event.event_data ->> 'account_id')::uuid, (event.event_data ->> 'balance')::numeric; \
+             elsif event.aggregate_type = 'LedgerTransaction' then \
+                 execute format('update %s set balance = balance + case account_id when $1 then $3 else $4 end \
+                                 where account_id in ($1, $2)', target) \
+                 using (event.event_data ->> 'debit_account')::uuid, (event.event_data ->> 'credit_account')::uuid, \
+                       (event.event_data ->> 'debit_change')::numeric, (event.event_data ->> 'credit_change')::numeric; \
+             end if; \
+         end $$; \
+         select cqrs.create_projection('balances', 'public.balance', 'public.balances', '{}', 'inline'); \
+         select event_store.prepare_ledger_publication(3); \
+         select event_store.publish_ledger(true)",
+    );
+    bank.db.run(&format!("select txn_processing.transfer('{from}', '{to}', 10)"));
+    let wrong = "select account_id from banking.account_balances b \
+                 left join public.balances p using (account_id) where p.balance is distinct from b.current_balance";
+    assert_eq!(bank.db.lines(wrong), [""; 0]);
+}
+
+#[test]
+fn a_condition_waits_for_a_publication() {
+    let mut bank = Bank::new();
+    let account = bank.account("100");
+    let read = all_read(&mut bank.db);
+    for condition in [format!("tags => '{{account:{account}}}'"), "event_types => '{PublicationOpened}'".to_owned()] {
+        let mut operator = bank.session();
+        operator.run("begin; select event_store.publish_ledger(true)");
+        let mut decider = bank.session();
+        let backend = Bank::backend_of(&mut decider);
+        let append = format!(
+            "select event_store.append_events_if('Review', '{}', \
+                 '[{{\"event_type\": \"NotPublished\", \"event_data\": {{}}}}]', {read}, {condition})",
+            Uuid::now_v7()
+        );
+        let decided = thread::spawn(move || decider.try_lines(&append).expect_err("it is in the way").code);
+        bank.wait_until_blocked(backend);
+        operator.run("commit");
+        assert_eq!(decided.join().expect("it answers"), "NB110");
+        bank.db.run("select event_store.publish_ledger(false)");
+    }
+}
+
+#[test]
+fn lost_events_that_cancel_each_other_out_are_missed() {
+    // Sums of what is left were all that was looked at.
+    let mut bank = Bank::new();
+    let (a, b) = (bank.account("100"), bank.account("0"));
+    bank.db.run(&format!("select banking.set_balance_mode('{b}', 'slotted')"));
+    bank.db.run(&format!("select txn_processing.transfer('{a}', '{b}', 5)"));
+    bank.db.run("select event_store.publish_ledger(true)");
+    let there = bank.db.one(&format!("select txn_processing.transfer('{a}', '{b}', 3)"));
+    let back = bank.db.one(&format!("select txn_processing.transfer('{b}', '{a}', 3)"));
+    let check = "select account_id, by_events = by_ledger, wrong_events, missing_events \
+                 from event_store.check_ledger_events() order by 1";
+    assert_eq!(bank.db.lines(check), [""; 0]);
+    let delete =
+        format!("delete from event_store.events where event_data ->> 'transaction_id' in ('{there}', '{back}')");
+    let plant = |bank: &mut Bank, damage: &str| {
+        bank.db.run(&format!("begin; set local neobank.ledger_guard = off; {damage}"));
+        let found = bank.db.lines(check);
+        bank.db.run("rollback");
+        found
+    };
+    assert_eq!(plant(&mut bank, &delete), [format!("{a}|t|0|2"), format!("{b}|t|0|2")]);
+    // An account that was opened since has no figure to begin with.
+    let opened = bank.account("7");
+    let movement = format!("delete from event_store.events where tags @> '{{account:{opened}}}'");
+    let found = plant(&mut bank, &movement);
+    assert!(found.iter().any(|line| line.starts_with(&format!("{opened}|")) && line.ends_with("|0|1")), "{found:?}");
+    bank.db.run(&format!("select txn_processing.transfer('{opened}', '{b}', 7)"));
+    let found = plant(&mut bank, &movement);
+    assert!(found.contains(&format!("{opened}||0|2")), "{found:?}");
+}
+
+#[test]
 fn a_command_is_told_of_the_postings_that_it_made() {
     let mut bank = Bank::new();
     let (from, to) = (bank.account("100"), bank.account("0"));

@@ -233,3 +233,42 @@ fn leases_of_a_restore_are_over() {
     assert_eq!((versions(&again, stream), again[0].attempt), (vec![1, 2], 1), "it was nobody's fault");
     refused(&mut bank.db, &format!("select event_store.ack('s', {})", taken[0].token), "NB116");
 }
+
+#[test]
+fn a_reset_beside_acknowledgements_ends_in_no_deadlock() {
+    // The reset had the partitions of a fetch that had just ended and wanted its lease; the acknowledgement had the lease
+    // and wanted the partition.
+    for (change, code) in [("reset_subscription('s', 'beginning')", "NB116"), ("drop_subscription('s')", "NB115")] {
+        let mut bank = Bank::new();
+        create(&mut bank, "s", ", partitions => 2");
+        // Each of the two is seen, so that it leaves the other its share.
+        let mut consumers = ["a", "b"].map(|consumer| {
+            let mut session = bank.session();
+            assert_eq!(fetch(&mut session, "s", 9, consumer).len(), 0);
+            (consumer, session)
+        });
+        for _ in 0..8 {
+            stream_of(&mut bank, 1);
+        }
+        let leases = consumers.each_mut().map(|(consumer, session)| {
+            session.run("begin");
+            fetch(session, "s", 99, consumer)
+        });
+        assert_eq!(leases[0].len() + leases[1].len(), 8, "each has its partition");
+        let mut operator = bank.session();
+        let backend = Bank::backend_of(&mut operator);
+        let change = format!("select event_store.{change}");
+        let changed = std::thread::spawn(move || operator.try_lines(&change).map(drop));
+        bank.wait_until_blocked(backend);
+        let [(_, mut first), (_, mut second)] = consumers;
+        first.run("commit");
+        let backend = Bank::backend_of(&mut first);
+        let token = leases[0][0].token;
+        let acknowledged =
+            std::thread::spawn(move || first.try_lines(&format!("select event_store.ack('s', {token})")));
+        bank.wait_until_blocked(backend);
+        second.run("commit");
+        changed.join().expect("it answers").expect("nobody is in its way");
+        assert_eq!(acknowledged.join().expect("it answers").expect_err("all was forgotten").code, code);
+    }
+}
