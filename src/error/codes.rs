@@ -89,6 +89,8 @@ impl Error {
             Error::NotPublished => ("NB130", "ledger_not_published"),
             Error::LedgerStream { .. } => ("NB131", "ledger_stream"),
             Error::EventsDeleted { .. } => ("NB132", "events_deleted"),
+            Error::PeriodInvalid { .. } => ("NB300", "period_invalid"),
+            Error::CorrectionInvalid { .. } => ("NB301", "correction_invalid"),
             Error::IdInFlight => ("40001", "serialization_failure"),
             Error::NotATrigger { .. } => ("39P01", "trigger_protocol_violated"),
             Error::NullArgument { .. } => ("22004", "null_argument"),

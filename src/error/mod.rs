@@ -374,5 +374,14 @@ pub enum Error {
         target: String,
         why: String,
     },
+    /// A time for which an account's history cannot be corrected.
+    PeriodInvalid {
+        why: String,
+    },
+    /// What a correction is to set.
+    CorrectionInvalid {
+        key: String,
+        why: String,
+    },
     Server(ServerError),
 }
