@@ -288,3 +288,4 @@ COMMENT ON FUNCTION temporal.account_range(uuid, uuid, text) IS 'A range of ids 
 COMMENT ON FUNCTION temporal.account_multirange() IS 'No ids of accounts; comes with the type.';
 COMMENT ON FUNCTION temporal.account_multirange(temporal.account_range) IS 'A range of ids of accounts as several; comes with the type.';
 COMMENT ON FUNCTION temporal.account_multirange(temporal.account_range[]) IS 'Several ranges of ids of accounts; comes with the type.';
+COMMENT ON CAST (temporal.account_range AS temporal.account_multirange) IS 'Comes with the type.';
