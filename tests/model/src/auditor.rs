@@ -5,6 +5,7 @@
 //! A system that comes later adds a file with its rules, and its list to `RULES`.
 
 use crate::events::EVENTS;
+use crate::histories::HISTORIES;
 use neobank_sessions::{Ask, Client, broken_rules};
 
 /// What must hold, and a query that finds rows that break it.
@@ -214,7 +215,7 @@ const CLEARING: &[Rule] = &[
 ];
 
 /// By system.
-pub const RULES: [&[Rule]; 6] = [LEDGER, DISPUTES, EXCHANGES, QUEUE, CLEARING, EVENTS];
+pub const RULES: [&[Rule]; 7] = [LEDGER, DISPUTES, EXCHANGES, QUEUE, CLEARING, HISTORIES, EVENTS];
 
 /// The rules of `RULES` that are broken, each with some of the rows that break it.
 pub fn broken_here(admin: &mut Client) -> Vec<String> {

@@ -7,6 +7,7 @@ pub mod compare;
 pub mod crowd;
 pub mod events;
 pub mod generate;
+pub mod histories;
 pub mod op;
 pub mod pool;
 pub mod replay;

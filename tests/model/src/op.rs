@@ -4,6 +4,7 @@
 //! and says in `state/` what they do.
 
 use crate::events::Append;
+use crate::histories::Historical;
 use neobank_sessions::{Decimal, Uuid};
 
 /// What a posting of `Op::Post` or an item of a batch is, and so which two accounts it has.
@@ -204,6 +205,8 @@ pub enum Op {
         account: Uuid,
         sweep_to: Option<Uuid>,
     },
+    /// A correction of an account's history, or a question about it.
+    History(Historical),
     Append(Append),
     /// The state of an aggregate, now or at a version.
     State {
@@ -218,7 +221,7 @@ pub enum Op {
 }
 
 /// The names of `Op::name`: what a run must have carried out, and been refused.
-pub const NAMES: [&str; 36] = [
+pub const NAMES: [&str; 38] = [
     "transfer",
     "deposit",
     "withdrawal",
@@ -251,6 +254,8 @@ pub const NAMES: [&str; 36] = [
     "balance mode",
     "spending limit",
     "closing",
+    "correction",
+    "account of the past",
     "event",
     "events",
     "state",
@@ -289,6 +294,7 @@ impl Op {
             Op::SetMode { .. } => "balance mode",
             Op::SetLimit { .. } => "spending limit",
             Op::Close { .. } => "closing",
+            Op::History(historical) => historical.name(),
             Op::Append(Append { batch: false, .. }) => "event",
             Op::Append(_) => "events",
             Op::State { .. } => "state",
@@ -310,7 +316,7 @@ impl Op {
     /// Holds nothing until the end of its transaction, and changes nothing: its answer is of the moment at which it was
     /// asked.
     pub fn is_reading(&self) -> bool {
-        matches!(self, Op::State { .. } | Op::ReadStream { .. })
+        matches!(self, Op::State { .. } | Op::ReadStream { .. } | Op::History(Historical::Ask { .. }))
     }
 
     /// May be sent again after an answer that was lost: the second call answers the first, or is refused.

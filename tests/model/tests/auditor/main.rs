@@ -1,6 +1,7 @@
 //! The auditor that every run relies on must itself find what is wrong; and so must the model.
 
 mod events;
+mod histories;
 
 use neobank_model::alone::{Alone, Watch};
 use neobank_model::answer::Answer;
@@ -44,6 +45,7 @@ fn busy_bank() -> (Bank, World) {
     for (aggregate, from, many) in [(0, 20, 3), (1, 30, 1), (0, 40, 1)] {
         bank.db.run(&events::append(&world, aggregate, from, many).sql());
     }
+    histories::fill(&mut bank, &world);
     (bank, world)
 }
 
@@ -109,6 +111,7 @@ fn the_auditor_finds_every_kind_of_damage() {
     let (mut bank, world) = busy_bank();
     let mut damages = damages(&world);
     damages.extend(events::damages(&world));
+    damages.extend(histories::damages(&world));
     audit_all(&mut bank.db).expect("nothing is broken yet");
     let mut found_by: Vec<&str> = Vec::new();
     let mut missed: Vec<String> = Vec::new();
