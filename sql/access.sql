@@ -135,6 +135,7 @@ INSERT INTO neobank.access_rights (access_level, privileges, object_kind, object
     ('reader', 'SELECT', 'TABLE', 'temporal.account_periods'),
     ('reader', 'SELECT', 'TABLE', 'temporal.accounts_history'),
     ('reader', 'EXECUTE', 'FUNCTION', 'temporal.get_account_as_of'),
+    ('reader', 'EXECUTE', 'FUNCTION', 'temporal.accounts_as_of'),
     ('reader', 'EXECUTE', 'FUNCTION', 'temporal.balance_as_of'),
     ('reader', 'EXECUTE', 'FUNCTION', 'temporal.balance_before'),
     ('reader', 'EXECUTE', 'FUNCTION', 'temporal.limits_as_of'),

@@ -121,6 +121,86 @@ COMMENT ON VIEW temporal.accounts_history IS
 COMMENT ON COLUMN temporal.accounts_history.current_balance IS
     'What the account held when valid_to ended, as known when transaction_to ended, by effective time; of an open row, what it holds. Read from the ledger, only where it is asked for.';
 
+CREATE FUNCTION temporal.accounts_as_of(
+    p_as_of_time timestamptz DEFAULT now(),
+    p_transaction_time timestamptz DEFAULT now()
+)
+RETURNS TABLE (
+    account_id uuid,
+    customer_id uuid,
+    account_number varchar(50),
+    current_balance numeric,
+    account_status varchar(20),
+    valid_from timestamptz,
+    valid_to timestamptz,
+    account_type varchar(30),
+    overdraft_limit numeric,
+    limits jsonb,
+    transaction_from timestamptz,
+    transaction_to timestamptz,
+    changed_by text,
+    change_reason text
+)
+LANGUAGE sql STABLE PARALLEL RESTRICTED
+BEGIN ATOMIC
+    SELECT
+        h.account_id, h.customer_id, h.account_number, temporal.balance_as_of(h.account_id, $1, $2), h.account_status,
+        h.valid_from, h.valid_to, h.account_type, h.overdraft_limit,
+        temporal.limits_as_of(h.account_id, least($1, $2)), h.transaction_from, h.transaction_to, h.changed_by,
+        h.change_reason
+    FROM temporal.accounts_history h
+    WHERE h.valid_from <= $1 AND (h.valid_to IS NULL OR h.valid_to > $1)
+      AND h.transaction_from <= $2 AND (h.transaction_to IS NULL OR h.transaction_to > $2);
+END;
+REVOKE ALL ON FUNCTION temporal.accounts_as_of(timestamptz, timestamptz) FROM PUBLIC;
+COMMENT ON FUNCTION temporal.accounts_as_of(timestamptz, timestamptz) IS
+    'Every account as temporal.get_account_as_of answers it for these times, for reports on the whole bank; no row where one is null. Balances and limits are worked out only where they are asked for.';
+
+-- Once, where there is no history yet: what banking.account_status_changes tells of accounts from before there was one.
+CREATE FUNCTION temporal.adopt_status_changes() RETURNS void
+LANGUAGE sql VOLATILE PARALLEL UNSAFE
+BEGIN ATOMIC
+    WITH changes AS (
+        SELECT c.*, pg_catalog.row_number() OVER w AS n, pg_catalog.count(*) OVER (PARTITION BY c.account_id) AS changes
+        FROM banking.account_status_changes c
+        WHERE c.old_value <> c.new_value
+        WINDOW w AS (PARTITION BY c.account_id ORDER BY c.changed_at)
+    ), segments AS (
+        -- Number 0 is from the opening to the first change. Times ascend, if only by a microsecond.
+        SELECT
+            a.account_id, s.n, a.customer_id, a.account_type, a.account_number, c.changed_by, c.reason,
+            CASE s.n WHEN 0 THEN a.created_at
+                 ELSE (SELECT pg_catalog.max(e.changed_at + (s.n - e.n) * interval '1 microsecond')
+                       FROM changes e WHERE e.account_id = a.account_id AND e.n <= s.n) END AS begins,
+            coalesce(
+                (SELECT e.old_value FROM changes e WHERE e.account_id = a.account_id AND e.change = 'status' AND e.n > s.n
+                 ORDER BY e.n LIMIT 1), a.account_status) AS status,
+            coalesce(
+                (SELECT e.old_value::numeric FROM changes e
+                 WHERE e.account_id = a.account_id AND e.change = 'overdraft_limit' AND e.n > s.n ORDER BY e.n LIMIT 1),
+                a.overdraft_limit) AS overdraft_limit
+        FROM (SELECT DISTINCT account_id, changes FROM changes) l
+        JOIN banking.accounts a ON a.account_id = l.account_id
+        CROSS JOIN LATERAL pg_catalog.generate_series(0, l.changes) AS s (n)
+        LEFT JOIN changes c ON c.account_id = a.account_id AND c.n = s.n
+    ), periods AS (
+        SELECT s.*, pg_catalog.lead(s.begins) OVER (PARTITION BY s.account_id ORDER BY s.n) AS ends FROM segments s
+    )
+    INSERT INTO temporal.account_periods
+        (account_id, customer_id, valid_from, valid_to, transaction_from, transaction_to, account_status, overdraft_limit,
+         account_type, account_number, changed_by, change_reason)
+    SELECT
+        p.account_id, p.customer_id, p.begins, r.valid_to, r.transaction_from, r.transaction_to,
+        p.status::banking.account_status, p.overdraft_limit, p.account_type, p.account_number, p.changed_by, p.reason
+    FROM periods p
+    CROSS JOIN LATERAL (VALUES (NULL::timestamptz, p.begins, p.ends), (p.ends, p.ends, NULL)) r (valid_to, transaction_from, transaction_to)
+    WHERE r.transaction_from IS NOT NULL
+    ORDER BY p.account_id, p.n;
+END;
+REVOKE ALL ON FUNCTION temporal.adopt_status_changes() FROM PUBLIC;
+COMMENT ON FUNCTION temporal.adopt_status_changes() IS
+    'For the extension''s owner, once after accounts of a release without a history were brought in (an upgrade does it by itself): writes the history of their statuses and overdraft limits from banking.account_status_changes. NB009: there is a history.';
+
 CREATE FUNCTION temporal.timeline(account_id uuid, known_at timestamptz DEFAULT now())
 RETURNS TABLE (
     valid_from timestamptz,

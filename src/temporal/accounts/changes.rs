@@ -74,11 +74,11 @@ pub fn checked(
     account: &accounts::LockedAccount,
     mut changes: Changes,
 ) -> Result<Changes, Error> {
-    if let Some(customer) = changes.customer {
-        if accounts::customer_tenant(session, customer)? != account.tenant_no {
-            let why = format!("Customer {customer} belongs to another tenant.");
-            return Err(Error::TenantMismatch { why });
-        }
+    if let Some(customer) = changes.customer
+        && accounts::customer_tenant(session, customer)? != account.tenant_no
+    {
+        let why = format!("Customer {customer} belongs to another tenant.");
+        return Err(Error::TenantMismatch { why });
     }
     changes.number.as_deref().map_or(Ok(()), checked_number)?;
     if let Some(account_type) = &changes.account_type {

@@ -379,3 +379,47 @@ fn two_changes_in_one_transaction_and_an_old_transaction_have_ascending_times() 
     );
     in_order(&mut bank);
 }
+
+/// The whole bank at a time is each of its accounts at that time.
+#[test]
+fn all_accounts_read_as_each_of_them() {
+    let mut bank = Bank::new();
+    let accounts = [bank.account("5"), bank.account("7"), bank.slotted("checking", "9", "0")];
+    let before = now(&mut bank);
+    bank.status(accounts[0], "frozen");
+    bank.db.run(&format!("select txn_processing.deposit('{}', 1, effective_at => {before})", accounts[1]));
+    bank.db.run(&correct(accounts[2], &before, "null", r#"{"account_number": "OLD"}"#));
+    for (valid, known) in [(before.as_str(), before.as_str()), (before.as_str(), "'infinity'"), ("now()", "'infinity'")]
+    {
+        let differ = format!(
+            "select count(*), count(*) filter (where to_jsonb(s) = to_jsonb(o)) from temporal.accounts_as_of({valid}, {known}) s \
+             left join lateral temporal.get_account_as_of(s.account_id, {valid}, {known}) o on true"
+        );
+        let all = bank.db.count("select count(*) from banking.accounts");
+        assert_eq!(bank.db.one(&differ), format!("{all}|{all}"));
+    }
+}
+
+/// Accounts of a release that had no history: what their log of changes tells is what the history would have had.
+#[test]
+fn a_history_is_made_of_the_log_of_changes() {
+    let mut bank = Bank::new();
+    let (account, untouched) = (bank.account("5"), bank.account("7"));
+    for status in ["frozen", "dormant", "active"] {
+        bank.status(account, status);
+        bank.db.run(&format!("select banking.set_overdraft_limit('{account}', {}, 'as well')", status.len()));
+    }
+    let history = "select account_id, account_status, overdraft_limit, changed_by, change_reason \
+                   from temporal.accounts_history where customer_id is not null order by account_id, valid_from, transaction_from";
+    let recorded = bank.db.lines(history);
+    assert_eq!(recorded.len(), 14);
+    refused(&mut bank.db, "select temporal.adopt_status_changes()", "NB009");
+    bank.db.run("set neobank.ledger_guard = off; truncate temporal.account_periods; reset neobank.ledger_guard");
+    bank.db.run("select temporal.adopt_status_changes()");
+    assert_eq!(bank.db.lines(history), recorded);
+    in_order(&mut bank);
+    bank.status(account, "frozen");
+    bank.status(untouched, "frozen");
+    assert_eq!(bank.db.lines(history).len(), 18);
+    in_order(&mut bank);
+}
