@@ -2,6 +2,9 @@
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA neobank, banking, txn_processing, event_store, cqrs FROM PUBLIC;
 REVOKE ALL ON ALL TABLES IN SCHEMA neobank, banking, txn_processing, event_store, cqrs FROM PUBLIC;
 REVOKE ALL ON ALL SEQUENCES IN SCHEMA neobank, banking, txn_processing, event_store, cqrs FROM PUBLIC;
+REVOKE ALL ON ALL FUNCTIONS IN SCHEMA temporal FROM PUBLIC;
+REVOKE ALL ON ALL TABLES IN SCHEMA temporal FROM PUBLIC;
+REVOKE ALL ON ALL SEQUENCES IN SCHEMA temporal FROM PUBLIC;
 REVOKE ALL ON TYPE txn_processing.txn_type, txn_processing.txn_status FROM PUBLIC;
 REVOKE ALL ON DOMAIN banking.account_status FROM PUBLIC;
 
@@ -269,3 +272,20 @@ COMMENT ON FUNCTION event_store.set_retention IS
     'Sets how long events are kept. aggregate_type: 1 to 100 characters; keep: from 0 to 1000 years, null: for ever, which takes the rule away; keep_state: whether the state that deleted events led to is kept, so that event_store.get_aggregate_state goes on. Deletes nothing by itself. NB021: a bound; 22004: null.';
 COMMENT ON FUNCTION event_store.apply_retention IS
     'Deletes events that are older than their type''s rule keeps them, the oldest of each stream first, and writes a row into event_store.tombstones for each stream. Kept are events that are not final in the reading order yet (event_store.safe_position()), that event_store.lowest_needed_position() says are needed, or that the published ledger''s balances rest on. max_events: 1 to 100,000. Streams that others write to or delete from are left for the next call. Returns the events and streams of this call, and whether nothing was left that it could have taken. NB105: a state that was to be kept cannot be folded; NB021: max_events; 22004: null.';
+
+COMMENT ON FUNCTION temporal.get_account_as_of IS
+    'p_account_id; p_as_of_time: the time at which it was true, by effective time of the postings; p_transaction_time: the time at which it was recorded so; both inclusive, ''infinity'' for all that is there, the caller''s own transaction included. One row: the account as it was then, with its balance and its own spending limits, and the row of temporal.accounts_history that says so; none before it was opened or for an unknown id. 22004: null.';
+COMMENT ON FUNCTION temporal.balance_as_of IS
+    'account_id; valid_at: counts postings effective by then; known_at: counts postings recorded by then. What the account held, in units of its currency, with backdated postings where they were recorded by known_at; null for an unknown account. 22004: null.';
+COMMENT ON FUNCTION temporal.balance_before IS
+    'account_id; valid_to, transaction_to: as temporal.balance_as_of a microsecond before both, null: without an end. Behind current_balance of temporal.accounts_history. 22004: account_id null.';
+COMMENT ON FUNCTION temporal.correct IS
+    'Corrects what an account was from valid_from (inclusive) to valid_to (exclusive, null: up to now). account_id: a customer''s; changes: a JSON object with customer_id, account_number, account_type, account_status, overdraft_limit, as far as they were others; reason: 1 to 1,000 characters; tenant: the account''s, null means the bank itself. What was recorded before stays readable at times before. Before the account''s first period it is made to begin earlier. Returns when it was recorded, null where all read so already. NB002: account; NB005: limit; NB013, NB015: tenant; NB014, NB017: customer or type unknown; NB020: number; NB021: reason or changes; NB024: the bank''s own account; NB300: the time; NB301: a key or value; 22004: null.';
+COMMENT ON FUNCTION temporal.record_account_change IS
+    'Called by temporal.record_account with what an account was before the statement that changed it. Writes the account''s history.';
+COMMENT ON FUNCTION temporal.account_range(uuid, uuid) IS 'A range of ids of accounts; comes with the type.';
+COMMENT ON FUNCTION temporal.account_range(uuid, uuid, text) IS 'A range of ids of accounts; comes with the type.';
+COMMENT ON FUNCTION temporal.account_multirange() IS 'No ids of accounts; comes with the type.';
+COMMENT ON FUNCTION temporal.account_multirange(temporal.account_range) IS 'A range of ids of accounts as several; comes with the type.';
+COMMENT ON FUNCTION temporal.account_multirange(temporal.account_range[]) IS 'Several ranges of ids of accounts; comes with the type.';
+COMMENT ON CAST (temporal.account_range AS temporal.account_multirange) IS 'Comes with the type.';

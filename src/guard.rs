@@ -62,6 +62,20 @@ static PUBLICATIONS_EMPTY: Statement =
 static TOMBSTONES_EMPTY: Statement =
     Statement::new(c"SELECT NOT EXISTS (SELECT FROM event_store.tombstones)", &[]);
 
+static PERIODS_EMPTY: Statement =
+    Statement::new(c"SELECT NOT EXISTS (SELECT FROM temporal.account_periods)", &[]);
+
+// What a history says of the present is what the account is, as far as it is there (a restore may load it later).
+static PERIODS_MATCH: Statement = Statement::new(
+    c"SELECT NOT EXISTS (
+          SELECT FROM temporal.account_periods p
+          JOIN banking.accounts a ON a.account_id = p.account_id
+          WHERE p.valid_to IS NULL AND p.transaction_to IS NULL
+            AND (p.customer_id, p.account_number, p.account_type, p.account_status, p.overdraft_limit)
+                IS DISTINCT FROM (a.customer_id, a.account_number, a.account_type, a.account_status, a.overdraft_limit))",
+    &[],
+);
+
 // Positions that were loaded may be above what this cluster's transactions have come to; new ones must not go below.
 static CONTINUE_POSITIONS: Statement = Statement::new(
     c"UPDATE event_store.position_base
@@ -204,6 +218,7 @@ mod neobank {
             "backdated_entries" => &BACKDATED_EMPTY,
             "account_status_changes" => &CHANGES_EMPTY,
             "balance_mode_changes" => &MODES_EMPTY,
+            "account_periods" => &PERIODS_EMPTY,
             "external_statements" => &STATEMENTS_EMPTY,
             "external_lines" => &LINES_EMPTY,
             "reconciliation_matches" => &MATCHES_EMPTY,
@@ -218,6 +233,7 @@ mod neobank {
             Ok(PgTriggerWhen::After) if table == "balance_mode_changes" => {
                 check_loaded(&MODES_MATCH, refusal)
             }
+            Ok(PgTriggerWhen::After) if table == "account_periods" => check_loaded(&PERIODS_MATCH, refusal),
             Ok(PgTriggerWhen::After) => check_loaded(&BACKDATED_MATCH, refusal),
             _ => check(action, &relation, empty, refusal),
         };

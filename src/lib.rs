@@ -141,6 +141,17 @@ extension_sql_file!(
     requires = ["saga_functions", txn_processing::holds::api::place_hold, txn_processing::strict::reverse]
 );
 extension_sql_file!("../sql/temporal_accounts.sql", name = "temporal_accounts", requires = ["guards"]);
+extension_sql_file!("../sql/saga_payments.sql", name = "saga_payments", requires = ["saga_tables"]);
+extension_sql_file!(
+    "../sql/temporal_accounts.sql",
+    name = "temporal_accounts",
+    requires = [
+        "guards",
+        temporal::accounts::reading::account_balance_as_of,
+        temporal::accounts::reading::balance_before,
+        temporal::accounts::reading::get_account_as_of
+    ]
+);
 extension_sql_file!("../sql/temporal_tables.sql", name = "temporal_tables", requires = ["guards"]);
 extension_sql_file!("../sql/troubleshoot_checks.sql", name = "troubleshoot_checks", requires = ["schemas"]);
 extension_sql_file!(
@@ -191,6 +202,7 @@ extension_sql_file!("../sql/finish.sql", name = "finish", finalize);
 #[pg_guard]
 pub extern "C-unwind" fn _PG_init() {
     guc::init();
+    pg::prepared::note_starts();
     if pg::server::is_preloading() {
         guc::init_preloaded();
         pg::worker::register_queue_workers(guc::queue_workers());

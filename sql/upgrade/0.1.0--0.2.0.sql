@@ -16,3 +16,6 @@ ALTER TABLE txn_processing.transaction_queue
 -- @for INSERT INTO neobank.access_rights
 DELETE FROM neobank.access_rights;
 -- @new
+
+-- @last
+SELECT temporal.adopt_status_changes();

@@ -21,7 +21,7 @@ BEGIN
             UNION ALL
             SELECT 'TYPE ' || t.oid::regtype FROM pg_type t
             WHERE d.classid = 'pg_type'::regclass AND t.oid = d.objid AND t.typacl IS NULL
-              AND t.typelem = 0 AND t.typrelid = 0
+              AND t.typelem = 0 AND t.typrelid = 0 AND t.typtype <> 'm'
         ) o
         WHERE d.deptype = 'e' AND d.refclassid = 'pg_extension'::regclass
           AND d.refobjid = (SELECT e.oid FROM pg_extension e WHERE e.extname = 'neobank')

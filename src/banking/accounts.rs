@@ -5,6 +5,7 @@ use super::store::{self, Change, LockedAccount, NewAccount};
 use crate::error::Error;
 use crate::neobank::access::check_execute;
 use crate::pg::{BpChar, Numeric, Text, finish};
+use crate::temporal::accounts::because;
 use crate::txn_processing::bounds::given_reason;
 use crate::txn_processing::engine::{Desk, Posted, post};
 use crate::txn_processing::{
@@ -36,7 +37,15 @@ fn figure_from_zero(
     exponent: u32,
     currency: &str,
 ) -> Result<Decimal, Error> {
-    let figure = finite(required(name, value)?)?;
+    figure_in_currency(name, finite(required(name, value)?)?, exponent, currency)
+}
+
+fn figure_in_currency(
+    name: &'static str,
+    figure: Decimal,
+    exponent: u32,
+    currency: &str,
+) -> Result<Decimal, Error> {
     if figure.is_sign_negative() && !figure.is_zero() || figure > MAX_AMOUNT {
         return Err(Error::InvalidAmount {
             why: format!("The {name} is {figure}; it must lie between 0 and {MAX_AMOUNT}."),
@@ -45,7 +54,12 @@ fn figure_from_zero(
     in_currency(figure, exponent, currency)
 }
 
-fn checked_number(number: &str) -> Result<(), Error> {
+/// An overdraft limit, with as many decimals as the currency has.
+pub fn limit_in_currency(limit: Decimal, exponent: u32, currency: &str) -> Result<Decimal, Error> {
+    figure_in_currency("overdraft_limit", limit, exponent, currency)
+}
+
+pub fn checked_number(number: &str) -> Result<(), Error> {
     let why = if number.trim().is_empty() {
         "It is blank.".to_owned()
     } else if number.chars().count() > MAX_ACCOUNT_NUMBER {
@@ -102,6 +116,7 @@ fn open(desk: &Desk, opening: &Opening) -> Result<Uuid, Error> {
 
 /// Sets a status and keeps the reason.
 fn change_status(desk: &Desk, account: &LockedAccount, status: &str, reason: &str) -> Result<(), Error> {
+    let _why = because(&desk.caller, reason);
     store::set_status(desk.session(), account.id, status)?;
     let change = Change { what: "status", old: &account.status, new: status, reason, by: &desk.caller };
     store::record_change(desk.session(), account.id, &change)
@@ -124,6 +139,7 @@ fn close(
     if let Some(reserved) = open_holds(desk.session(), account)? {
         return Err(Error::HoldsOpen { account, reserved });
     }
+    let _why = because(&desk.caller, reason);
     let mut swept = None;
     if !locked.balance.is_zero() {
         let not_empty = || Error::AccountNotEmpty { account, balance: locked.balance };
@@ -168,7 +184,9 @@ fn set_limit(account: Uuid, limit: Option<Numeric>, reason: &str, tenant: Option
     let locked = store::lock_customer_account(desk.session(), account, tenant)?;
     let exponent = locked.balance.scale();
     let limit = figure_from_zero("overdraft_limit", limit, exponent, &locked.currency)?;
+    let why = because(&desk.caller, reason);
     store::set_limit(desk.session(), account, limit)?;
+    drop(why);
     let change = Change {
         what: "overdraft_limit",
         old: &locked.overdraft_limit.to_string(),

@@ -5,3 +5,5 @@ mod balance_mode;
 mod core;
 mod customers;
 pub mod store;
+
+pub use accounts::{checked_number, limit_in_currency};

@@ -99,6 +99,8 @@ impl Error {
             Error::PastReturn { .. } => ("NB207", "past_point_of_no_return"),
             Error::SignalConflict { .. } => ("NB208", "signal_conflict"),
             Error::StepNotFound { .. } => ("NB209", "step_not_found"),
+            Error::PeriodInvalid { .. } => ("NB300", "period_invalid"),
+            Error::CorrectionInvalid { .. } => ("NB301", "correction_invalid"),
             Error::IdInFlight => ("40001", "serialization_failure"),
             Error::NotATrigger { .. } => ("39P01", "trigger_protocol_violated"),
             Error::NullArgument { .. } => ("22004", "null_argument"),

@@ -169,6 +169,12 @@ impl Error {
                 "Look at cqrs.projection_status; cqrs.rebuild_projection makes it whole again."
             }
             Error::ProjectionTarget { .. } => "Give a plain table of your own, to which nothing else refers.",
+            Error::PeriodInvalid { .. } => {
+                "Give a valid_from before valid_to, and a valid_to up to now; without it the period is up to now."
+            }
+            Error::CorrectionInvalid { .. } => {
+                "Keys are customer_id, account_number, account_type, account_status and overdraft_limit."
+            }
             Error::NotATrigger { .. } => "It is called by the triggers on the ledger's tables.",
             Error::NullArgument { .. } => "Give a value.",
             Error::ConcurrentUpdate | Error::IdInFlight => "Repeat the transaction from its start.",

@@ -414,5 +414,14 @@ pub enum Error {
     StepNotFound {
         step: Uuid,
     },
+    /// A time for which an account's history cannot be corrected.
+    PeriodInvalid {
+        why: String,
+    },
+    /// What a correction is to set.
+    CorrectionInvalid {
+        key: String,
+        why: String,
+    },
     Server(ServerError),
 }

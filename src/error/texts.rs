@@ -340,6 +340,10 @@ impl Error {
                 "interest out of range".into(),
                 Some(format!("The interest of account {account} for {day} is too large to be counted.")),
             ),
+            Error::PeriodInvalid { why } => ("period is not valid".into(), Some(format!("{why}."))),
+            Error::CorrectionInvalid { key, why } => {
+                ("correction is not valid".into(), Some(format!("{key}: {why}")))
+            }
             Error::LedgerNotEmpty { content } => ("the ledger holds money".into(), content.clone()),
             Error::IdInFlight => (
                 "could not serialize access: a transaction id is being posted by another session".into(),

@@ -42,7 +42,7 @@ pub fn lock_table([schema, name]: [&'static CStr; 2], mode: Mode) -> Result<(), 
 
 /// Advisory locks of SQL have the classes 1 and 2: no application can take, or wait for, those of this one.
 const KEY_CLASS: u16 = 0x4E42;
-const ADVISORY: u8 = 2;
+pub(super) const ADVISORY: u8 = 2;
 
 /// Locks a key within this database.
 pub fn lock_key(key: u64, mode: Mode) -> Result<(), Error> {

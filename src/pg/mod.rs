@@ -18,6 +18,7 @@ pub mod numeric;
 mod oids;
 mod plain;
 pub mod plans;
+pub mod prepared;
 mod raw;
 pub mod rights;
 pub mod rows;

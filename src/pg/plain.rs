@@ -139,7 +139,7 @@ pub(super) unsafe fn obstacle(
             "has a CHECK or a generated column".to_owned()
         } else if !has_columns(relation, shape.columns) {
             "has other columns than the extension gave it".to_owned()
-        } else if let Some(trigger) = foreign_trigger(relation, shape.trigger)? {
+        } else if let Some(trigger) = foreign_trigger(relation, shape)? {
             format!("has trigger {trigger}")
         } else if !has_indexes {
             "has other indexes than the extension gave it".to_owned()
@@ -181,11 +181,13 @@ unsafe fn has_columns(relation: pg_sys::Relation, wanted: &[Column]) -> bool {
 }
 
 /// A trigger that the installation did not make, or "without" and the name of its own where that is gone. Those that
-/// watch for foreign keys pointing here do not count: they look at keys, which no posting changes.
+/// watch for foreign keys pointing here do not count: they look at keys, which no posting changes. Nor do those that no
+/// write by access methods would fire.
 ///
 /// # Safety
 /// The relation is open.
-unsafe fn foreign_trigger(relation: pg_sys::Relation, own: &CStr) -> Result<Option<String>, Error> {
+unsafe fn foreign_trigger(relation: pg_sys::Relation, shape: &Shape) -> Result<Option<String>, Error> {
+    let own = shape.trigger;
     // SAFETY: as many triggers as the descriptor says.
     unsafe {
         let missing = || Some(format!("{:?} missing", own.to_string_lossy()));
@@ -197,12 +199,29 @@ unsafe fn foreign_trigger(relation: pg_sys::Relation, own: &CStr) -> Result<Opti
             let name = CStr::from_ptr(trigger.tgname);
             if !is_for_rows && calls_own(trigger, own)? {
                 has_own |= name == own;
-            } else if !watches_keys(trigger)? {
+            } else if fires(trigger, shape) && !watches_keys(trigger)? {
                 return Ok(Some(format!("{:?}", name.to_string_lossy())));
             }
         }
         Ok(if has_own { None } else { missing() })
     }
+}
+
+/// Whether a statement with the same effect as a write by access methods would fire the trigger.
+///
+/// # Safety
+/// The trigger is of an open relation.
+unsafe fn fires(trigger: &pg_sys::Trigger, shape: &Shape) -> bool {
+    let Some(updated) = shape.only_updated else { return true };
+    if u32::from(trigger.tgtype as u16) & pg_sys::TRIGGER_TYPE_UPDATE == 0 {
+        return false;
+    }
+    if trigger.tgnattr == 0 {
+        return true;
+    }
+    // SAFETY: as many columns as the trigger says.
+    let columns = unsafe { std::slice::from_raw_parts(trigger.tgattr, trigger.tgnattr as usize) };
+    columns.iter().any(|column| updated.contains(&(*column as usize)))
 }
 
 /// Whether the trigger's function is the extension's of that name.

@@ -81,6 +81,8 @@ pub struct Shape {
     pub indexes: &'static [Index],
     /// The installation's trigger, and the function that it and others of the installation call.
     pub(super) trigger: &'static CStr,
+    /// Of a table whose rows are only updated: the columns.
+    pub(super) only_updated: Option<&'static [usize]>,
     known: Cell<Option<Known>>,
     next: Cell<Option<&'static Shape>>,
 }
@@ -96,7 +98,13 @@ impl Shape {
         trigger: &'static CStr,
     ) -> Self {
         assert!(columns.len() <= MAX_COLUMNS && indexes.len() <= MAX_INDEXES);
-        Shape { schema, name, columns, indexes, trigger, known: Cell::new(None), next: Cell::new(None) }
+        let (known, next) = (Cell::new(None), Cell::new(None));
+        Shape { schema, name, columns, indexes, trigger, only_updated: None, known, next }
+    }
+
+    /// The same of a table of which access methods change nothing but these columns: triggers on others do not matter.
+    pub const fn only_updated(self, columns: &'static [usize]) -> Self {
+        Shape { only_updated: Some(columns), ..self }
     }
 
     /// Whether the table is as the installation made it, without opening it where that is known. News of a change

@@ -11,8 +11,8 @@ use uuid::Uuid;
 
 static BACKDATED: Statement = Statement::new(
     c"SELECT coalesce(sum(b.balance_change), 0) FROM txn_processing.backdated_entries b
-      WHERE b.account_id = $1 AND b.effective_at <= $2 AND b.recorded_at > $2",
-    &[Type::Uuid, Type::Timestamp],
+      WHERE b.account_id = $1 AND b.effective_at <= $2 AND b.recorded_at > $3 AND b.recorded_at <= $4",
+    &[Type::Uuid, Type::Timestamp, Type::Timestamp, Type::Timestamp],
 );
 
 static MODE_THEN: Statement = Statement::new(
@@ -50,10 +50,15 @@ impl Era {
     }
 }
 
-pub fn balance_at(account: Uuid, at: i64) -> Result<Decimal, Error> {
+/// What the account held at `valid_at`, as it was recorded by `known_at`.
+///
+/// A posting is never effective after it was recorded, so what was recorded by the earlier of both counts whole, and of
+/// what came later only the backdated postings.
+pub fn balance_between(account: Uuid, valid_at: i64, known_at: i64) -> Result<Decimal, Error> {
     let _rights = OwnerRights::to_read();
     let session = Session::read();
     let chains = Chains::of(&session, account)?;
+    let at = valid_at.min(known_at);
     let era = Era::at(&session, account, at)?;
     let mut balance = Decimal::ZERO;
     for chain in chains.chains.iter().filter(|chain| era.has(chain)) {
@@ -61,11 +66,18 @@ pub fn balance_at(account: Uuid, at: i64) -> Result<Decimal, Error> {
         let last = last.filter(|link| link.recorded_at >= era.began);
         balance += last.map_or(era.opening(chain), |link| link.balance);
     }
-    let args = [Arg::Uuid(Some(account)), Arg::Timestamp(Some(at))];
-    let later = session.one(&BACKDATED, &args, |row| row.numeric(1).expect("coalesce gives no null"))?;
-    balance += later.expect("an aggregate without GROUP BY gives one row");
+    if at < known_at {
+        let args = [valid_at, at, known_at].map(|time| Arg::Timestamp(Some(time)));
+        let args = [Arg::Uuid(Some(account)), args[0], args[1], args[2]];
+        let later = session.one(&BACKDATED, &args, |row| row.numeric(1).expect("coalesce gives no null"))?;
+        balance += later.expect("an aggregate without GROUP BY gives one row");
+    }
     balance.rescale(chains.balance.scale());
     Ok(balance)
+}
+
+pub fn balance_at(account: Uuid, at: i64) -> Result<Decimal, Error> {
+    balance_between(account, at, i64::MAX)
 }
 
 /// The account's balance at `at`, counting postings effective by then.

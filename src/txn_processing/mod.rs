@@ -38,6 +38,7 @@ mod validate;
 
 pub use self::core::{Kind, MAX_AMOUNT, in_currency};
 pub use account::{MAX_SLOT_BALANCE, chain_start};
+pub use balances::balance_between;
 pub use chains::{Chain, Chains, probe};
 pub use holds::open_holds;
 pub use limits::{forget as forget_usage, is_limited};

@@ -61,7 +61,8 @@ pub static ACCOUNTS: Shape = Shape::new(
         Index::plain(&[2], Some(Only::NotNull(2))),
     ],
     c"guard_accounts",
-);
+)
+.only_updated(&[account::VERSION, account::UPDATED_AT, account::CURRENT_BALANCE, account::AVAILABLE_BALANCE]);
 
 pub static SLOTS: Shape = Shape::new(
     [c"banking", c"account_slots"],

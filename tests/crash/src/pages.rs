@@ -5,7 +5,8 @@ use neobank_sessions::{Ask, Client, skipped};
 
 const OURS: &str = "select c.oid, c.oid::regclass as name, c.relkind, c.relam, c.relpersistence, c.reltoastrelid
     from pg_class c join pg_namespace n on n.oid = c.relnamespace
-    where n.nspname in ('banking', 'txn_processing', 'event_store', 'cqrs', 'saga', 'neobank', 'public') and c.relkind = 'r'";
+    where n.nspname in ('banking', 'txn_processing', 'event_store', 'cqrs', 'saga', 'temporal', 'neobank', 'public')
+      and c.relkind = 'r'";
 
 fn available(db: &mut Client, extension: &str) -> bool {
     let there = db.count(&format!("select count(*) from pg_available_extensions where name = '{extension}'"));

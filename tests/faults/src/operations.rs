@@ -313,6 +313,13 @@ pub const ALL: &[Operation] = &[
         "select banking.set_overdraft_limit(made, 7, 'why') from stage.one",
         Again::Anew,
     ),
+    after(
+        "correct",
+        &[UNSPENT],
+        "select temporal.correct(made, date_trunc('hour', now()) - interval '1 day', null, '{\"account_number\": \"N\"}', 'why') \
+         from stage.one",
+        Again::Anew,
+    ),
     bound(
         "set_account_limit",
         &[UNSPENT],

@@ -6,6 +6,7 @@
 
 use crate::cqrs::CQRS;
 use crate::events::{EVENTS, PUBLISHED};
+use crate::histories::HISTORIES;
 use crate::subscriptions::SUBSCRIPTIONS;
 use neobank_sessions::{Ask, Client, broken_rules};
 
@@ -216,7 +217,8 @@ const CLEARING: &[Rule] = &[
 ];
 
 /// By system.
-pub const RULES: [&[Rule]; 9] = [LEDGER, DISPUTES, EXCHANGES, QUEUE, CLEARING, EVENTS, PUBLISHED, CQRS, SUBSCRIPTIONS];
+pub const RULES: [&[Rule]; 10] =
+    [LEDGER, DISPUTES, EXCHANGES, QUEUE, CLEARING, HISTORIES, EVENTS, PUBLISHED, CQRS, SUBSCRIPTIONS];
 
 /// The rules of `RULES` that are broken, each with some of the rows that break it.
 pub fn broken_here(admin: &mut Client) -> Vec<String> {

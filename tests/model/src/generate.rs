@@ -16,7 +16,7 @@ pub struct Generator<'a> {
 
 /// How often each is drawn, in parts of their sum.
 type Draw = fn(&mut Generator) -> Op;
-const DRAWS: [(usize, Draw); 40] = [
+const DRAWS: [(usize, Draw); 41] = [
     (16, |g| g.post(Kind::Transfer)),
     (8, |g| g.post(Kind::Deposit)),
     (6, |g| g.post(Kind::Withdrawal)),
@@ -43,6 +43,7 @@ const DRAWS: [(usize, Draw); 40] = [
     (4, |g| g.process()),
     (3, |g| g.status()),
     (3, |g| g.setting()),
+    (5, |g| Op::History(g.historical())),
     (10, |g| g.append(false)),
     (5, |g| g.append(true)),
     (4, |g| g.state()),
@@ -100,7 +101,7 @@ impl Generator<'_> {
         self.world.places[self.dice.below(places)].clone()
     }
 
-    fn account(&mut self) -> Uuid {
+    pub(crate) fn account(&mut self) -> Uuid {
         match self.dice.below(60) {
             0 => UNKNOWN,
             1 => self.world.cash,

@@ -8,6 +8,7 @@ pub mod cqrs;
 pub mod crowd;
 pub mod events;
 pub mod generate;
+pub mod histories;
 pub mod op;
 pub mod pool;
 pub mod quiet;

@@ -5,6 +5,7 @@
 
 use crate::cqrs::{Command, Projecting};
 use crate::events::{Append, Decision};
+use crate::histories::Historical;
 use crate::subscriptions::Consuming;
 use neobank_sessions::{Decimal, Uuid};
 
@@ -206,6 +207,8 @@ pub enum Op {
         account: Uuid,
         sweep_to: Option<Uuid>,
     },
+    /// A correction of an account's history, or a question about it.
+    History(Historical),
     Append(Append),
     /// The state of an aggregate, now or at a version.
     State {
@@ -234,7 +237,7 @@ pub enum Op {
 }
 
 /// The names of `Op::name`: what a run must have carried out, and been refused.
-pub const NAMES: [&str; 54] = [
+pub const NAMES: [&str; 56] = [
     "transfer",
     "deposit",
     "withdrawal",
@@ -267,6 +270,8 @@ pub const NAMES: [&str; 54] = [
     "balance mode",
     "spending limit",
     "closing",
+    "correction",
+    "account of the past",
     "event",
     "events",
     "state",
@@ -323,6 +328,7 @@ impl Op {
             Op::SetMode { .. } => "balance mode",
             Op::SetLimit { .. } => "spending limit",
             Op::Close { .. } => "closing",
+            Op::History(historical) => historical.name(),
             Op::Append(Append { batch: false, .. }) => "event",
             Op::Append(_) => "events",
             Op::State { .. } => "state",
@@ -354,7 +360,7 @@ impl Op {
     /// Holds nothing until the end of its transaction, and changes nothing: its answer is of the moment at which it was
     /// asked.
     pub fn is_reading(&self) -> bool {
-        matches!(self, Op::State { .. } | Op::ReadStream { .. } | Op::Position | Op::CheckLedgerEvents)
+        matches!(self, Op::State { .. } | Op::ReadStream { .. } | Op::Position | Op::CheckLedgerEvents | Op::History(Historical::Ask { .. }))
     }
 
     /// May be sent again after an answer that was lost: the second call answers the first, or is refused.

@@ -210,6 +210,7 @@ impl Op {
                 number(amount.as_ref()),
                 number(postings.as_ref())
             ),
+            Op::History(historical) => historical.sql(),
             Op::Close { account, sweep_to } => {
                 format!("select banking.close_account('{account}', sweep_to => {})", literal(sweep_to.as_ref()))
             }

@@ -44,8 +44,9 @@ pub fn snapshot(admin: &mut Client) -> Vec<String> {
     let one_table = "select string_agg(format($q$select %L, count(*), \
         md5(coalesce(string_agg(t::text, E'\\n' order by t::text), '')) from %s t$q$, \
         c.oid::regclass, c.oid::regclass), ' union all ' order by c.oid::regclass::text) \
-        from pg_class c join pg_namespace n on n.oid = c.relnamespace \
-        where n.nspname in ('banking', 'txn_processing', 'event_store', 'cqrs', 'saga', 'neobank') and c.relkind in ('r', 'p')";
+        from pg_class c \
+        where exists (select from pg_depend d join pg_extension e on e.oid = d.refobjid where d.objid = c.oid \
+          and d.classid = 'pg_class'::regclass and d.deptype = 'e' and e.extname = 'neobank') and c.relkind in ('r', 'p')";
     let sql = admin.one(one_table);
     admin.lines(&format!("{sql} order by 1"))
 }

@@ -12,6 +12,7 @@ mod events;
 mod exchanges;
 mod fold;
 mod give_back;
+mod histories;
 mod holds;
 mod journal;
 mod postings;
@@ -81,6 +82,8 @@ pub struct State {
     residues: Journal<&'static str, Decimal>,
     /// Outgoing and incoming amounts that wait in clearing, by bank and currency.
     clearing: Journal<(&'static str, &'static str), (Decimal, Decimal)>,
+    /// What is known of the time before an account was opened.
+    pasts: Journal<Uuid, histories::Past>,
     streams: Journal<Uuid, Stream>,
     /// By aggregate and version.
     events: Journal<(Uuid, i32), Arc<Event>>,
@@ -115,13 +118,14 @@ pub struct State {
 
 /// A moment to go back to.
 #[derive(Clone, Copy, Debug)]
-pub struct Mark([usize; 20]);
+pub struct Mark([usize; 21]);
 
 impl State {
     pub fn opened(world: &World) -> State {
         let mut state = State { cash: world.cash, ..State::default() };
         for place in world.places.iter().chain([&world.spare]) {
             state.accounts.set(place.id, Account::opened(place));
+            state.pasts.set(place.id, histories::Past::opened_with(place.limit));
             let cash = state.own_balance("cash", place.currency) + place.opening;
             state.own.set(("cash", place.currency), cash);
         }
@@ -143,6 +147,7 @@ impl State {
             self.rates.mark(),
             self.residues.mark(),
             self.clearing.mark(),
+            self.pasts.mark(),
             self.streams.mark(),
             self.events.mark(),
             self.event_ids.mark(),
@@ -168,6 +173,7 @@ impl State {
             rates,
             residues,
             clearing,
+            pasts,
             streams,
             events,
             ids,
@@ -189,6 +195,7 @@ impl State {
         self.rates.back_to(rates);
         self.residues.back_to(residues);
         self.clearing.back_to(clearing);
+        self.pasts.back_to(pasts);
         self.streams.back_to(streams);
         self.events.back_to(events);
         self.event_ids.back_to(ids);
@@ -213,6 +220,7 @@ impl State {
         self.rates.settle();
         self.residues.settle();
         self.clearing.settle();
+        self.pasts.settle();
         self.streams.settle();
         self.events.settle();
         self.event_ids.settle();
@@ -266,6 +274,7 @@ impl State {
             Op::SetMode { account, slotted } => self.accept_mode(*account, *slotted, seen),
             Op::SetLimit { .. } => self.accept_limit(op, seen),
             Op::Close { account, sweep_to } => self.accept_closing(*account, *sweep_to, seen),
+            Op::History(historical) => self.accept_history(historical, seen),
             Op::Append(append) => self.accept_append(append, seen),
             Op::State { aggregate, up_to } => self.accept_state(*aggregate, *up_to, seen),
             Op::ReadStream { aggregate, from, at_most } => self.accept_stream(*aggregate, *from, *at_most, seen),

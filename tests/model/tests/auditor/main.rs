@@ -2,6 +2,7 @@
 
 mod events;
 mod readers;
+mod histories;
 
 use neobank_model::alone::{Alone, Watch};
 use neobank_model::answer::Answer;
@@ -46,6 +47,7 @@ fn busy_bank() -> (Bank, World) {
         bank.db.run(&events::append(&world, aggregate, from, many).sql());
     }
     readers::fill(&mut bank, &world);
+    histories::fill(&mut bank, &world);
     (bank, world)
 }
 
@@ -112,6 +114,7 @@ fn the_auditor_finds_every_kind_of_damage() {
     let mut damages = damages(&world);
     damages.extend(events::damages(&world));
     damages.extend(readers::damages(&world));
+    damages.extend(histories::damages(&world));
     audit_all(&mut bank.db).expect("nothing is broken yet");
     let mut found_by: Vec<&str> = Vec::new();
     let mut missed: Vec<String> = Vec::new();

@@ -51,6 +51,7 @@ pub fn fill(bank: &mut Bank, tenant: Option<&str>) -> Filled {
     events(bank, a);
     read_models(bank, a, b);
     sagas(bank);
+    histories(bank, a, b);
     bank.db.run(
         "set neobank.ledger_guard = off; \
               update txn_processing.movements set description = 'mended' where amount = 7.25; \
@@ -84,6 +85,23 @@ fn slots(bank: &mut Bank, a: Uuid) -> Uuid {
     bank.db.run(&format!("select txn_processing.transfer('{a}', '{slotted}', 5)"));
     bank.db.run(&format!("select txn_processing.charge_fee('{slotted}', 70)"));
     slotted
+}
+
+/// Accounts that changed, once or twice, and were corrected.
+fn histories(bank: &mut Bank, a: Uuid, b: Uuid) {
+    // An older release has none.
+    if bank.db.count("select count(*) from pg_namespace where nspname = 'temporal'") == 0 {
+        return;
+    }
+    for status in ["dormant", "frozen", "active"] {
+        bank.status(b, status);
+    }
+    for account in [a, b] {
+        bank.db.run(&format!(
+            "select temporal.correct('{account}', now() - interval '2 hours', null, '{{\"account_number\": \"OLD\"}}', 'why')"
+        ));
+    }
+    assert!(bank.db.count("select count(*) from temporal.account_periods") > 5);
 }
 
 fn payments(bank: &mut Bank, a: Uuid) {
