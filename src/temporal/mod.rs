@@ -1,1 +1,3 @@
 //! Schema `temporal`: history on two axes, of accounts and of any table.
+
+pub mod tables;
