@@ -148,6 +148,7 @@ INSERT INTO neobank.access_rights (access_level, privileges, object_kind, object
     ('operator', 'EXECUTE', 'FUNCTION', 'temporal.key_object'),
     ('operator', 'EXECUTE', 'FUNCTION', 'temporal.guard_history'),
     ('operator', 'EXECUTE', 'FUNCTION', 'temporal.record_body'),
+    ('operator', 'EXECUTE', 'FUNCTION', 'temporal.record_history'),
     ('operator', 'EXECUTE', 'FUNCTION', 'temporal.make_functions'),
     ('operator', 'EXECUTE', 'FUNCTION', 'temporal.timeline_query'),
     ('operator', 'EXECUTE', 'FUNCTION', 'temporal.make_views'),

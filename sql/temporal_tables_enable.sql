@@ -83,7 +83,7 @@ BEGIN
                         CHECK (history_valid_from < history_valid_to),
                         CHECK (history_known_from < history_known_to AND history_known_to < ''infinity''))',
                    p_home, p_base || '_superseded', columns, recorded, closed);
-    EXECUTE format('CREATE UNIQUE INDEX ON %s.%I (%s)', p_home, p_base || '_current', key);
+    EXECUTE format('ALTER TABLE %s.%I ADD PRIMARY KEY (%s)', p_home, p_base || '_current', key);
     EXECUTE format('CREATE INDEX ON %s.%I (history_valid_from) WHERE history_valid_from > history_known_from', p_home, p_base || '_current');
     EXECUTE format('CREATE UNIQUE INDEX ON %s.%I (%s, history_valid_to)', p_home, p_base || '_past', key);
     EXECUTE format('CREATE INDEX ON %s.%I (history_valid_from) WHERE history_valid_from > history_known_from', p_home, p_base || '_past');
@@ -104,6 +104,14 @@ REVOKE ALL ON FUNCTION temporal.make_tables(regclass, text, text, text[]) FROM P
 COMMENT ON FUNCTION temporal.make_tables(regclass, text, text, text[]) IS
     'Makes the three tables of a table''s history. Called by temporal.enable.';
 
+-- In the library because it writes without the cost of a statement.
+CREATE FUNCTION temporal.record_history() RETURNS trigger
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'neobank_record_history';
+REVOKE ALL ON FUNCTION temporal.record_history() FROM PUBLIC;
+COMMENT ON FUNCTION temporal.record_history() IS
+    'Trigger function of tables with a history, for statements that update and delete. Ends the rows'' versions and begins new ones; what is not of the usual kind goes through the function that temporal.enable has made for the table.';
+
 CREATE FUNCTION temporal.make_triggers(p_of temporal.tables) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
@@ -115,12 +123,13 @@ DECLARE
     part record;
 BEGIN
     FOR part IN
-        SELECT * FROM (VALUES ('insert', 'REFERENCING NEW TABLE AS new_rows'),
-                              ('update', 'REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows'),
-                              ('delete', 'REFERENCING OLD TABLE AS old_rows'), ('truncate', '')) x (event, rows)
+        SELECT * FROM (VALUES ('insert', 'REFERENCING NEW TABLE AS new_rows', record_name),
+                              ('update', 'REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows', 'temporal.record_history'),
+                              ('delete', 'REFERENCING OLD TABLE AS old_rows', 'temporal.record_history'),
+                              ('truncate', '', record_name)) x (event, rows, function_name)
     LOOP
         EXECUTE format('CREATE TRIGGER neobank_history_%1$s AFTER %1$s ON %2$s %3$s
-                        FOR EACH STATEMENT EXECUTE FUNCTION %4$s()', part.event, p_of.table_name, part.rows, record_name);
+                        FOR EACH STATEMENT EXECUTE FUNCTION %4$s()', part.event, p_of.table_name, part.rows, part.function_name);
         EXECUTE format('ALTER TRIGGER neobank_history_%s ON %s DEPENDS ON EXTENSION neobank', part.event, p_of.table_name);
         EXECUTE format('COMMENT ON TRIGGER neobank_history_%s ON %s IS %L', part.event, p_of.table_name, 'Keeps the history of the table.');
     END LOOP;

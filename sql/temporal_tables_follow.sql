@@ -264,7 +264,7 @@ COMMENT ON FUNCTION temporal.follow_tables() IS
     'Event trigger: has the histories follow tables that were altered, and forgets those that were dropped; what was recorded of these stays.';
 
 CREATE EVENT TRIGGER neobank_follow_tables ON ddl_command_end
-    WHEN TAG IN ('ALTER TABLE', 'ALTER SCHEMA', 'ALTER POLICY', 'CREATE POLICY', 'DROP POLICY', 'GRANT', 'REVOKE',
+    WHEN TAG IN ('ALTER TABLE', 'ALTER SCHEMA', 'ALTER POLICY', 'CREATE POLICY', 'DROP POLICY', 'GRANT', 'REVOKE', 'CREATE TRIGGER',
                  'DROP TABLE', 'DROP SCHEMA', 'DROP OWNED')
     EXECUTE FUNCTION temporal.follow_tables();
 COMMENT ON EVENT TRIGGER neobank_follow_tables IS 'Has histories follow their tables.';
@@ -288,7 +288,7 @@ BEGIN
         WHERE r.object_name = ANY (ARRAY['temporal.tables', 'temporal.table_columns', 'temporal.period_foreign_keys', 'temporal.tables_to_follow'])
            OR r.object_kind = 'FUNCTION' AND r.object_name = ANY (ARRAY[
             'temporal.enabled_table', 'temporal.column_list', 'temporal.key_match', 'temporal.key_condition', 'temporal.key_object',
-            'temporal.describe', 'temporal.guard_history', 'temporal.record_body', 'temporal.make_functions', 'temporal.as_of_query',
+            'temporal.describe', 'temporal.guard_history', 'temporal.record_body', 'temporal.record_history', 'temporal.make_functions', 'temporal.as_of_query',
             'temporal.timeline_query', 'temporal.make_views', 'temporal.table_obstacle', 'temporal.key_operators', 'temporal.make_tables',
             'temporal.make_triggers', 'temporal.home_schema', 'temporal.enable', 'temporal.disable', 'temporal.instant', 'temporal.new_values',
             'temporal.with_generated', 'temporal.rewrite', 'temporal.add_fact', 'temporal.believed', 'temporal.settle', 'temporal.lock_key',

@@ -2,4 +2,6 @@
 //! the rights of the table's owner; here is what SQL cannot do: take on these rights, and give them up.
 
 mod api;
+pub mod core;
 pub mod follow;
+pub mod record;
