@@ -51,6 +51,15 @@ static QUEUE_LOCK_TIMEOUT: GucSetting<i32> = GucSetting::<i32>::new(200);
 /// The bound of the delay before the first retry.
 static QUEUE_RETRY_DELAY: GucSetting<i32> = GucSetting::<i32>::new(1_000);
 
+/// At which instant the as-of views of tables with a history show what was true.
+static AS_OF: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(Some(c""));
+
+/// With whose knowledge, as of when, they do.
+static KNOWN_AT: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(Some(c""));
+
+/// Off: the owner's statements may write the tables of a history.
+static HISTORY_GUARD: GucSetting<bool> = GucSetting::<bool>::new(true);
+
 pub fn queue_workers() -> i32 {
     QUEUE_WORKERS.get()
 }
@@ -165,6 +174,34 @@ pub fn init() {
         c"Interest is accrued on balances at that instant. Set it once for a database, before the first accrual.",
         &BUSINESS_TIME_ZONE,
         GucContext::Suset,
+        GucFlags::default(),
+    );
+    init_temporal();
+}
+
+fn init_temporal() {
+    GucRegistry::define_string_guc(
+        c"neobank.as_of",
+        c"The instant at which as-of views show what was true.",
+        c"A timestamp with time zone; empty is now.",
+        &AS_OF,
+        GucContext::Userset,
+        GucFlags::default(),
+    );
+    GucRegistry::define_string_guc(
+        c"neobank.known_at",
+        c"The instant as known at which as-of views show what was true.",
+        c"A timestamp with time zone; empty is with what is known today.",
+        &KNOWN_AT,
+        GucContext::Userset,
+        GucFlags::default(),
+    );
+    GucRegistry::define_bool_guc(
+        c"neobank.history_guard",
+        c"Refuses direct writes to the tables of a history.",
+        c"They belong to their table's owner, who may switch it off to repair something.",
+        &HISTORY_GUARD,
+        GucContext::Userset,
         GucFlags::default(),
     );
 }

@@ -153,6 +153,14 @@ extension_sql_file!(
     ]
 );
 extension_sql_file!("../sql/temporal_tables.sql", name = "temporal_tables", requires = ["guards"]);
+extension_sql_file!("../sql/temporal_tables.sql", name = "temporal_registry", requires = ["guards"]);
+extension_sql_file!("../sql/temporal_tables_make.sql", name = "temporal_make", requires = ["temporal_registry"]);
+extension_sql_file!("../sql/temporal_tables_change.sql", name = "temporal_change", requires = ["temporal_make"]);
+extension_sql_file!("../sql/temporal_tables_portions.sql", name = "temporal_portions", requires = ["temporal_change"]);
+extension_sql_file!("../sql/temporal_tables_keys.sql", name = "temporal_keys", requires = ["temporal_portions"]);
+extension_sql_file!("../sql/temporal_tables_enable.sql", name = "temporal_enable", requires = ["temporal_keys"]);
+extension_sql_file!("../sql/temporal_tables_keep.sql", name = "temporal_keep", requires = ["temporal_enable"]);
+extension_sql_file!("../sql/temporal_tables_follow.sql", name = "temporal_tables", requires = ["temporal_keep"]);
 extension_sql_file!("../sql/troubleshoot_checks.sql", name = "troubleshoot_checks", requires = ["schemas"]);
 extension_sql_file!(
     "../sql/troubleshoot_sessions.sql",

@@ -3,6 +3,7 @@
 use super::{OwnerRights, Session, Statement, ereport, server};
 use crate::error::Error;
 use crate::guard_drop;
+use crate::temporal::tables::follow;
 use pgrx::pg_sys;
 use pgrx::prelude::*;
 use std::ffi::{CStr, CString};
@@ -35,6 +36,29 @@ pub extern "C-unwind" fn neobank_guard_drop(call: pg_sys::FunctionCallInfo) -> p
 /// Tells the server how to call the function above.
 #[unsafe(no_mangle)]
 pub extern "C-unwind" fn pg_finfo_neobank_guard_drop() -> &'static pg_sys::Pg_finfo_record {
+    const VERSION_1: pg_sys::Pg_finfo_record = pg_sys::Pg_finfo_record { api_version: 1 };
+    &VERSION_1
+}
+
+/// Called after statements that alter or drop tables.
+#[pg_guard]
+#[unsafe(no_mangle)]
+pub extern "C-unwind" fn neobank_follow_tables(call: pg_sys::FunctionCallInfo) -> pg_sys::Datum {
+    // SAFETY: the server hands over a whole call, and its context is null or a node.
+    if unsafe { fired_by(call) }.is_none() {
+        ereport!(
+            ERROR,
+            PgSqlErrorCode::ERRCODE_E_R_I_E_EVENT_TRIGGER_PROTOCOL_VIOLATED,
+            "temporal.follow_tables must be called as an event trigger"
+        );
+    }
+    ereport::finish(follow::follow_tables());
+    pg_sys::Datum::null()
+}
+
+/// Tells the server how to call the function above.
+#[unsafe(no_mangle)]
+pub extern "C-unwind" fn pg_finfo_neobank_follow_tables() -> &'static pg_sys::Pg_finfo_record {
     const VERSION_1: pg_sys::Pg_finfo_record = pg_sys::Pg_finfo_record { api_version: 1 };
     &VERSION_1
 }

@@ -11,6 +11,7 @@ pub mod event;
 #[cfg(any(test, feature = "pg_test"))]
 pub mod faults;
 pub mod handler;
+pub mod history;
 pub mod jsonb;
 pub mod locks;
 pub mod memory;

@@ -23,16 +23,20 @@ pub struct OwnerRights {
 
 impl OwnerRights {
     pub fn to_read() -> Self {
-        Self::assume(0)
+        Self::assume(server::owner(), 0)
+    }
+
+    /// Acts as another role, such as the owner of a caller's table; the caller's right to that was checked.
+    pub fn of(role: pg_sys::Oid) -> Self {
+        Self::assume(role, 0)
     }
 
     /// The same, with the guard triggers letting this backend's writes through.
     pub fn to_write() -> Self {
-        Self::assume(1)
+        Self::assume(server::owner(), 1)
     }
 
-    fn assume(writers: u32) -> Self {
-        let owner = server::owner();
+    fn assume(owner: pg_sys::Oid, writers: u32) -> Self {
         let mut caller = pg_sys::InvalidOid;
         let mut caller_context = 0;
         // SAFETY: both out pointers live on this stack frame.

@@ -1,0 +1,269 @@
+-- The objects of a table's history, made by its owner: tables in SCHEMA_history, a view in SCHEMA_as_of, and the function
+-- that the table's triggers call. Statements are put together from names of the catalog, which are quoted, never from values.
+CREATE FUNCTION temporal.record_body(p_of temporal.tables) RETURNS text
+LANGUAGE plpgsql STABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    t CONSTANT text := p_of.table_name::text;
+    body text := $body$
+#variable_conflict use_variable
+DECLARE
+    began CONSTANT timestamptz := now();
+    me CONSTANT xid8 := pg_current_xact_id();
+    who CONSTANT text := coalesce(nullif(current_setting('role'), 'none'), session_user);
+    tick CONSTANT interval := '1 microsecond';
+    left_over bigint;
+    entry record;
+BEGIN
+    IF TG_OP = 'INSERT' THEN
+        IF current_setting('transaction_isolation') NOT IN ('read committed', 'read uncommitted') THEN
+            -- What others have said about keys that were not in the table would not be seen.
+            PERFORM FROM temporal.tables t WHERE t.table_name = TG_RELID FOR SHARE;
+        END IF;
+        WITH added AS (
+            INSERT INTO {current} AS c ({columns}, history_valid_from, history_known_from, history_by, history_transaction)
+            SELECT {t.columns}, began, began, who, me
+            FROM new_rows n JOIN {table} t ON {n=t}
+            WHERE NOT EXISTS (SELECT FROM {current} c WHERE {t=c})
+              AND NOT EXISTS (SELECT FROM {past} p WHERE {t=p} AND p.history_valid_to > began)
+              AND NOT EXISTS (SELECT FROM {superseded} s WHERE {t=s} AND s.history_known_to > began)
+            RETURNING 1)
+        SELECT (SELECT count(*) FROM new_rows) - (SELECT count(*) FROM added) INTO left_over;
+        IF left_over > 0 THEN
+            FOR entry IN SELECT DISTINCT {n.key} AS key FROM new_rows n LOOP
+                PERFORM temporal.settle(TG_RELID, entry.key, NULL, who);
+            END LOOP;
+        END IF;
+    ELSIF TG_OP = 'UPDATE' THEN
+        WITH touched AS MATERIALIZED (
+            SELECT c.ctid AS "neobank place", c.history_transaction = me AND c.history_known_from >= began AS "neobank mine",
+                   greatest(began, c.history_known_from + tick) AS "neobank instant", {t.columns}
+            FROM new_rows n JOIN {table} t ON {n=t} JOIN {current} c ON {t=c}
+            WHERE record_image_ne(ROW({t.columns}), ROW({c.columns}))
+              AND CASE WHEN c.history_transaction = me AND c.history_known_from >= began
+                       THEN c.history_valid_from = c.history_known_from
+                       ELSE c.history_valid_from <= c.history_known_from
+                            AND c.history_valid_from < greatest(began, c.history_known_from + tick) END
+        ), ended AS (
+            INSERT INTO {past} ({columns}, history_valid_from, history_valid_to, history_known_from, history_ended_live,
+                                history_by, history_transaction, history_closed_by, history_closed_transaction)
+            SELECT {c.columns}, c.history_valid_from, x."neobank instant", c.history_known_from, true,
+                   c.history_by, c.history_transaction, who, me
+            FROM touched x JOIN {current} c ON c.ctid = x."neobank place"
+            WHERE NOT x."neobank mine"
+        ), renewed AS (
+            UPDATE {current} c
+            SET ({columns}, history_valid_from, history_known_from, history_by, history_transaction) =
+                ROW({x.columns}, CASE WHEN x."neobank mine" THEN c.history_valid_from ELSE x."neobank instant" END,
+                    CASE WHEN x."neobank mine" THEN c.history_known_from ELSE x."neobank instant" END, who, me)
+            FROM touched x
+            WHERE c.ctid = x."neobank place"
+            RETURNING 1)
+        SELECT (SELECT count(*) FROM new_rows) - (SELECT count(*) FROM renewed) INTO left_over;
+        IF left_over > 0 THEN
+            FOR entry IN
+                SELECT {k.key} AS key, (SELECT to_jsonb(o) FROM old_rows o WHERE {o=k} LIMIT 1) AS old_row
+                FROM (SELECT {o.keys} FROM old_rows o UNION SELECT {n.keys} FROM new_rows n) k
+                WHERE NOT EXISTS (
+                    SELECT FROM {table} t JOIN {current} c ON {t=c}
+                    WHERE {t=k} AND record_image_eq(ROW({t.columns}), ROW({c.columns}))
+                      AND c.history_valid_from <= clock_timestamp())
+            LOOP
+                PERFORM temporal.settle(TG_RELID, entry.key, entry.old_row, who);
+            END LOOP;
+        END IF;
+    ELSIF TG_OP = 'DELETE' THEN
+        WITH gone AS (
+            DELETE FROM {current} c USING old_rows o
+            WHERE {o=c} AND NOT EXISTS (SELECT FROM {table} t WHERE {t=o})
+              AND NOT (c.history_transaction = me AND c.history_known_from >= began)
+              AND c.history_valid_from <= c.history_known_from
+              AND c.history_valid_from < greatest(began, c.history_known_from + tick)
+            RETURNING c.*
+        ), ended AS (
+            INSERT INTO {past} ({columns}, history_valid_from, history_valid_to, history_known_from, history_ended_live,
+                                history_by, history_transaction, history_closed_by, history_closed_transaction)
+            SELECT {g.columns}, g.history_valid_from, greatest(began, g.history_known_from + tick), g.history_known_from, true,
+                   g.history_by, g.history_transaction, who, me
+            FROM gone g
+            RETURNING 1)
+        SELECT (SELECT count(*) FROM old_rows) - (SELECT count(*) FROM ended) INTO left_over;
+        IF left_over > 0 THEN
+            FOR entry IN
+                SELECT DISTINCT {o.key} AS key FROM old_rows o
+                WHERE EXISTS (SELECT FROM {current} c WHERE {o=c})
+                   OR EXISTS (SELECT FROM {past} p WHERE {o=p} AND p.history_valid_to > began)
+            LOOP
+                PERFORM temporal.settle(TG_RELID, entry.key, NULL, who);
+            END LOOP;
+        END IF;
+    ELSE
+        WITH gone AS (
+            DELETE FROM {current} c
+            WHERE NOT (c.history_transaction = me AND c.history_known_from >= began)
+              AND c.history_valid_from <= c.history_known_from
+              AND c.history_valid_from < greatest(began, c.history_known_from + tick)
+            RETURNING c.*)
+        INSERT INTO {past} ({columns}, history_valid_from, history_valid_to, history_known_from, history_ended_live,
+                            history_by, history_transaction, history_closed_by, history_closed_transaction)
+        SELECT {g.columns}, g.history_valid_from, greatest(began, g.history_known_from + tick), g.history_known_from, true,
+               g.history_by, g.history_transaction, who, me
+        FROM gone g;
+        FOR entry IN
+            SELECT {c.key} AS key FROM {current} c
+            UNION SELECT {p.key} FROM {past} p WHERE p.history_valid_to > clock_timestamp()
+        LOOP
+            PERFORM temporal.settle(TG_RELID, entry.key, NULL, who);
+        END LOOP;
+    END IF;
+    RETURN NULL;
+END
+$body$;
+    part text;
+BEGIN
+    body := replace(body, '{table}', t);
+    body := replace(body, '{current}', p_of.current_rows::text);
+    body := replace(body, '{past}', p_of.past_rows::text);
+    body := replace(body, '{superseded}', p_of.superseded_rows::text);
+    body := replace(body, '{columns}', temporal.column_list(p_of.table_name, ''));
+    FOREACH part IN ARRAY ARRAY['t', 'c', 'x', 'g'] LOOP
+        body := replace(body, format('{%s.columns}', part), temporal.column_list(p_of.table_name, part || '.'));
+    END LOOP;
+    FOREACH part IN ARRAY ARRAY['n', 'o', 'k', 'c', 'p'] LOOP
+        body := replace(body, format('{%s.key}', part), temporal.key_object(p_of, part));
+        body := replace(body, format('{%s.keys}', part), (
+            SELECT string_agg(format('%s.%I', part, k), ', ') FROM unnest(p_of.key_columns) k));
+    END LOOP;
+    FOREACH part IN ARRAY ARRAY['n=t', 't=c', 't=p', 't=s', 'o=k', 't=k', 'o=c', 't=o', 'o=p'] LOOP
+        body := replace(body, format('{%s}', part),
+                        temporal.key_match(p_of, split_part(part, '=', 1), split_part(part, '=', 2)));
+    END LOOP;
+    RETURN body;
+END
+$$;
+REVOKE ALL ON FUNCTION temporal.record_body(temporal.tables) FROM PUBLIC;
+COMMENT ON FUNCTION temporal.record_body(temporal.tables) IS
+    'The text of the function that records what statements do to a table. Its usual ways write one row more for each row of the statement; what they leave over goes through temporal.settle, key by key.';
+
+CREATE FUNCTION temporal.make_functions(p_of temporal.tables) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    home CONSTANT text := (SELECT c.relnamespace::regnamespace::text FROM pg_class c WHERE c.oid = p_of.current_rows);
+    owner CONSTANT text := (SELECT c.relowner::regrole::text FROM pg_class c WHERE c.oid = p_of.table_name);
+    record_name CONSTANT text := format('%s.%I', home, p_of.base_name || '_record');
+    instant_name CONSTANT text := format('%s.%I', home, p_of.base_name || '_instant');
+BEGIN
+    EXECUTE format(
+        'CREATE OR REPLACE FUNCTION %s() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
+         SET search_path = pg_catalog, pg_temp SET row_security = off AS %L', record_name, temporal.record_body(p_of));
+    -- Names nothing of the extension, so that the past can be read when that is dropped.
+    EXECUTE format(
+        'CREATE OR REPLACE FUNCTION %s(axis text) RETURNS timestamptz LANGUAGE plpgsql STABLE PARALLEL SAFE
+         SET search_path = pg_catalog, pg_temp AS %L', instant_name, format($body$
+DECLARE
+    given CONSTANT text := nullif(current_setting('neobank.' || axis, true), '');
+    instant CONSTANT timestamptz := coalesce(
+        given::timestamptz, CASE axis WHEN 'as_of' THEN clock_timestamp() ELSE 'infinity' END);
+BEGIN
+    IF instant < %L::timestamptz THEN
+        RAISE EXCEPTION 'history of the time is pruned'
+            USING ERRCODE = 'NB331', DETAIL = format('The history of %%s was asked at %%s, and is kept from %%s on.', %L, instant, %L::timestamptz),
+                  HINT = 'Ask about a later instant.';
+    END IF;
+    RETURN instant;
+END
+$body$, coalesce(p_of.pruned_before, '-infinity'), p_of.table_name, coalesce(p_of.pruned_before, '-infinity')));
+    EXECUTE format('ALTER FUNCTION %s() OWNER TO %s', record_name, owner);
+    EXECUTE format('ALTER FUNCTION %s(text) OWNER TO %s', instant_name, owner);
+    EXECUTE format('REVOKE ALL ON FUNCTION %s() FROM PUBLIC', record_name);
+    EXECUTE format('GRANT EXECUTE ON FUNCTION %s(text) TO PUBLIC', instant_name);
+    EXECUTE format('COMMENT ON FUNCTION %s() IS %L', record_name,
+                   format('Records what statements do to %s. Made by temporal.enable, and anew when the table is altered.', p_of.table_name));
+    EXECUTE format('COMMENT ON FUNCTION %s(text) IS %L', instant_name,
+                   format('The instant of neobank.as_of or neobank.known_at, whichever axis says, for %s. NB331: before what its history is kept from.', p_of.table_name));
+END
+$$;
+REVOKE ALL ON FUNCTION temporal.make_functions(temporal.tables) FROM PUBLIC;
+COMMENT ON FUNCTION temporal.make_functions(temporal.tables) IS
+    'Makes the functions of a table''s history, or makes them anew. Called by temporal.enable, follow and prune.';
+
+-- One branch for each of the three tables: the newest rows are most of them, and the last is passed over unless
+-- neobank.known_at is set.
+CREATE FUNCTION temporal.as_of_query(p_of temporal.tables, p_valid_at text, p_known_at text) RETURNS text
+LANGUAGE sql STABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    SELECT pg_catalog.format(
+        'SELECT %2$s FROM %3$s c WHERE c.history_valid_from <= %6$s AND c.history_known_from <= %7$s
+         UNION ALL
+         SELECT %2$s FROM %4$s c WHERE c.history_valid_from <= %6$s AND c.history_known_from <= %7$s
+            AND (c.history_valid_to > %6$s OR c.history_ended_live AND c.history_valid_to > %7$s)
+         UNION ALL
+         SELECT %2$s FROM %5$s c WHERE %7$s < ''infinity''
+            AND c.history_valid_from <= %6$s AND c.history_known_from <= %7$s AND c.history_known_to > %7$s
+            AND (c.history_valid_to > %6$s OR c.history_ended_live AND c.history_valid_to > %7$s)',
+        NULL, temporal.column_list((p_of).table_name, 'c.'), (p_of).current_rows, (p_of).past_rows, (p_of).superseded_rows,
+        p_valid_at, p_known_at);
+END;
+REVOKE ALL ON FUNCTION temporal.as_of_query(temporal.tables, text, text) FROM PUBLIC;
+COMMENT ON FUNCTION temporal.as_of_query(temporal.tables, text, text) IS
+    'The query for the rows of a table that were true at one instant as known at another; both are expressions.';
+
+CREATE FUNCTION temporal.timeline_query(p_of temporal.tables) RETURNS text
+LANGUAGE plpgsql STABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    -- A column of the table keeps its name, and the history's gets a longer one.
+    names CONSTANT text := (
+        SELECT string_agg(format(', %s AS %I', x.expression, CASE WHEN EXISTS (
+                   SELECT FROM pg_attribute a WHERE a.attrelid = p_of.table_name AND a.attname = x.name AND NOT a.attisdropped)
+               THEN 'history_' || x.name ELSE x.name END), '' ORDER BY x.n)
+        FROM (VALUES (1, 'valid_from', '%1$s'), (2, 'valid_to', '%2$s'), (3, 'known_from', 'c.history_known_from'),
+                     (4, 'known_to', '%3$s'), (5, 'recorded_by', 'c.history_by'),
+                     (6, 'transaction_id', 'c.history_transaction'), (7, 'closed_by', '%4$s'),
+                     (8, 'closed_transaction_id', '%5$s')) x (n, name, expression));
+    columns CONSTANT text := replace(temporal.column_list(p_of.table_name, 'c.'), '%', '%%');
+    branch CONSTANT text := 'SELECT ' || columns || names || ' FROM %6$s c';
+    closed CONSTANT text[] := ARRAY['c.history_closed_by', 'c.history_closed_transaction'];
+    forever CONSTANT text := '''infinity''::timestamptz';
+BEGIN
+    RETURN format(branch, 'c.history_valid_from', forever, forever, 'NULL::text', 'NULL::xid8', p_of.current_rows)
+        || ' UNION ALL ' || format(branch, 'c.history_valid_from', 'c.history_valid_to', forever, closed[1], closed[2], p_of.past_rows)
+        || ' UNION ALL ' || format(branch, 'c.history_valid_to', forever, 'c.history_valid_to', closed[1], closed[2], p_of.past_rows)
+        || ' WHERE c.history_ended_live'
+        || ' UNION ALL ' || format(branch, 'c.history_valid_from', 'c.history_valid_to', 'c.history_known_to', closed[1], closed[2], p_of.superseded_rows)
+        || ' UNION ALL ' || format(branch, 'c.history_valid_to', forever, 'least(c.history_valid_to, c.history_known_to)', closed[1], closed[2], p_of.superseded_rows)
+        || ' WHERE c.history_ended_live';
+END
+$$;
+REVOKE ALL ON FUNCTION temporal.timeline_query(temporal.tables) FROM PUBLIC;
+COMMENT ON FUNCTION temporal.timeline_query(temporal.tables) IS
+    'The query for all that a table''s history says, a rectangle of valid and known time in each row.';
+
+CREATE FUNCTION temporal.make_views(p_of temporal.tables, p_timeline text, p_as_of text) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    home CONSTANT text := (SELECT c.relnamespace::regnamespace::text FROM pg_class c WHERE c.oid = p_of.current_rows);
+    owner CONSTANT text := (SELECT c.relowner::regrole::text FROM pg_class c WHERE c.oid = p_of.table_name);
+    instant CONSTANT text := '(SELECT ' || format('%s.%I', home, p_of.base_name || '_instant') || '(%L))';
+BEGIN
+    EXECUTE format('CREATE VIEW %s WITH (security_invoker = true) AS %s', p_timeline, temporal.timeline_query(p_of));
+    EXECUTE format('CREATE VIEW %s WITH (security_invoker = true) AS %s', p_as_of,
+                   temporal.as_of_query(p_of, format(instant, 'as_of'), format(instant, 'known_at')));
+    EXECUTE format('ALTER VIEW %s OWNER TO %s', p_timeline, owner);
+    EXECUTE format('ALTER VIEW %s OWNER TO %s', p_as_of, owner);
+    EXECUTE format('COMMENT ON VIEW %s IS %L', p_timeline,
+                   format('All that was ever true or believed of %s, from valid_from to valid_to, as known from known_from to known_to.', p_of.table_name));
+    EXECUTE format('COMMENT ON VIEW %s IS %L', p_as_of,
+                   format('%s as it was at neobank.as_of (unset: now), as known at neobank.known_at (unset: today''s knowledge).', p_of.table_name));
+END
+$$;
+REVOKE ALL ON FUNCTION temporal.make_views(temporal.tables, text, text) FROM PUBLIC;
+COMMENT ON FUNCTION temporal.make_views(temporal.tables, text, text) IS
+    'Makes the views of a table''s history under these names. Called by temporal.enable and follow.';
