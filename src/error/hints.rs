@@ -152,6 +152,9 @@ impl Error {
             Error::ProjectionState { .. } => {
                 "Look at cqrs.projection_status; cqrs.rebuild_projection makes it whole again."
             }
+            Error::CheckNotFound { .. } => "Look at troubleshoot.check_catalogue.",
+            Error::FindingNotFound { .. } => "Take a fingerprint that troubleshoot.checks() shows.",
+            Error::NoThreshold { .. } => "Acknowledge its findings with troubleshoot.acknowledge.",
             Error::ProjectionTarget { .. } => "Give a plain table of your own, to which nothing else refers.",
             Error::NotATrigger { .. } => "It is called by the triggers on the ledger's tables.",
             Error::NullArgument { .. } => "Give a value.",
