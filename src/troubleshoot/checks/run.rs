@@ -6,7 +6,7 @@ use super::settings::{self, Noted, Override};
 use crate::error::Error;
 use crate::pg::ereport::Failure;
 use crate::pg::subtransaction::attempted;
-use crate::pg::{Arg, PRESENT, Session, Statement, Time};
+use crate::pg::{Arg, Numeric, PRESENT, Session, Statement, Time};
 use rust_decimal::Decimal;
 use std::cmp::Reverse;
 use std::collections::HashMap;
@@ -88,7 +88,8 @@ fn query(
             .map(|row| Raw {
                 identity: row.text(1).unwrap_or_default(),
                 object: row.text(2),
-                value: row.numeric(3).map(|value| value.normalize()),
+                // One that is not finite says nothing.
+                value: row.get::<Numeric>(3).and_then(|value| value.0.ok()).map(|value| value.normalize()),
                 at_least: row.text(4).and_then(|word| Severity::of_word(&word)),
                 detail: row.text(5).unwrap_or_default(),
                 remedy: row.text(6),

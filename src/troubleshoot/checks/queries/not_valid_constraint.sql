@@ -4,4 +4,4 @@ SELECT format('%I.%I %I', n.nspname, c.relname, k.conname), format('%I.%I', n.ns
 FROM pg_constraint k
 JOIN pg_class c ON c.oid = k.conrelid
 JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE NOT k.convalidated AND k.contype IN ('c', 'f')
+WHERE NOT k.convalidated AND k.contype IN ('c', 'f', 'n')

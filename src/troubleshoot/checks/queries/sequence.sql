@@ -29,20 +29,23 @@ WITH positions AS MATERIALIZED (
     CROSS JOIN LATERAL unnest(k.conkey, k.confkey) r(attnum, referred)
     WHERE r.referred = f.attnum
 ), limits AS (
-    SELECT c.seqrelid, min(CASE a.atttypid WHEN 'int2'::regtype THEN 32767 WHEN 'int4'::regtype THEN 2147483647 END) AS most
+    SELECT c.seqrelid, min(CASE a.atttypid WHEN 'int2'::regtype THEN 32767 WHEN 'int4'::regtype THEN 2147483647 END) AS most,
+           string_agg(format('ALTER TABLE %s ALTER COLUMN %I TYPE bigint;', c.relation::regclass, a.attname), ' ' ORDER BY c.relation, c.attnum)
+             FILTER (WHERE a.atttypid IN ('int2'::regtype, 'int4'::regtype)) AS widening
     FROM columns c JOIN pg_attribute a ON a.attrelid = c.relation AND a.attnum = c.attnum
     GROUP BY c.seqrelid
 ), judged AS (
     SELECT p.*, CASE WHEN p.seqincrement > 0 THEN least(p.seqmax, l.most) ELSE greatest(p.seqmin, -l.most - 1) END AS most,
-           coalesce(l.most < p.seqmax, false) AS by_column
+           coalesce(l.most <= p.seqmax, false) AS by_column, l.widening
     FROM near p LEFT JOIN limits l ON l.seqrelid = p.seqrelid
 )
 SELECT format('%I.%I', r.nspname, r.relname), format('%I.%I', r.nspname, r.relname),
        round(100.0 * r.position / r.most, 2), NULL::text,
        format('It stands at %s of %s, %s.', r.position, r.most,
-              CASE WHEN r.by_column THEN 'which is what the column, or one that refers to it, can hold' ELSE 'its own end' END),
-       CASE WHEN r.by_column THEN 'ALTER TABLE ... ALTER COLUMN ... TYPE bigint; -- rewrites the table, and the columns that refer to it come first'
-            ELSE format('ALTER SEQUENCE %I.%I AS bigint MAXVALUE 9223372036854775807; -- and its column', r.nspname, r.relname) END
+              CASE WHEN r.by_column THEN 'which is what its column, or one that refers to it, can hold' ELSE 'its own end' END),
+       CASE WHEN r.by_column
+            THEN format('%s ALTER SEQUENCE %I.%I AS bigint; -- rewrites the tables', r.widening, r.nspname, r.relname)
+            ELSE format('ALTER SEQUENCE %I.%I AS bigint MAXVALUE 9223372036854775807;', r.nspname, r.relname) END
 FROM judged r WHERE 100.0 * r.position / nullif(r.most, 0) >= $1
 UNION ALL
 SELECT 'not read', format('%s sequences', count(*)), NULL, 'unknown',

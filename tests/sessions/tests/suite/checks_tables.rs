@@ -229,6 +229,11 @@ fn sequences_end_where_what_they_fill_does() {
     ];
     assert_eq!(bank.db.lines(near), wanted);
     assert!(detail(&mut bank.db, "sequence", "public.big_id_seq").contains("2000000000 of 2147483647"));
+    for sequence in ["public.t_id_seq", "public.big_id_seq", "public.few"] {
+        let widen = remedy(&mut bank.db, "sequence", sequence);
+        bank.db.run(&widen);
+        silent(&mut bank.db, "sequence", sequence);
+    }
 }
 
 #[test]

@@ -50,6 +50,7 @@ pub fn fill(bank: &mut Bank, tenant: Option<&str>) -> Filled {
     queue(bank, a);
     events(bank, a);
     read_models(bank, a, b);
+    checks(bank);
     bank.db.run(
         "set neobank.ledger_guard = off; \
               update txn_processing.movements set description = 'mended' where amount = 7.25; \
@@ -236,6 +237,18 @@ fn read_models(bank: &mut Bank, a: Uuid, b: Uuid) {
            aggregate_types, event_types, tags, created_by) \
          values ('told', 'async', 'app', 'project', 'app', 'told', '{Told}', '{}', '{}', 'postgres')",
     );
+}
+
+/// None in a bank of before them.
+fn checks(bank: &mut Bank) {
+    if bank.db.one("select to_regclass('troubleshoot.thresholds') is null") == "t" {
+        return;
+    }
+    bank.db.run(
+        "select troubleshoot.set_threshold('table_bloat', 40.5, null, 10), \
+         troubleshoot.acknowledge(fingerprint, now() + interval '9 days', 'why') from troubleshoot.checks(array['restore_test'])",
+    );
+    bank.db.run("select troubleshoot.note_restore_test(now(), 'all of it')");
 }
 
 /// Tables that a dump carries and that have nothing in them.
