@@ -1,5 +1,6 @@
 -- Nothing of the extension is PUBLIC's: functions made by the library included.
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA neobank, banking, txn_processing, event_store, cqrs FROM PUBLIC;
+REVOKE ALL ON ALL FUNCTIONS IN SCHEMA troubleshoot FROM PUBLIC;
 REVOKE ALL ON ALL TABLES IN SCHEMA neobank, banking, txn_processing, event_store, cqrs FROM PUBLIC;
 REVOKE ALL ON ALL SEQUENCES IN SCHEMA neobank, banking, txn_processing, event_store, cqrs FROM PUBLIC;
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA temporal FROM PUBLIC;
@@ -296,3 +297,25 @@ COMMENT ON FUNCTION temporal.delete_portion IS
     'Nothing was, or will be, true of a key between two instants; what was believed until now stays readable. Arguments as temporal.update_portion takes them; the caller needs DELETE. Where the time includes now the table''s row goes. Returns how many periods there were. NB320, NB323, NB324, NB331, 42501, 22004: as there.';
 COMMENT ON FUNCTION temporal.insert_portion IS
     'A row was, or will be, true between two instants in which its key has none. p_table; row_values: an object of columns and values, the key''s among them, where columns left out are null; valid_from, valid_to: timestamps. The caller needs INSERT. Where the time includes now the row is inserted into the table. Returns 1. NB325: the key has a row in that time; NB320, NB323, NB324, NB326, NB331, 23502, 23514, 42501, 22004: as temporal.update_portion.';
+COMMENT ON FUNCTION troubleshoot.run_checks IS
+    'What troubleshoot.checks calls, which also sees to it that nothing waits for a lock.';
+COMMENT ON FUNCTION troubleshoot.check_definitions IS
+    'The checks there are, with their own thresholds. See troubleshoot.check_catalogue.';
+COMMENT ON FUNCTION troubleshoot.set_threshold IS
+    'Sets thresholds of a check in the place of its own. check_id: as in troubleshoot.check_catalogue; warning, critical: in the check''s unit, 0 to 10^18, null: no value is so bad; minimum: in the check''s minimum_unit, what is smaller is left out, null: the check''s own. NB500: no such check; NB502: it measures nothing; NB021: a bound, critical before warning, or a minimum where there is none; 22004: check_id null.';
+COMMENT ON FUNCTION troubleshoot.reset_threshold IS
+    'Gives a check its own thresholds back. check_id. Returns whether others were set. NB500: no such check; 22004: null.';
+COMMENT ON FUNCTION troubleshoot.acknowledge IS
+    'Takes note of a finding: troubleshoot.checks() shows until when in acknowledged_until, as long as it is no worse than now. fingerprint: of a finding there is now; until: in the future, at most 366 days ahead; reason: 1 to 1,000 characters. NB501: there is no such finding; NB021: a bound; 22004: null.';
+COMMENT ON FUNCTION troubleshoot.unacknowledge IS
+    'Takes an acknowledgement back. fingerprint. Returns whether there was one. 22004: null.';
+COMMENT ON FUNCTION troubleshoot.note_restore_test IS
+    'Notes that a backup was restored and found whole, which the check restore_test goes by. tested_at: when, in the past; note: which backup, where to, how it was checked, 1 to 1,000 characters; for the same moment it replaces the note. NB021: a bound; 22004: null.';
+COMMENT ON FUNCTION troubleshoot.sequence_position IS
+    'Where a sequence stands, read without waiting and without a writer''s lock. sequence: its oid. Null: it is none, is gone or locked, or the caller may neither use nor select it.';
+COMMENT ON FUNCTION troubleshoot.relation_file_bytes IS
+    'Bytes in the files of a relation, looked at without a lock. path: what pg_relation_filepath answers. Null: there is no such file, or it is not a relation''s.';
+COMMENT ON FUNCTION troubleshoot.multixact_member_segments IS
+    'How many files of multixact members the server keeps; each has 32 pages.';
+COMMENT ON FUNCTION troubleshoot.subtransaction_overflows IS
+    'Process ids of the sessions whose transaction has more than 64 subtransactions that write.';

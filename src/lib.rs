@@ -163,6 +163,21 @@ extension_sql_file!("../sql/temporal_tables_keep.sql", name = "temporal_keep", r
 extension_sql_file!("../sql/temporal_tables_follow.sql", name = "temporal_tables", requires = ["temporal_keep"]);
 extension_sql_file!("../sql/troubleshoot_checks.sql", name = "troubleshoot_checks", requires = ["schemas"]);
 extension_sql_file!(
+    "../sql/troubleshoot_checks.sql",
+    name = "troubleshoot_checks",
+    requires = [
+        "schemas",
+        troubleshoot::checks::api::run_checks,
+        troubleshoot::checks::api::check_definitions,
+        troubleshoot::checks::api::relation_file_bytes
+    ]
+);
+extension_sql_file!(
+    "../sql/troubleshoot_health.sql",
+    name = "troubleshoot_health",
+    requires = ["troubleshoot_checks"]
+);
+extension_sql_file!(
     "../sql/troubleshoot_sessions.sql",
     name = "troubleshoot_sessions",
     requires = ["schemas"]
@@ -193,7 +208,7 @@ extension_sql_file!(
         "saga_payments",
         "temporal_accounts",
         "temporal_tables",
-        "troubleshoot_checks",
+        "troubleshoot_health",
         "troubleshoot_sessions",
         "troubleshoot_explain",
         "troubleshoot_baselines",

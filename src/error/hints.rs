@@ -168,6 +168,9 @@ impl Error {
             Error::ProjectionState { .. } => {
                 "Look at cqrs.projection_status; cqrs.rebuild_projection makes it whole again."
             }
+            Error::CheckNotFound { .. } => "Look at troubleshoot.check_catalogue.",
+            Error::FindingNotFound { .. } => "Take a fingerprint that troubleshoot.checks() shows.",
+            Error::NoThreshold { .. } => "Acknowledge its findings with troubleshoot.acknowledge.",
             Error::ProjectionTarget { .. } => "Give a plain table of your own, to which nothing else refers.",
             Error::PeriodInvalid { .. } => {
                 "Give a valid_from before valid_to, and a valid_to up to now; without it the period is up to now."

@@ -52,6 +52,9 @@ impl Drop for PinnedSearchPath {
     }
 }
 
+/// Whether checkpoints are counted in a view of their own, pg_stat_checkpointer.
+pub const HAS_CHECKPOINTER_STATISTICS: bool = cfg!(any(feature = "pg17", feature = "pg18"));
+
 /// Every setting that this process knows of.
 pub fn settings() -> &'static [*mut pg_sys::config_generic] {
     // SAFETY: as many as the server says; none ends before the process or the memory context of this call does.
@@ -258,4 +261,21 @@ pub fn end_on_sigterm() {
         #[cfg(feature = "pg18")]
         pg_sys::pqsignal_be(pg_sys::SIGTERM as i32, Some(die));
     }
+}
+
+/// Where a relation's files are.
+#[cfg(feature = "pg15")]
+pub type Place = pg_sys::RelFileNode;
+#[cfg(not(feature = "pg15"))]
+pub type Place = pg_sys::RelFileLocator;
+
+/// The place of a relation of this database, by its tablespace (none: the database's own) and the number of its file.
+pub fn place(tablespace: pg_sys::Oid, file: pg_sys::Oid) -> Place {
+    // SAFETY: backend-local variables, set when the session came to its database.
+    let (own, database) = unsafe { (pg_sys::MyDatabaseTableSpace, pg_sys::MyDatabaseId) };
+    let tablespace = if tablespace == pg_sys::InvalidOid { own } else { tablespace };
+    #[cfg(feature = "pg15")]
+    return Place { spcNode: tablespace, dbNode: database, relNode: file };
+    #[cfg(not(feature = "pg15"))]
+    return Place { spcOid: tablespace, dbOid: database, relNumber: file };
 }

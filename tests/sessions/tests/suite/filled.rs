@@ -52,6 +52,7 @@ pub fn fill(bank: &mut Bank, tenant: Option<&str>) -> Filled {
     read_models(bank, a, b);
     sagas(bank);
     histories(bank, a, b);
+    checks(bank);
     bank.db.run(
         "set neobank.ledger_guard = off; \
               update txn_processing.movements set description = 'mended' where amount = 7.25; \
@@ -268,6 +269,16 @@ fn sagas(bank: &mut Bank) {
          select saga.execute_step(saga.create_saga('manual', '{one,two}'), '{\"n\": 3.50}'); \
          insert into saga.compensations (saga_id, step_number) select saga_id, 1 from saga.sagas where saga_type = 'manual'",
     );
+/// None in a bank of before them.
+fn checks(bank: &mut Bank) {
+    if bank.db.one("select to_regclass('troubleshoot.thresholds') is null") == "t" {
+        return;
+    }
+    bank.db.run(
+        "select troubleshoot.set_threshold('table_bloat', 40.5, null, 10), \
+         troubleshoot.acknowledge(fingerprint, now() + interval '9 days', 'why') from troubleshoot.checks(array['restore_test'])",
+    );
+    bank.db.run("select troubleshoot.note_restore_test(now(), 'all of it')");
 }
 
 /// Tables that a dump carries and that have nothing in them.
