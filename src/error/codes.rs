@@ -89,6 +89,7 @@ impl Error {
             Error::NotPublished => ("NB130", "ledger_not_published"),
             Error::LedgerStream { .. } => ("NB131", "ledger_stream"),
             Error::EventsDeleted { .. } => ("NB132", "events_deleted"),
+            Error::LeaseNotHeld { .. } => ("NB510", "lease_not_held"),
             Error::IdInFlight => ("40001", "serialization_failure"),
             Error::NotATrigger { .. } => ("39P01", "trigger_protocol_violated"),
             Error::NullArgument { .. } => ("22004", "null_argument"),

@@ -1,1 +1,3 @@
 //! Schema `troubleshoot`: finding out what is wrong with a server.
+
+mod sessions;
