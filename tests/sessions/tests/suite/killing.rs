@@ -137,7 +137,7 @@ fn idle_transactions_are_terminated_failed_ones_too_and_plain_idle_sessions_are_
     assert!(alive(&mut bank, plain));
     assert_eq!(clear(&mut bank.db, "false"), 0);
     let logged = "select count(*) from troubleshoot.kill_log where by_function = 'clear_idle_transactions' \
-                  and reason = 'asleep' and xact_start is not null and method = 'terminate'";
+                  and reason = 'asleep' and query_start is not null and method = 'terminate'";
     assert_eq!(bank.db.count(logged), 2);
 }
 
