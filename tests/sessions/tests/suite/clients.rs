@@ -23,10 +23,7 @@ fn exercise(bank: &mut Bank, command: &mut Command) -> (BTreeMap<String, u32>, i
     );
     let before = bank.db.count("select count(*) from txn_processing.movements");
     let mut holder = bank.session();
-    holder.run(&format!(
-        "begin; select from banking.accounts where account_id = '{}' for no key update",
-        accounts[0]
-    ));
+    holder.run(&format!("begin; select from banking.accounts where account_id = '{}' for no key update", accounts[0]));
     let mut process = command
         .arg(dsn)
         .args(&accounts)
@@ -60,7 +57,10 @@ fn exercise(bank: &mut Bank, command: &mut Command) -> (BTreeMap<String, u32>, i
     let ids = accounts.join("','");
     let sum = format!("select sum(current_balance) from banking.accounts where account_id in ('{ids}')");
     assert_eq!(bank.db.money(&sum), dec("400"));
-    wait_until(&mut bank.db, "select count(*) = 0 from pg_stat_activity where application_name = 'exercise' and datname = current_database()");
+    wait_until(
+        &mut bank.db,
+        "select count(*) = 0 from pg_stat_activity where application_name = 'exercise' and datname = current_database()",
+    );
     audit(&mut bank.db);
     (retries, postings)
 }

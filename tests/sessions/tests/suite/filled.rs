@@ -50,6 +50,7 @@ pub fn fill(bank: &mut Bank, tenant: Option<&str>) -> Filled {
     queue(bank, a);
     events(bank, a);
     read_models(bank, a, b);
+    toolkit(bank);
     bank.db.run(
         "set neobank.ledger_guard = off; \
               update txn_processing.movements set description = 'mended' where amount = 7.25; \
@@ -238,11 +239,25 @@ fn read_models(bank: &mut Bank, a: Uuid, b: Uuid) {
     );
 }
 
+/// What operators and applications leave in the toolkit's tables. None in a bank of before it.
+fn toolkit(bank: &mut Bank) {
+    if bank.db.one("select to_regclass('concurrency.leases') is null") == "t" {
+        return;
+    }
+    bank.db.run(
+        "select concurrency.acquire_lease('end of day', 'host 1', 86400000), \
+         concurrency.record_deadlock('Process 1 waits for ShareLock on transaction 2; blocked by process 3.'); \
+         insert into troubleshoot.kill_exemptions values ('role', 'payroll', 'wages'); \
+         insert into troubleshoot.kill_log (killed_at, killed_by, by_function, method, pid, backend_start) \
+         values (now(), 'postgres', 'kill_long_queries', 'cancel', 7, now())",
+    );
+}
+
 /// Tables that a dump carries and that have nothing in them.
 pub fn empty_tables(bank: &mut Bank) -> Vec<String> {
     let counts = snapshot(&mut bank.db);
     let empty = counts.iter().filter_map(|line| line.split_once("|0|")).map(|(table, _)| table.to_owned());
-    // What is made anew from the events is in no dump.
-    let empty = empty.filter(|table| table != "event_store.snapshots");
+    // What is made anew from the events, or is about the server, is in no dump.
+    let empty = empty.filter(|table| !["event_store.snapshots", "concurrency.deadlock_collection"].contains(&table.as_str()));
     empty.collect()
 }
