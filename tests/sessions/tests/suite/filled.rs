@@ -258,6 +258,7 @@ pub fn empty_tables(bank: &mut Bank) -> Vec<String> {
     let counts = snapshot(&mut bank.db);
     let empty = counts.iter().filter_map(|line| line.split_once("|0|")).map(|(table, _)| table.to_owned());
     // What is made anew from the events, or is about the server, is in no dump.
-    let empty = empty.filter(|table| !["event_store.snapshots", "concurrency.deadlock_collection"].contains(&table.as_str()));
+    let empty =
+        empty.filter(|table| !["event_store.snapshots", "concurrency.deadlock_collection"].contains(&table.as_str()));
     empty.collect()
 }
