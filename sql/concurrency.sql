@@ -39,7 +39,7 @@ BEGIN ATOMIC
         JOIN pg_catalog.pg_class c ON c.oid = l.relation
         JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
         WHERE l.locktype = 'relation' AND l.granted AND c.relkind IN ('r', 'p', 'm')
-          AND l.mode <> 'AccessShareLock' AND n.nspname NOT IN ('pg_catalog', 'information_schema')
+          AND l.mode NOT IN ('AccessShareLock', 'SIReadLock') AND n.nspname NOT IN ('pg_catalog', 'information_schema')
           AND l.database = (SELECT d.oid FROM pg_catalog.pg_database d
                             WHERE d.datname = pg_catalog.current_database())
     ), texts AS (

@@ -287,7 +287,7 @@ LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
     SELECT coalesce(
         (SELECT 'backup or restore' WHERE application_name ~
-            '^(pg_dump|pg_dumpall|pg_restore|pg_basebackup|pg_receivewal|pg_rewind|pg_probackup|pgBackRest|barman|wal-g)\M'),
+            '^(pg_dump|pg_dumpall|pg_restore|pg_basebackup|pg_receivewal|pg_rewind|pg_probackup|pgBackRest|wal-g)\M|^barman'),
         (SELECT e.kind || ' ' || e.pattern || coalesce(': ' || e.reason, '')
          FROM troubleshoot.kill_exemptions e
          WHERE CASE e.kind WHEN 'role' THEN user_name::text WHEN 'application' THEN application_name

@@ -28,7 +28,7 @@ fn good_name<'a>(argument: &'static str, name: Option<&'a str>) -> Result<&'a st
     given_text(argument, required(argument, name)?, MAX_NAME)
 }
 
-fn good_names<'a>(names: Option<&'a Many<String>>) -> Result<Vec<&'a str>, Error> {
+fn good_names(names: Option<&Many<String>>) -> Result<Vec<&str>, Error> {
     let names = required("names", names)?;
     if !(1..=MAX_NAMES).contains(&names.0.len()) {
         let why = format!("It has {} elements; it must have 1 to {MAX_NAMES}.", names.0.len());

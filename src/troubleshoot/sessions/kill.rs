@@ -248,7 +248,7 @@ pub fn end(session: &Session, found: &Found, order: &Order) -> Result<Outcome, E
     match ended {
         Ok(Some(())) => {
             pgrx::log!(
-                "neobank: {} by {}: {} process {} of user {:?}, database {:?}, application {:?}; reason: {}",
+                "neobank: {} by {}: {} process {} of user {:?}, database {:?}, application {:?}; reason: {:?}",
                 order.target.function(),
                 order.by,
                 order.method.done().to_lowercase(),
