@@ -1,7 +1,8 @@
 //! The SQL functions that explain and end sessions.
 
-use super::core::{Method, why};
+use super::core::why;
 use super::kill::{self, Found, Order, Outcome, Target, Within};
+use super::method::Method;
 use super::waiting::{self, Looked};
 use crate::error::Error;
 use crate::pg::{Numeric, Session, Text, finish, server};

@@ -1,6 +1,6 @@
 //! Ending sessions: chosen, looked at again at the moment of the kill, and written down.
 
-use super::core::Method;
+use super::method::Method;
 use crate::error::Error;
 use crate::pg::ereport::Failure;
 use crate::pg::subtransaction::undoable;

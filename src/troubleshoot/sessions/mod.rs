@@ -3,4 +3,5 @@
 mod api;
 mod core;
 mod kill;
+mod method;
 mod waiting;

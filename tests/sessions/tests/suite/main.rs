@@ -10,6 +10,7 @@ mod batch_types;
 mod batches;
 mod berka;
 mod blocking;
+mod blocking_alone;
 mod boundary;
 mod bounds;
 mod catalog;
