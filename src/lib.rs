@@ -190,7 +190,11 @@ extension_sql_file!(
 );
 extension_sql_file!("../sql/troubleshoot_report.sql", name = "troubleshoot_report", requires = ["schemas"]);
 extension_sql_file!("../sql/pooling.sql", name = "pooling_tables", requires = ["schemas"]);
-extension_sql_file!("../sql/concurrency.sql", name = "concurrency_tables", requires = ["schemas"]);
+extension_sql_file!(
+    "../sql/concurrency.sql",
+    name = "concurrency_tables",
+    requires = ["troubleshoot_sessions"]
+);
 extension_sql_file!(
     "../sql/access.sql",
     name = "access",

@@ -104,6 +104,7 @@ impl Error {
             Error::StepNotFound { .. } => ("NB209", "step_not_found"),
             Error::PeriodInvalid { .. } => ("NB300", "period_invalid"),
             Error::CorrectionInvalid { .. } => ("NB301", "correction_invalid"),
+            Error::LeaseNotHeld { .. } => ("NB510", "lease_not_held"),
             Error::IdInFlight => ("40001", "serialization_failure"),
             Error::NotATrigger { .. } => ("39P01", "trigger_protocol_violated"),
             Error::NullArgument { .. } => ("22004", "null_argument"),

@@ -177,6 +177,8 @@ impl Error {
             }
             Error::CorrectionInvalid { .. } => {
                 "Keys are customer_id, account_number, account_type, account_status and overdraft_limit."
+            Error::LeaseNotHeld { .. } => {
+                "Undo what was not committed under it, and take it anew with concurrency.acquire_lease."
             }
             Error::NotATrigger { .. } => "It is called by the triggers on the ledger's tables.",
             Error::NullArgument { .. } => "Give a value.",

@@ -356,6 +356,10 @@ impl Error {
                 ("correction is not valid".into(), Some(format!("{key}: {why}")))
             }
             Error::LedgerNotEmpty { content } => ("the ledger holds money".into(), content.clone()),
+            Error::LeaseNotHeld { name, token } => (
+                "lease is not held".into(),
+                Some(format!("Token {token} is not, or not any more, the one of a lease of {name:?} that this role has.")),
+            ),
             Error::IdInFlight => (
                 "could not serialize access: a transaction id is being posted by another session".into(),
                 None,

@@ -1,0 +1,7 @@
+//! Who waits for what, and how to end it.
+
+mod api;
+mod core;
+mod kill;
+mod method;
+mod waiting;
