@@ -1,1 +1,5 @@
 //! Schema `troubleshoot`: finding out what is wrong with a server.
+
+pub mod baselines;
+pub mod explain;
+pub mod report;
