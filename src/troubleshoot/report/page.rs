@@ -185,7 +185,7 @@ const DRAWN: [Drawn; 7] = [
     ("connections", "Connections", axis, 5.0, true),
     ("idle_in_transaction_connections", "Idle in transaction", axis, 2.0, true),
     ("cache_hit_percent", "Cache hits, %", axis, 100.0, false),
-    ("wal_bytes_total", "WAL per second", bytes, 1_024.0, true),
+    ("wal_bytes_total", "WAL per second", axis_bytes, 1_000.0, true),
 ];
 
 /// Short, for an axis.
@@ -358,6 +358,17 @@ fn tables(data: &Value) -> String {
         if largest.is_empty() { "<p>None.</p>".to_owned() } else { table("Largest tables", &columns, &largest) },
         if wasteful.is_empty() { none() } else { table("Most bloated tables", &columns_of_bloat, &wasteful) }
     )
+}
+
+/// In powers of ten, in which the axis is parted.
+fn axis_bytes(value: f64) -> String {
+    let (scaled, unit) = match value {
+        v if v >= 1e9 => (v / 1e9, "GB"),
+        v if v >= 1e6 => (v / 1e6, "MB"),
+        v if v >= 1e3 => (v / 1e3, "kB"),
+        v => (v, "B"),
+    };
+    format!("{} {unit}", axis(scaled))
 }
 
 pub fn page(data: &Value) -> String {

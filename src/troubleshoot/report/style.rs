@@ -19,7 +19,7 @@ p{margin:4px 0}
 .soft,footer{color:var(--soft);font-size:13px}
 .card{background:var(--card);border:1px solid var(--line);border-radius:8px;padding:14px 16px}
 .grid{display:grid;gap:12px;grid-template-columns:repeat(auto-fit,minmax(min(100%,310px),1fr))}
-.tiles{display:grid;gap:12px;grid-template-columns:repeat(auto-fit,minmax(132px,1fr));margin:18px 0 0;padding:0;list-style:none}
+.tiles{display:grid;gap:12px;grid-template-columns:repeat(4,minmax(0,1fr));margin:18px 0 0;padding:0;list-style:none}
 .tiles li{background:var(--card);border:1px solid var(--line);border-radius:8px;padding:10px 14px}
 .tiles b{display:block;font-size:21px;line-height:1.3;font-weight:600;font-variant-numeric:tabular-nums}
 .tiles span{color:var(--soft);font-size:13px}
@@ -39,7 +39,7 @@ th{color:var(--soft);font-weight:600;font-size:13px;white-space:nowrap}
 tr:last-child td{border-bottom:0}
 th:first-child,td:first-child{padding-left:0}th:last-child,td:last-child{padding-right:0}
 .n{text-align:right;white-space:nowrap}
-svg{display:block;width:100%;height:auto}
+svg{display:block;width:100%;height:auto;max-width:430px}
 svg text{fill:var(--soft);font:11px system-ui,-apple-system,'Segoe UI',Roboto,Arial,sans-serif}
 svg .v{fill:var(--ink)}
 .axis{stroke:var(--line);stroke-width:1}.line{fill:none;stroke:var(--blue);stroke-width:1.8;stroke-linejoin:round;stroke-linecap:round}
@@ -50,10 +50,10 @@ summary:focus-visible{outline:2px solid var(--blue);outline-offset:2px}
 footer{padding-top:28px;padding-bottom:36px}
 @media (max-width:640px){
 main,header,footer{padding-left:14px;padding-right:14px}
-table,tbody,tr,td{display:block}thead{position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%)}
+table,tbody,tr,td{display:block}.tiles{grid-template-columns:repeat(2,minmax(0,1fr));gap:10px}thead{position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%)}
 tr{padding:9px 0;border-bottom:1px solid var(--line)}tr:first-child{padding-top:0}tr:last-child{border-bottom:0;padding-bottom:0}
 td{display:grid;grid-template-columns:112px minmax(0,1fr);gap:2px 10px;border:0;padding:1px 0;text-align:left;white-space:normal}
-td::before{content:attr(data-label);color:var(--soft);font-size:13px}
+td.n{text-align:left;white-space:normal}td::before{content:attr(data-label);color:var(--soft);font-size:13px}
 td.main{display:block;padding-bottom:3px}td.main::before{content:none}
 }
 @media print{
