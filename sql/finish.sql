@@ -2,6 +2,7 @@
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA neobank, banking, txn_processing, event_store, cqrs FROM PUBLIC;
 REVOKE ALL ON ALL TABLES IN SCHEMA neobank, banking, txn_processing, event_store, cqrs FROM PUBLIC;
 REVOKE ALL ON ALL SEQUENCES IN SCHEMA neobank, banking, txn_processing, event_store, cqrs FROM PUBLIC;
+REVOKE ALL ON ALL FUNCTIONS IN SCHEMA troubleshoot, concurrency FROM PUBLIC;
 REVOKE ALL ON TYPE txn_processing.txn_type, txn_processing.txn_status FROM PUBLIC;
 REVOKE ALL ON DOMAIN banking.account_status FROM PUBLIC;
 
@@ -269,3 +270,39 @@ COMMENT ON FUNCTION event_store.set_retention IS
     'Sets how long events are kept. aggregate_type: 1 to 100 characters; keep: from 0 to 1000 years, null: for ever, which takes the rule away; keep_state: whether the state that deleted events led to is kept, so that event_store.get_aggregate_state goes on. Deletes nothing by itself. NB021: a bound; 22004: null.';
 COMMENT ON FUNCTION event_store.apply_retention IS
     'Deletes events that are older than their type''s rule keeps them, the oldest of each stream first, and writes a row into event_store.tombstones for each stream. Kept are events that are not final in the reading order yet (event_store.safe_position()), that event_store.lowest_needed_position() says are needed, or that the published ledger''s balances rest on. max_events: 1 to 100,000. Streams that others write to or delete from are left for the next call. Returns the events and streams of this call, and whether nothing was left that it could have taken. NB105: a state that was to be kept cannot be folded; NB021: max_events; 22004: null.';
+
+COMMENT ON FUNCTION troubleshoot.why_waiting IS
+    'What a session waits for at this moment, in words. pid: its process id. kind, for programs: row_lock, row_queue, relation_lock, lock_queue (nobody has the lock, but somebody is ahead in its queue), transaction, older_transactions, advisory_lock, safe_snapshot, extend, sync_rep, client_read, client_write, io, lwlock, buffer_pin, ipc, parallel, archiver, checkpoint, barrier, recovery_conflict, timeout, extension, idle, idle_in_transaction, running, nothing_to_do, lock_just_now, client, other, unknown (this role may not see it), no_session. explanation, for people; blocked_by: 0 for a prepared transaction; waiting_seconds: of a lock only, as the server keeps no time for other waits; remediation_sql: what to run at the root of it. 22004: null.';
+COMMENT ON FUNCTION troubleshoot.kill_long_queries IS
+    'Ends client sessions whose statement has run for longer than p_max_duration (a tenth of a second to 1000 years), with the caller''s own rights (pg_signal_backend). p_dry_run: only say what would be ended; p_method: terminate (the session) or cancel (the statement); p_reason: up to 1,000 characters, logged. Never ends other processes than clients'' (autovacuum, replication, workers), the caller''s own session, or one that troubleshoot.kill_exemption names. Each is looked at again as it is ended: the same session, the same statement. One row for each: action is WOULD TERMINATE (dry run), TERMINATED, WOULD CANCEL (dry run), CANCELLED, EXEMPT, GONE, NOT PERMITTED, each with its reason, or UNKNOWN, with pid null, where the role may not see what sessions do. Kills are in troubleshoot.kill_log and the server''s log. NB021: an argument; 22004: null.';
+COMMENT ON FUNCTION troubleshoot.clear_idle_transactions IS
+    'Terminates client sessions that have been idle in a transaction, failed or not, for longer than p_older_than (a tenth of a second to 1000 years); to cancel does nothing to them. p_dry_run: only count; p_reason: up to 1,000 characters, logged. Exemptions, the second look and the log as for troubleshoot.kill_long_queries; troubleshoot.idle_transactions lists them. Returns how many were, or would be, ended; warns of those that the role may not see or end. NB021: an argument; 22004: null.';
+
+COMMENT ON FUNCTION concurrency.acquire_customer_lock IS
+    'Takes the named lock customer: and the id, for this transaction. p_customer_id: any id, there need be no such customer; p_timeout_ms: how long to wait, 0 to a week, 0: not at all. Returns whether it was had; true again where the transaction has it, to be released once more. Ends with the transaction, or with concurrency.release_customer_lock. 40P01: a deadlock; NB021: p_timeout_ms; 22004: null.';
+COMMENT ON FUNCTION concurrency.release_customer_lock IS
+    'Releases what concurrency.acquire_customer_lock took in this transaction. p_customer_id. False, with a warning, where this transaction does not have it. 22004: null.';
+COMMENT ON FUNCTION concurrency.acquire_lock IS
+    'Takes a named lock. name: 1 to 100 characters; timeout_ms: how long to wait, 0 to a week, 0: not at all; scope: transaction (released at its end, whatever savepoint it was taken under, or by concurrency.release_lock) or session (released by concurrency.release_lock or the session''s end only: not through a pooler of transactions). Returns whether it was had. A lock taken twice is to be released twice. 40P01: a deadlock; NB021: a bound; 22004: null.';
+COMMENT ON FUNCTION concurrency.acquire_locks IS
+    'Takes several named locks, or none. names: 1 to 1,000, taken in the order of their keys, which is everybody''s, so that calls like this cannot deadlock with each other; timeout_ms: for all of them together; scope, result and errors: as concurrency.acquire_lock.';
+COMMENT ON FUNCTION concurrency.release_lock IS
+    'Releases a named lock of this session. name; scope: as it was taken. False, with a warning, where the session does not have it. NB021: a bound; 22004: null.';
+COMMENT ON FUNCTION concurrency.release_locks IS
+    'Releases named locks of this session. names; scope: as they were taken. Returns how many it had; warns of the others. NB021: a bound; 22004: null.';
+COMMENT ON FUNCTION concurrency.acquire_lease IS
+    'Takes a named lock that outlives transaction and session, until it expires. name: 1 to 100 characters; holder: who takes it, in the caller''s words, 1 to 100; lease_ms: for how long, 1 ms to a week, by the server''s clock; timeout_ms: how long to wait for it, to a week, 0: not at all. Returns its token, higher than that of any earlier lease of the name; null where somebody has it. Others see it once it is committed. 40001: above READ COMMITTED; NB021: a bound; 22004: null.';
+COMMENT ON FUNCTION concurrency.acquire_leases IS
+    'Takes several leases, or none. names: 1 to 1,000, each counts once; the other arguments and errors: as concurrency.acquire_lease. Returns each name with its token; no row where they could not all be had in time.';
+COMMENT ON FUNCTION concurrency.extend_lease IS
+    'Gives a lease more time. name; token: as it was answered; lease_ms: from now on, 1 ms to a week. Returns when it ends, never earlier than before. NB510: it has expired, was released or broken, or is another role''s; NB021: a bound; 22004: null.';
+COMMENT ON FUNCTION concurrency.release_lease IS
+    'Ends a lease. name; token. False where it has ended already, so that to repeat it does no harm. NB021: a bound; 22004: null.';
+COMMENT ON FUNCTION concurrency.hold_lease IS
+    'Makes sure of a lease in the transaction that writes what it protects: nobody can take it until this transaction ends, even where it expires meanwhile. name; token. NB510: it is not held any more; 40001: above READ COMMITTED; NB021: a bound; 22004: null.';
+COMMENT ON FUNCTION concurrency.break_lease IS
+    'Ends a lease whoever has it; its holder learns of it with its next call (NB510). Waits for transactions that hold it by concurrency.hold_lease. name. Logged in the server''s log. False where nobody has it. NB021: a bound; 22004: null.';
+COMMENT ON FUNCTION concurrency.record_deadlock IS
+    'Writes a deadlock into concurrency.deadlock_log, from a client that was told of it (40P01), in a transaction of its own. detail: the DETAIL of the error, up to 100,000 characters; what it says in English about who waited for what is in lock_info; query_text: the statement that failed; resolution: what the client does about it; process_id: its backend, null: as detail has it. Returns log_id. NB021: a bound; 22004: detail null.';
+COMMENT ON FUNCTION concurrency.collect_deadlocks IS
+    'Writes into concurrency.deadlock_log what the server knows of deadlocks in this database since the last call; the first call only begins. From the server''s log, where log_destination has jsonlog and the caller may execute pg_current_logfile, pg_stat_file and pg_read_binary_file, up to 16 MB of it; what the counter of pg_stat_database has beyond that, and beyond what clients recorded, becomes one row with their number. Returns how many rows it wrote. Calls take turns.';

@@ -148,7 +148,11 @@ extension_sql_file!(
     ]
 );
 extension_sql_file!("../sql/pooling.sql", name = "pooling_tables", requires = ["schemas"]);
-extension_sql_file!("../sql/concurrency.sql", name = "concurrency_tables", requires = ["schemas"]);
+extension_sql_file!(
+    "../sql/concurrency.sql",
+    name = "concurrency_tables",
+    requires = ["troubleshoot_sessions"]
+);
 extension_sql_file!(
     "../sql/access.sql",
     name = "access",

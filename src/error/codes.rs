@@ -92,6 +92,7 @@ impl Error {
             Error::NotExplainable { .. } => ("NB525", "not_explainable"),
             Error::ParametersDiffer { .. } => ("NB526", "parameters_differ"),
             Error::BaselineInTransaction => ("NB527", "baseline_in_transaction"),
+            Error::LeaseNotHeld { .. } => ("NB510", "lease_not_held"),
             Error::IdInFlight => ("40001", "serialization_failure"),
             Error::NotATrigger { .. } => ("39P01", "trigger_protocol_violated"),
             Error::NullArgument { .. } => ("22004", "null_argument"),

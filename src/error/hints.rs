@@ -158,6 +158,9 @@ impl Error {
                 "Look at cqrs.projection_status; cqrs.rebuild_projection makes it whole again."
             }
             Error::ProjectionTarget { .. } => "Give a plain table of your own, to which nothing else refers.",
+            Error::LeaseNotHeld { .. } => {
+                "Undo what was not committed under it, and take it anew with concurrency.acquire_lease."
+            }
             Error::NotATrigger { .. } => "It is called by the triggers on the ledger's tables.",
             Error::NullArgument { .. } => "Give a value.",
             Error::ConcurrentUpdate | Error::IdInFlight => "Repeat the transaction from its start.",

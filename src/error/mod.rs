@@ -383,5 +383,10 @@ pub enum Error {
         target: String,
         why: String,
     },
+    /// The lease of that name is another one, was released or ran out.
+    LeaseNotHeld {
+        name: String,
+        token: i64,
+    },
     Server(ServerError),
 }

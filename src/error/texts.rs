@@ -314,6 +314,10 @@ impl Error {
                 Some(format!("The interest of account {account} for {day} is too large to be counted.")),
             ),
             Error::LedgerNotEmpty { content } => ("the ledger holds money".into(), content.clone()),
+            Error::LeaseNotHeld { name, token } => (
+                "lease is not held".into(),
+                Some(format!("Token {token} is not, or not any more, the one of a lease of {name:?} that this role has.")),
+            ),
             Error::IdInFlight => (
                 "could not serialize access: a transaction id is being posted by another session".into(),
                 None,

@@ -1,7 +1,10 @@
-//! Locks that are of no row: a table's, and those of keys that the extension makes up. All end with the transaction.
+//! Locks that are of no row: a table's, and those of keys that the extension makes up. All but those that an application
+//! takes for its session end with the transaction.
 
-use super::ereport::catch;
+use super::ereport::{catch, forget};
 use super::raw;
+use super::server::LockPatience;
+use super::subtransaction::undoable;
 use crate::error::Error;
 use pgrx::pg_sys;
 use std::ffi::CStr;
@@ -44,18 +47,26 @@ pub fn lock_table([schema, name]: [&'static CStr; 2], mode: Mode) -> Result<(), 
 const KEY_CLASS: u16 = 0x4E42;
 const ADVISORY: u8 = 2;
 
+/// Those that applications name; the views that show them know the number.
+const NAME_CLASS: u16 = 0x4E43;
+
+fn tag_of(key: u64, class: u16) -> pg_sys::LOCKTAG {
+    pg_sys::LOCKTAG {
+        // SAFETY: reads a variable of this process.
+        locktag_field1: unsafe { pg_sys::MyDatabaseId }.into(),
+        locktag_field2: (key >> 32) as u32,
+        locktag_field3: key as u32,
+        locktag_field4: class,
+        locktag_type: pg_sys::LockTagType::LOCKTAG_ADVISORY as u8,
+        locktag_lockmethodid: ADVISORY,
+    }
+}
+
 /// Locks a key within this database.
 pub fn lock_key(key: u64, mode: Mode) -> Result<(), Error> {
+    let tag = tag_of(key, KEY_CLASS);
     // SAFETY: the tag lives as long as the call. To wait for the lock may be cancelled.
     let locked = unsafe {
-        let tag = pg_sys::LOCKTAG {
-            locktag_field1: pg_sys::MyDatabaseId.into(),
-            locktag_field2: (key >> 32) as u32,
-            locktag_field3: key as u32,
-            locktag_field4: KEY_CLASS,
-            locktag_type: pg_sys::LockTagType::LOCKTAG_ADVISORY as u8,
-            locktag_lockmethodid: ADVISORY,
-        };
         catch(|| {
             raw::LockAcquire(&tag, mode.number(), false, false);
         })
@@ -77,4 +88,58 @@ pub fn lock_numbered([schema, table]: [&CStr; 2], number: i32, alone: bool) -> R
         })
     };
     locked.map_err(Error::Server)
+}
+
+/// Takes the lock of an application's key, for the transaction or for the session; whether that was possible within
+/// `wait_ms`, and within what the session allows for any lock.
+///
+/// A lock of the transaction is the transaction's whatever savepoint it is taken under, so that it can be released
+/// anywhere in it: to roll back to the savepoint does not release it.
+pub fn lock_named(key: i64, of_session: bool, wait_ms: i32) -> Result<bool, Error> {
+    let tag = tag_of(key as u64, NAME_CLASS);
+    let mode = pg_sys::ExclusiveLock as i32;
+    // SAFETY: the tag lives as long as the call; the owner is put back, on an error by the abort of the subtransaction.
+    let take = |only_if_free: bool| unsafe {
+        catch(|| {
+            let owner = pg_sys::CurrentResourceOwner;
+            pg_sys::CurrentResourceOwner = pg_sys::TopTransactionResourceOwner;
+            let taken = raw::LockAcquire(&tag, mode, of_session, only_if_free);
+            pg_sys::CurrentResourceOwner = owner;
+            taken != pg_sys::LockAcquireResult::LOCKACQUIRE_NOT_AVAIL
+        })
+        .map_err(Error::Server)
+    };
+    if take(true)? {
+        return Ok(true);
+    }
+    if wait_ms <= 0 {
+        return Ok(false);
+    }
+    let waited = undoable(|| {
+        let _patience = LockPatience::at_most(wait_ms);
+        take(false).map(Some)
+    });
+    match waited {
+        Err(Error::Server(error)) if error.is("55P03") => {
+            forget(error);
+            Ok(false)
+        }
+        other => Ok(other?.is_some()),
+    }
+}
+
+/// Releases it once; false, with a warning of the server's, where the session does not have it.
+pub fn unlock_named(key: i64, of_session: bool) -> Result<bool, Error> {
+    let tag = tag_of(key as u64, NAME_CLASS);
+    // SAFETY: as above; it raises nothing but for damaged memory.
+    let released = unsafe {
+        catch(|| {
+            let owner = pg_sys::CurrentResourceOwner;
+            pg_sys::CurrentResourceOwner = pg_sys::TopTransactionResourceOwner;
+            let released = raw::LockRelease(&tag, pg_sys::ExclusiveLock as i32, of_session);
+            pg_sys::CurrentResourceOwner = owner;
+            released
+        })
+    };
+    released.map_err(Error::Server)
 }

@@ -3,3 +3,4 @@
 pub mod baselines;
 pub mod explain;
 pub mod report;
+mod sessions;
