@@ -1,5 +1,6 @@
 -- Nothing of the extension is PUBLIC's: functions made by the library included.
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA neobank, banking, txn_processing, event_store, cqrs FROM PUBLIC;
+REVOKE ALL ON ALL FUNCTIONS IN SCHEMA troubleshoot FROM PUBLIC;
 REVOKE ALL ON ALL TABLES IN SCHEMA neobank, banking, txn_processing, event_store, cqrs FROM PUBLIC;
 REVOKE ALL ON ALL SEQUENCES IN SCHEMA neobank, banking, txn_processing, event_store, cqrs FROM PUBLIC;
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA troubleshoot, concurrency FROM PUBLIC;
@@ -306,3 +307,25 @@ COMMENT ON FUNCTION concurrency.record_deadlock IS
     'Writes a deadlock into concurrency.deadlock_log, from a client that was told of it (40P01), in a transaction of its own. detail: the DETAIL of the error, up to 100,000 characters; what it says in English about who waited for what is in lock_info; query_text: the statement that failed; resolution: what the client does about it; process_id: its backend, null: as detail has it. Returns log_id. NB021: a bound; 22004: detail null.';
 COMMENT ON FUNCTION concurrency.collect_deadlocks IS
     'Writes into concurrency.deadlock_log what the server knows of deadlocks in this database since the last call; the first call only begins. From the server''s log, where log_destination has jsonlog and the caller may execute pg_current_logfile, pg_stat_file and pg_read_binary_file, up to 16 MB of it; what the counter of pg_stat_database has beyond that, and beyond what clients recorded, becomes one row with their number. Returns how many rows it wrote. Calls take turns.';
+COMMENT ON FUNCTION troubleshoot.run_checks IS
+    'What troubleshoot.checks calls, which also sees to it that nothing waits for a lock.';
+COMMENT ON FUNCTION troubleshoot.check_definitions IS
+    'The checks there are, with their own thresholds. See troubleshoot.check_catalogue.';
+COMMENT ON FUNCTION troubleshoot.set_threshold IS
+    'Sets thresholds of a check in the place of its own. check_id: as in troubleshoot.check_catalogue; warning, critical: in the check''s unit, 0 to 10^18, null: no value is so bad; minimum: in the check''s minimum_unit, what is smaller is left out, null: the check''s own. NB500: no such check; NB502: it measures nothing; NB021: a bound, critical before warning, or a minimum where there is none; 22004: check_id null.';
+COMMENT ON FUNCTION troubleshoot.reset_threshold IS
+    'Gives a check its own thresholds back. check_id. Returns whether others were set. NB500: no such check; 22004: null.';
+COMMENT ON FUNCTION troubleshoot.acknowledge IS
+    'Takes note of a finding: troubleshoot.checks() shows until when in acknowledged_until, as long as it is no worse than now. fingerprint: of a finding there is now; until: in the future, at most 366 days ahead; reason: 1 to 1,000 characters. NB501: there is no such finding; NB021: a bound; 22004: null.';
+COMMENT ON FUNCTION troubleshoot.unacknowledge IS
+    'Takes an acknowledgement back. fingerprint. Returns whether there was one. 22004: null.';
+COMMENT ON FUNCTION troubleshoot.note_restore_test IS
+    'Notes that a backup was restored and found whole, which the check restore_test goes by. tested_at: when, in the past; note: which backup, where to, how it was checked, 1 to 1,000 characters; for the same moment it replaces the note. NB021: a bound; 22004: null.';
+COMMENT ON FUNCTION troubleshoot.sequence_position IS
+    'Where a sequence stands, read without waiting and without a writer''s lock. sequence: its oid. Null: it is none, is gone or locked, or the caller may neither use nor select it.';
+COMMENT ON FUNCTION troubleshoot.relation_file_bytes IS
+    'Bytes in the files of a relation, looked at without a lock. path: what pg_relation_filepath answers. Null: there is no such file, or it is not a relation''s.';
+COMMENT ON FUNCTION troubleshoot.multixact_member_segments IS
+    'How many files of multixact members the server keeps; each has 32 pages.';
+COMMENT ON FUNCTION troubleshoot.subtransaction_overflows IS
+    'Process ids of the sessions whose transaction has more than 64 subtransactions that write.';

@@ -115,7 +115,21 @@ extension_sql_file!("../sql/saga.sql", name = "saga_tables", requires = ["guards
 extension_sql_file!("../sql/saga_payments.sql", name = "saga_payments", requires = ["saga_tables"]);
 extension_sql_file!("../sql/temporal_accounts.sql", name = "temporal_accounts", requires = ["guards"]);
 extension_sql_file!("../sql/temporal_tables.sql", name = "temporal_tables", requires = ["guards"]);
-extension_sql_file!("../sql/troubleshoot_checks.sql", name = "troubleshoot_checks", requires = ["schemas"]);
+extension_sql_file!(
+    "../sql/troubleshoot_checks.sql",
+    name = "troubleshoot_checks",
+    requires = [
+        "schemas",
+        troubleshoot::checks::api::run_checks,
+        troubleshoot::checks::api::check_definitions,
+        troubleshoot::checks::api::relation_file_bytes
+    ]
+);
+extension_sql_file!(
+    "../sql/troubleshoot_health.sql",
+    name = "troubleshoot_health",
+    requires = ["troubleshoot_checks"]
+);
 extension_sql_file!(
     "../sql/troubleshoot_sessions.sql",
     name = "troubleshoot_sessions",
@@ -169,7 +183,7 @@ extension_sql_file!(
         "saga_payments",
         "temporal_accounts",
         "temporal_tables",
-        "troubleshoot_checks",
+        "troubleshoot_health",
         "troubleshoot_sessions",
         "troubleshoot_explain",
         "troubleshoot_baselines",

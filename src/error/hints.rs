@@ -157,6 +157,9 @@ impl Error {
             Error::ProjectionState { .. } => {
                 "Look at cqrs.projection_status; cqrs.rebuild_projection makes it whole again."
             }
+            Error::CheckNotFound { .. } => "Look at troubleshoot.check_catalogue.",
+            Error::FindingNotFound { .. } => "Take a fingerprint that troubleshoot.checks() shows.",
+            Error::NoThreshold { .. } => "Acknowledge its findings with troubleshoot.acknowledge.",
             Error::ProjectionTarget { .. } => "Give a plain table of your own, to which nothing else refers.",
             Error::LeaseNotHeld { .. } => {
                 "Undo what was not committed under it, and take it anew with concurrency.acquire_lease."

@@ -379,6 +379,18 @@ pub enum Error {
         why: &'static str,
     },
     /// The table cannot be, or be rebuilt as, a projection's.
+    /// No check of the operator's toolkit has that name.
+    CheckNotFound {
+        check: String,
+    },
+    /// Nothing is found under that fingerprint now.
+    FindingNotFound {
+        fingerprint: String,
+    },
+    /// What the check finds is not measured.
+    NoThreshold {
+        check: String,
+    },
     ProjectionTarget {
         target: String,
         why: String,

@@ -128,6 +128,17 @@ impl Error {
             Error::ProjectionState { name, why } => {
                 ("projection does not allow it".into(), Some(format!("Projection {name:?} {why}.")))
             }
+            Error::CheckNotFound { check } => {
+                ("check not found".into(), Some(format!("There is no check {check:?}.")))
+            }
+            Error::FindingNotFound { fingerprint } => (
+                "finding not found".into(),
+                Some(format!("No check finds anything with the fingerprint {fingerprint:?} now.")),
+            ),
+            Error::NoThreshold { check } => (
+                "check has no thresholds".into(),
+                Some(format!("Check {check:?} does not measure what it finds.")),
+            ),
             Error::ProjectionTarget { target, why } => {
                 ("table cannot be a projection's".into(), Some(format!("Table {target} {why}.")))
             }

@@ -52,6 +52,9 @@ impl Drop for PinnedSearchPath {
     }
 }
 
+/// Whether checkpoints are counted in a view of their own, pg_stat_checkpointer.
+pub const HAS_CHECKPOINTER_STATISTICS: bool = cfg!(any(feature = "pg17", feature = "pg18"));
+
 /// Every setting that this process knows of.
 pub fn settings() -> &'static [*mut pg_sys::config_generic] {
     // SAFETY: as many as the server says; none ends before the process or the memory context of this call does.

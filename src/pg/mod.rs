@@ -27,6 +27,7 @@ pub mod server;
 pub mod settings;
 pub mod spi;
 pub mod subtransaction;
+pub mod survey;
 pub mod table;
 #[cfg(any(test, feature = "pg_test"))]
 mod tests;

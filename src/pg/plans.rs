@@ -106,3 +106,19 @@ impl Drop for HashedPlans {
         self.0.put();
     }
 }
+
+/// While it lives, nothing is compiled: statements over the catalogs look dear to the planner, and are over before the
+/// compiler would be.
+pub struct CatalogPlans(Settings<1>);
+
+impl CatalogPlans {
+    pub fn prefer() -> Self {
+        CatalogPlans(Settings([(&raw mut pg_sys::jit_enabled, false)]).put())
+    }
+}
+
+impl Drop for CatalogPlans {
+    fn drop(&mut self) {
+        self.0.put();
+    }
+}

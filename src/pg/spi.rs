@@ -8,7 +8,7 @@ use super::call::Composite;
 use super::ereport::{self, ServerError};
 use super::memory;
 use super::numeric;
-use super::plans::IndexPlans;
+use super::plans::{CatalogPlans, IndexPlans};
 use super::subtransaction::undoable;
 use super::types::{JsonDatum, Time};
 use crate::error::Error;
@@ -92,7 +92,13 @@ pub const fn c_text(sql: &'static str) -> &'static CStr {
 /// An open connection to SPI.
 pub struct Session {
     pub(super) read_only: bool,
-    _plans: IndexPlans,
+    _plans: Plans,
+}
+
+/// What statements are planned by. Dropped, it puts the settings back.
+enum Plans {
+    ByIndex { _settings: IndexPlans },
+    OfCatalogs { _settings: CatalogPlans },
 }
 
 impl Session {
@@ -106,11 +112,21 @@ impl Session {
         Self::connect(true)
     }
 
+    /// For functions that look through all of the catalogs: read-only, and planned as the server would.
+    pub fn survey() -> Self {
+        let plans = Plans::OfCatalogs { _settings: CatalogPlans::prefer() };
+        Self::connect_with(true, plans)
+    }
+
     fn connect(read_only: bool) -> Self {
+        Self::connect_with(read_only, Plans::ByIndex { _settings: IndexPlans::prefer() })
+    }
+
+    fn connect_with(read_only: bool, plans: Plans) -> Self {
         // SAFETY: paired with SPI_finish in `drop`, or cleaned up by the transaction's abort.
         let code = unsafe { pg_sys::SPI_connect() };
         assert!(code == pg_sys::SPI_OK_CONNECT as i32, "SPI_connect has no other answer");
-        Self { read_only, _plans: IndexPlans::prefer() }
+        Self { read_only, _plans: plans }
     }
 
     pub fn run<'s>(&'s self, statement: &Statement, args: &[Arg]) -> Result<Rows<'s>, Error> {

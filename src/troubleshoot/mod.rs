@@ -4,3 +4,4 @@ pub mod baselines;
 pub mod explain;
 pub mod report;
 mod sessions;
+pub mod checks;

@@ -1,0 +1,5 @@
+SELECT 'checkpoints', 'checkpoints', round(100.0 * b.checkpoints_req / (b.checkpoints_req + b.checkpoints_timed), 1), NULL::text,
+       format('%s of %s since %s were asked for, mostly because max_wal_size (%s) was reached: each writes all pages anew.',
+              b.checkpoints_req, b.checkpoints_req + b.checkpoints_timed, b.stats_reset, current_setting('max_wal_size')),
+       'ALTER SYSTEM SET max_wal_size = ...; SELECT pg_reload_conf();'
+FROM pg_stat_bgwriter b WHERE b.checkpoints_req + b.checkpoints_timed >= greatest($2, 1)

@@ -1,0 +1,28 @@
+-- Two of the same key, operator classes, collations, order, INCLUDE columns, expressions and predicate. Where parts of an
+-- expression stood in the statement that made it is no difference.
+WITH signed AS (
+    SELECT i.indexrelid, c.relname, n.nspname, c.relpages,
+           first_value(i.indexrelid) OVER same AS kept, k.conname, r.relname AS table_name
+    FROM pg_index i
+    JOIN pg_class c ON c.oid = i.indexrelid
+    JOIN pg_class r ON r.oid = i.indrelid
+    JOIN pg_namespace n ON n.oid = c.relnamespace
+    LEFT JOIN pg_constraint k ON k.conindid = i.indexrelid AND k.contype IN ('p', 'u', 'x')
+    WHERE i.indisvalid AND NOT c.relispartition AND c.relkind = 'i'
+      AND n.nspname NOT IN ('pg_catalog', 'pg_toast', 'information_schema')
+    WINDOW same AS (
+        PARTITION BY i.indrelid, c.relam, i.indkey::text, i.indclass::text, i.indcollation::text, i.indoption::text,
+                     i.indnkeyatts,
+                     CASE WHEN i.indexprs IS NOT NULL THEN regexp_replace(i.indexprs::text, ':location -?\d+', '', 'g') END,
+                     CASE WHEN i.indpred IS NOT NULL THEN regexp_replace(i.indpred::text, ':location -?\d+', '', 'g') END
+        ORDER BY i.indisprimary DESC, i.indisreplident DESC,
+                 EXISTS (SELECT FROM pg_constraint f WHERE f.contype = 'f' AND f.conindid = i.indexrelid) DESC,
+                 i.indisexclusion DESC, i.indisunique DESC, k.conname IS NOT NULL DESC, i.indexrelid)
+)
+SELECT format('%I.%I', s.nspname, s.relname), format('%I.%I', s.nspname, s.relname),
+       round(s.relpages * current_setting('block_size')::numeric / 1048576, 1), 'warning',
+       format('The same as %s, which stays.', s.kept::regclass),
+       CASE WHEN s.conname IS NULL THEN format('DROP INDEX CONCURRENTLY %I.%I;', s.nspname, s.relname)
+            ELSE format('ALTER TABLE %I.%I DROP CONSTRAINT %I;', s.nspname, s.table_name, s.conname) END
+FROM signed s
+WHERE s.indexrelid <> s.kept

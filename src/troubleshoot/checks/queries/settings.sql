@@ -1,0 +1,36 @@
+WITH risks (name, bad, level, why) AS (VALUES
+    ('fsync', 'off', 'critical', 'A crash of the machine destroys the database.'),
+    ('full_page_writes', 'off', 'critical', 'A page half written when the machine stops is lost.'),
+    ('zero_damaged_pages', 'on', 'critical', 'Damaged pages are emptied without a word.'),
+    ('ignore_checksum_failure', 'on', 'critical', 'Damaged pages are read as if they were whole.'),
+    ('synchronous_commit', 'off', 'warning', 'The last committed transactions are lost in a crash.'),
+    ('session_replication_role', 'replica', 'critical', 'Triggers and foreign keys do not act.'),
+    ('wal_level', 'minimal', 'warning', 'There can be no standby and no recovery to a point in time.'),
+    ('track_activities', 'off', 'warning', 'What sessions do cannot be seen.'),
+    ('password_encryption', 'md5', 'warning', 'Passwords are kept in a form that can be replayed.'),
+    ('data_checksums', 'off', 'info', 'Pages that the disk damages go unnoticed.'),
+    ('archive_mode', 'off', 'info', 'There is no archive to recover to a point in time from.'),
+    ('idle_in_transaction_session_timeout', '0', 'info', 'A forgotten transaction stays for ever.'),
+    ('restart_after_crash', 'off', 'info', 'The server stays down when one process of it dies.')
+)
+SELECT s.name, s.name, NULL::numeric, r.level, format('It is %s. %s', s.reset_val, r.why),
+       CASE WHEN s.context IN ('internal') THEN 'pg_checksums --enable -- with the server stopped'
+            ELSE format('ALTER SYSTEM RESET %I; -- or set it; then SELECT pg_reload_conf(), or a restart', s.name) END
+FROM risks r JOIN pg_settings s ON s.name = r.name AND s.reset_val = r.bad
+WHERE s.source NOT IN ('session', 'database', 'user', 'database user', 'client') OR s.name IN ('fsync', 'full_page_writes')
+UNION ALL
+SELECT 'pending ' || s.name, s.name, NULL, 'warning', 'It was changed, and waits for a restart: the next one brings more than who does it expects.',
+       'Restart the server at a time of your choice.'
+FROM pg_settings s WHERE s.pending_restart
+UNION ALL
+SELECT format('%s of %s %s', r.name, coalesce(d.datname, 'all databases'), coalesce(o.rolname, 'all roles')),
+       format('%s of %s', r.name, concat_ws(', ', 'database ' || quote_ident(d.datname), 'role ' || quote_ident(o.rolname))), NULL, r.level,
+       format('It is %s there. %s', r.bad, r.why),
+       CASE WHEN d.datname IS NULL THEN format('ALTER ROLE %I RESET %I;', o.rolname, r.name)
+            WHEN o.rolname IS NULL THEN format('ALTER DATABASE %I RESET %I;', d.datname, r.name)
+            ELSE format('ALTER ROLE %I IN DATABASE %I RESET %I;', o.rolname, d.datname, r.name) END
+FROM pg_db_role_setting x
+CROSS JOIN LATERAL unnest(x.setconfig) c(entry)
+JOIN risks r ON c.entry = r.name || '=' || r.bad AND r.level <> 'info'
+LEFT JOIN pg_database d ON d.oid = x.setdatabase
+LEFT JOIN pg_roles o ON o.oid = x.setrole
