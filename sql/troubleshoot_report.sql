@@ -147,8 +147,7 @@ BEGIN
         GROUP BY s.severity;
     END IF;
 
-    IF to_regprocedure('troubleshoot.checks()') IS NOT NULL
-       AND has_function_privilege(to_regprocedure('troubleshoot.checks()'), 'EXECUTE') THEN
+    IF has_function_privilege('troubleshoot.checks(text[])', 'EXECUTE') THEN
         RETURN QUERY
         SELECT 'findings', 'gauge', jsonb_build_object('severity', s.severity), count(c.check_id)::numeric, NULL::timestamptz,
                'Findings of troubleshoot.checks() that are not acknowledged, by severity.'
@@ -224,8 +223,7 @@ BEGIN
     data := data || jsonb_build_object('tables', part);
 
     part := NULL;
-    IF to_regclass('troubleshoot.blocking_tree') IS NOT NULL
-       AND has_table_privilege(to_regclass('troubleshoot.blocking_tree'), 'SELECT') THEN
+    IF has_table_privilege('troubleshoot.blocking_tree', 'SELECT') THEN
         SELECT coalesce(jsonb_agg(to_jsonb(b)), '[]') INTO part FROM (
             SELECT t.root_pid, t.depth, t.pid, t.user_name, t.application_name, t.state, t.wait_event_type, t.lock_mode,
                    t.object, round(t.waiting_seconds, 1) AS waiting_seconds,
@@ -235,8 +233,7 @@ BEGIN
     data := data || jsonb_build_object('blocking', part);
 
     part := NULL;
-    IF to_regprocedure('troubleshoot.checks()') IS NOT NULL
-       AND has_function_privilege(to_regprocedure('troubleshoot.checks()'), 'EXECUTE') THEN
+    IF has_function_privilege('troubleshoot.checks(text[])', 'EXECUTE') THEN
         SELECT coalesce(jsonb_agg(to_jsonb(f)), '[]') INTO part FROM (
             SELECT c.check_id, c.severity, c.object, c.value, c.unit, c.warning_threshold, c.critical_threshold,
                    c.detail, c.remediation_sql, to_char(c.acknowledged_until AT TIME ZONE 'UTC', 'YYYY-MM-DD') AS acknowledged

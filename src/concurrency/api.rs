@@ -185,8 +185,8 @@ fn with_held<T>(
     as_owner(|session| work(&Held { name, token, role: &role }, session))
 }
 
-#[pg_extern(schema = "concurrency", volatile, parallel_unsafe)]
-fn extend_lease(
+#[pg_extern(schema = "concurrency", name = "extend_lease", volatile, parallel_unsafe)]
+fn extend_lease_sql(
     name: Option<Text>,
     token: Option<i64>,
     lease_ms: default!(Option<i32>, 30000),
