@@ -4,6 +4,7 @@ CREATE FUNCTION troubleshoot.measurements()
 RETURNS TABLE (metric text, kind text, labels jsonb, value numeric, reset_at timestamptz, help text)
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
+SET jit = off
 AS $$
 DECLARE
     sees_all CONSTANT boolean := pg_has_role('pg_read_all_stats', 'USAGE');

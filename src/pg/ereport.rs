@@ -40,7 +40,8 @@ impl ServerError {
         // SAFETY: as in `stops_all`; the copy lives where the error does.
         unsafe {
             if let Some(data) = self.0.as_mut().filter(|data| data.cursorpos > 0) {
-                data.internalquery = pg_sys::MemoryContextStrdup(pg_sys::CurTransactionContext, text.as_ptr());
+                data.internalquery =
+                    pg_sys::MemoryContextStrdup(pg_sys::CurTransactionContext, text.as_ptr());
                 data.internalpos = std::mem::take(&mut data.cursorpos);
             }
         }

@@ -75,10 +75,11 @@ pub fn examine(text: &CStr) -> Result<(Given, Vec<pg_sys::Oid>), Error> {
             let queries =
                 pg_analyze_and_rewrite_varparams(statement, text.as_ptr(), types_at, count_at, none);
             // SELECT INTO makes a table, and shows only here.
-            let makes_table = !queries.is_null() && (0..(*queries).length as usize).any(|at| {
-                let query = (*(*queries).elements.add(at)).ptr_value.cast::<pg_sys::Query>();
-                (*query).commandType == pg_sys::CmdType::CMD_UTILITY
-            });
+            let makes_table = !queries.is_null()
+                && (0..(*queries).length as usize).any(|at| {
+                    let query = (*(*queries).elements.add(at)).ptr_value.cast::<pg_sys::Query>();
+                    (*query).commandType == pg_sys::CmdType::CMD_UTILITY
+                });
             if makes_table { Given::Utility } else { Given::Planned }
         })
     };
@@ -101,7 +102,8 @@ pub fn first_text(
 ) -> Result<Option<String>, Error> {
     let mut types = types.to_vec();
     let mut datums = vec![pg_sys::Datum::from(0usize); values.len()];
-    let nulls: Vec<c_char> = values.iter().map(|value| (if value.is_some() { b' ' } else { b'n' }) as c_char).collect();
+    let nulls: Vec<c_char> =
+        values.iter().map(|value| (if value.is_some() { b' ' } else { b'n' }) as c_char).collect();
     let (types_at, datums_at, nulls_at) = (types.as_mut_ptr(), datums.as_mut_ptr(), nulls.as_ptr());
     // SAFETY: as many types, values and marks as are counted; the closure calls the server only, and what it borrows
     // lives on outside of it.

@@ -156,7 +156,12 @@ pub struct Verdict {
 }
 
 /// The narrowest scope with enough samples decides.
-pub fn verdict(watched: &Watched, value: Option<f64>, scopes: &[(Scope, Vec<f64>)], limits: Limits) -> Verdict {
+pub fn verdict(
+    watched: &Watched,
+    value: Option<f64>,
+    scopes: &[(Scope, Vec<f64>)],
+    limits: Limits,
+) -> Verdict {
     let enough = scopes.iter().find(|(_, values)| values.len() >= limits.least_samples);
     let (scope, samples) = match enough.or(scopes.last()) {
         Some((scope, values)) => (*scope, values.len()),

@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 use std::ffi::CString;
 
 /// One session measures at a time; whoever comes meanwhile has nothing to add. The key is the table's number.
-static TAKE_TURN: Statement = Statement::new(c"select pg_try_advisory_xact_lock('troubleshoot.samples'::regclass::oid::int, 0)", &[]);
+static TAKE_TURN: Statement =
+    Statement::new(c"select pg_try_advisory_xact_lock('troubleshoot.samples'::regclass::oid::int, 0)", &[]);
 
 /// What the newest sample kept of each metric, and whether it is a second old.
 static BEFORE: Statement = Statement::new(
@@ -59,7 +60,8 @@ pub fn takes_turn(session: &Session) -> Result<bool, Error> {
 }
 
 fn setting(session: &Session, name: &str, else_it_is: i32) -> Result<f64, Error> {
-    let found = session.one(&SETTING, &[Arg::Text(Some(name)), Arg::Int(Some(else_it_is))], |row| row.get::<f64>(1))?;
+    let found = session
+        .one(&SETTING, &[Arg::Text(Some(name)), Arg::Int(Some(else_it_is))], |row| row.get::<f64>(1))?;
     Ok(found.flatten().unwrap_or_else(|| else_it_is.into()))
 }
 
@@ -76,7 +78,8 @@ struct Before {
 fn before(session: &Session) -> Result<Vec<Before>, Error> {
     let read = |row: Row| {
         let at = row.time(4).expect(PRESENT).0;
-        let stand = row.get::<f64>(2).map(|total| Stand { total, reset_at: row.time(3).map(|time| time.0), at });
+        let stand =
+            row.get::<f64>(2).map(|total| Stand { total, reset_at: row.time(3).map(|time| time.0), at });
         Before { metric: row.text(1).expect(PRESENT), stand, at }
     };
     Ok(session.run_latest(&BEFORE, &[])?.iter().map(read).collect())
@@ -98,7 +101,8 @@ pub fn capture(session: &Session) -> Result<i32, Error> {
             rows.push(json!({"metric": metric, "value": value}));
             continue;
         }
-        let earlier = before.iter().find(|earlier| earlier.metric == metric).and_then(|earlier| earlier.stand);
+        let earlier =
+            before.iter().find(|earlier| earlier.metric == metric).and_then(|earlier| earlier.stand);
         let grown = earlier.and_then(|earlier| rate(earlier, Stand { total: value, reset_at, at: now }));
         rows.push(json!({"metric": metric, "total": row.text(3), "reset_at": row.text(7), "value": grown}));
         rates.extend(grown.map(|rate| (metric, rate)));
@@ -107,7 +111,9 @@ pub fn capture(session: &Session) -> Result<i32, Error> {
         return Ok(0);
     }
     let rate_of = |metric: &str| rates.iter().find(|(name, _)| name == metric).map(|(_, rate)| *rate);
-    rows.extend(derived(rate_of).into_iter().map(|(metric, value)| json!({"metric": metric, "value": value})));
+    rows.extend(
+        derived(rate_of).into_iter().map(|(metric, value)| json!({"metric": metric, "value": value})),
+    );
     let kept = rows.len() as i32;
     session.run(&KEEP, &[Arg::Timestamp(Some(now)), Arg::Jsonb(Some(json_datum(&Value::Array(rows))?))])?;
     Ok(kept)
@@ -143,8 +149,14 @@ impl Compared {
 pub fn limits(session: &Session) -> Result<Limits, Error> {
     Ok(Limits {
         least_samples: setting(session, "least_samples", 8)? as usize,
-        warning: session.one(&DEVIATION, &[Arg::Text(Some("warning_deviation"))], |row| row.get(1))?.flatten().unwrap_or(3.5),
-        critical: session.one(&DEVIATION, &[Arg::Text(Some("critical_deviation"))], |row| row.get(1))?.flatten().unwrap_or(7.0),
+        warning: session
+            .one(&DEVIATION, &[Arg::Text(Some("warning_deviation"))], |row| row.get(1))?
+            .flatten()
+            .unwrap_or(3.5),
+        critical: session
+            .one(&DEVIATION, &[Arg::Text(Some("critical_deviation"))], |row| row.get(1))?
+            .flatten()
+            .unwrap_or(7.0),
     })
 }
 
@@ -160,8 +172,7 @@ pub fn compare(session: &Session, at: Option<i64>, days: i32) -> Result<Vec<Comp
         let metric = row.text(1).expect(PRESENT);
         let value = row.get::<f64>(3);
         let values = |column| row.get::<Vec<f64>>(column).unwrap_or_default();
-        let scopes =
-            [(Scope::HourOfWeek, values(4)), (Scope::HourOfDay, values(5)), (Scope::All, values(6))];
+        let scopes = [(Scope::HourOfWeek, values(4)), (Scope::HourOfDay, values(5)), (Scope::All, values(6))];
         let watched = super::watched::find(&metric).expect("only these are asked for");
         let verdict = verdict(watched, value, &scopes, limits);
         Compared { watched, at: row.time(2).expect(PRESENT).0, value, verdict }
@@ -174,8 +185,10 @@ static DEVIATION: Statement = Statement::new(
     &[Type::Text],
 );
 
-static OPEN: Statement =
-    Statement::new(c"select a.metric, a.severity from troubleshoot.alerts a where a.resolved_at is null", &[]);
+static OPEN: Statement = Statement::new(
+    c"select a.metric, a.severity from troubleshoot.alerts a where a.resolved_at is null",
+    &[],
+);
 
 /// Only one session raises and resolves at a time, so what was read as open is.
 static RAISE: Statement = Statement::new(
@@ -208,7 +221,8 @@ pub fn alert(session: &Session, compared: &[Compared]) -> Result<(i32, i32), Err
     let open: Vec<(String, Severity)> = session.run_latest(&OPEN, &[])?.iter().map(read).collect();
     let (mut bad, mut good, mut raised, mut at) = (Vec::new(), Vec::new(), 0, 0);
     for one in compared {
-        let before = open.iter().find(|(metric, _)| metric == one.watched.metric).map(|(_, severity)| *severity);
+        let before =
+            open.iter().find(|(metric, _)| metric == one.watched.metric).map(|(_, severity)| *severity);
         let change = Change::of(before, one.verdict.severity);
         at = one.at;
         let row = json!({
@@ -231,7 +245,8 @@ pub fn alert(session: &Session, compared: &[Compared]) -> Result<(i32, i32), Err
         }
     }
     if !bad.is_empty() {
-        session.run(&RAISE, &[Arg::Timestamp(Some(at)), Arg::Jsonb(Some(json_datum(&Value::Array(bad))?))])?;
+        session
+            .run(&RAISE, &[Arg::Timestamp(Some(at)), Arg::Jsonb(Some(json_datum(&Value::Array(bad))?))])?;
     }
     if !good.is_empty() {
         session.run(&RESOLVE, &[Arg::Timestamp(Some(at)), Arg::TextArray(&good)])?;

@@ -1,10 +1,10 @@
 //! Checks: the SQL functions.
 
 use super::core::{Thresholds, Worse, check_of};
+use super::files;
 use super::registry::{CHECKS, Check, find};
 use super::run::{Finding, run};
 use super::settings::{self, Note, Override};
-use super::files;
 use crate::error::Error;
 use crate::pg::{Many, Numeric, Session, Text, Time, finish, server, survey};
 use crate::txn_processing::bounds::given_reason;

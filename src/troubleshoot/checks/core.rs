@@ -109,9 +109,9 @@ pub fn severity(
 /// (Fowler, Noll and Vo) of what tells it from others of that check.
 pub fn fingerprint(check: &str, identity: Option<&str>) -> String {
     let Some(identity) = identity else { return check.to_owned() };
-    let hash = identity
-        .bytes()
-        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+    let hash = identity.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
     format!("{check}:{hash:016x}")
 }
 
@@ -167,8 +167,13 @@ mod tests {
         assert_eq!(of(Some(Severity::Unknown), Severity::Critical), Severity::Unknown);
         assert_eq!(of(Some(Severity::Warning), Severity::Critical), Severity::Critical);
         assert_eq!(of(None, Severity::Info), Severity::Info);
-        let unmeasured =
-            severity(None, Some(Severity::Warning), &thresholds(None, None), Worse::Higher, Severity::Critical);
+        let unmeasured = severity(
+            None,
+            Some(Severity::Warning),
+            &thresholds(None, None),
+            Worse::Higher,
+            Severity::Critical,
+        );
         assert_eq!(unmeasured, Severity::Warning);
     }
 

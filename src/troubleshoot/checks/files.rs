@@ -7,8 +7,9 @@ use std::fs;
 fn is_of_a_relation(path: &str) -> bool {
     let mut parts = path.split('/');
     let in_place = matches!(parts.next(), Some("base" | "global" | "pg_tblspc"));
-    let is_name =
-        |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'.');
+    let is_name = |part: &str| {
+        !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'.')
+    };
     let is_number = |part: &str| part.bytes().all(|b| b.is_ascii_digit() || b == b'_' || b == b't');
     let last = path.rsplit('/').next().unwrap_or_default();
     in_place && parts.all(is_name) && !path.contains("..") && !last.is_empty() && is_number(last)
@@ -31,7 +32,8 @@ pub fn relation_file_bytes(path: &str) -> Option<i64> {
 /// Files of multixact members that are not removed yet.
 pub fn multixact_member_segments() -> Option<i64> {
     let entries = fs::read_dir("pg_multixact/members").ok()?;
-    let is_segment = |name: &std::ffi::OsStr| name.to_str().is_some_and(|n| n.bytes().all(|b| b.is_ascii_hexdigit()));
+    let is_segment =
+        |name: &std::ffi::OsStr| name.to_str().is_some_and(|n| n.bytes().all(|b| b.is_ascii_hexdigit()));
     i64::try_from(entries.flatten().filter(|entry| is_segment(&entry.file_name())).count()).ok()
 }
 
@@ -41,7 +43,9 @@ mod tests {
 
     #[test]
     fn only_files_of_relations_are_looked_at() {
-        for good in ["base/16384/2619", "global/1262", "base/5/t3_16400", "pg_tblspc/16401/PG_15_202209061/5/16402"] {
+        for good in
+            ["base/16384/2619", "global/1262", "base/5/t3_16400", "pg_tblspc/16401/PG_15_202209061/5/16402"]
+        {
             assert!(is_of_a_relation(good), "{good}");
         }
         for bad in [

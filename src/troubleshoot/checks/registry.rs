@@ -114,13 +114,21 @@ pub fn find(id: &str) -> Option<&'static Check> {
 impl Check {
     /// As this server has its views.
     pub fn statement(&self) -> &'static Statement {
-        if self.id == "checkpoints" && compat::HAS_CHECKPOINTER_STATISTICS { CHECKPOINTS_17 } else { self.query }
+        if self.id == "checkpoints" && compat::HAS_CHECKPOINTER_STATISTICS {
+            CHECKPOINTS_17
+        } else {
+            self.query
+        }
     }
 }
 
 pub static CHECKS: &[Check] = &[
     check!("long_query", "Sessions", "Long query", Activity).from("s", Some(300), Some(1_800)),
-    check!("idle_in_transaction", "Sessions", "Idle in transaction", Activity).from("s", Some(300), Some(900)),
+    check!("idle_in_transaction", "Sessions", "Idle in transaction", Activity).from(
+        "s",
+        Some(300),
+        Some(900),
+    ),
     check!("blocked", "Sessions", "Waiting for a lock", Catalogs).from("s", Some(30), Some(300)),
     check!("lock_queue", "Sessions", "ACCESS EXCLUSIVE waits, and all behind it", Catalogs).from(
         "s",
@@ -139,7 +147,11 @@ pub static CHECKS: &[Check] = &[
     check!("deadlocks", "Sessions", "Deadlocks", Catalogs).from("per day", Some(5), Some(100)),
     check!("xid_age", "Wraparound", "Transaction id age", Catalogs).from("%", Some(50), Some(75)),
     check!("multixact_age", "Wraparound", "Multixact age", Catalogs).from("%", Some(50), Some(75)),
-    check!("multixact_members", "Wraparound", "Multixact member space", Catalogs).from("%", Some(50), Some(75)),
+    check!("multixact_members", "Wraparound", "Multixact member space", Catalogs).from(
+        "%",
+        Some(50),
+        Some(75),
+    ),
     check!("xmin_horizon", "Wraparound", "Who keeps VACUUM from old rows", Activity).from(
         "transactions",
         Some(5_000_000),
@@ -152,7 +164,11 @@ pub static CHECKS: &[Check] = &[
         Some(75),
     ),
     check!("replication_lag", "Replication", "Standby behind", Statistics).from("MB", Some(100), Some(1_024)),
-    check!("standby_silent", "Replication", "Standby does not answer", Statistics).from("s", Some(60), Some(300)),
+    check!("standby_silent", "Replication", "Standby does not answer", Statistics).from(
+        "s",
+        Some(60),
+        Some(300),
+    ),
     check!("sync_standby", "Replication", "Synchronous standby gone", Statistics).told_in("standbys"),
     check!("slot", "Replication", "Replication slot", Statistics).from("MB", Some(1_024), Some(10_240)),
     check!("standby", "Replication", "This standby's replay", Statistics).from("MB", Some(100), Some(1_024)),
@@ -172,7 +188,11 @@ pub static CHECKS: &[Check] = &[
     check!("not_valid_constraint", "Integrity", "Constraint not validated", Catalogs),
     check!("unlogged_table", "Integrity", "Unlogged table", Catalogs).told_in("rows"),
     check!("partition_runway", "Integrity", "Partitions run out", Catalogs).below("days", Some(14), Some(3)),
-    check!("default_partition", "Integrity", "Rows in a default partition", Catalogs).from("rows", Some(1), None),
+    check!("default_partition", "Integrity", "Rows in a default partition", Catalogs).from(
+        "rows",
+        Some(1),
+        None,
+    ),
     check!("settings", "Settings", "Settings that endanger data", Catalogs),
     check!("authentication", "Settings", "Logins without protection", Catalogs),
     check!("config_files", "Settings", "Configuration file", Catalogs),
@@ -197,8 +217,14 @@ pub static CHECKS: &[Check] = &[
         .of_at_least(1, "MB"),
     check!("duplicate_index", "Design", "Duplicate index", Catalogs).told_in("MB"),
     check!("prefix_index", "Design", "Index covered by a wider one", Catalogs).told_in("MB"),
-    check!("unused_index", "Design", "Unused index", Catalogs).from("MB", Some(10), None).at_most(Severity::Info),
-    check!("fk_without_index", "Design", "Foreign key without index", Catalogs).from("rows", Some(10_000), None),
+    check!("unused_index", "Design", "Unused index", Catalogs)
+        .from("MB", Some(10), None)
+        .at_most(Severity::Info),
+    check!("fk_without_index", "Design", "Foreign key without index", Catalogs).from(
+        "rows",
+        Some(10_000),
+        None,
+    ),
     check!("slow_query", "Performance", "Slow query", Statistics)
         .from("ms", Some(50), Some(1_000))
         .of_at_least(50, "calls"),
@@ -209,7 +235,11 @@ pub static CHECKS: &[Check] = &[
     check!("checkpoints", "Performance", "Checkpoints forced by WAL", Catalogs)
         .from("%", Some(50), None)
         .of_at_least(10, "checkpoints"),
-    check!("temp_files", "Performance", "Temporary files", Catalogs).from("MB per hour", Some(1_024), Some(10_240)),
+    check!("temp_files", "Performance", "Temporary files", Catalogs).from(
+        "MB per hour",
+        Some(1_024),
+        Some(10_240),
+    ),
 ];
 
 #[cfg(test)]

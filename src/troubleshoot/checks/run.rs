@@ -76,7 +76,11 @@ fn set_up() -> Result<Result<Setup, Failure>, Error> {
     })
 }
 
-fn query(check: &Check, floor: Option<Decimal>, minimum: Option<Decimal>) -> Result<Result<Vec<Raw>, Failure>, Error> {
+fn query(
+    check: &Check,
+    floor: Option<Decimal>,
+    minimum: Option<Decimal>,
+) -> Result<Result<Vec<Raw>, Failure>, Error> {
     tried(|session| {
         let rows = session.run(check.statement(), &[Arg::Numeric(floor), Arg::Numeric(minimum)])?;
         Ok(rows
@@ -130,7 +134,12 @@ fn failed(check: &'static Check, thresholds: Thresholds, failure: Failure) -> Fi
         (_, Some(detail)) => format!("{} ({detail})", failure.message),
         (_, None) => failure.message,
     };
-    of_check(check, thresholds, Severity::Unknown, format!("The check could not be made: {why}; SQLSTATE {}.", failure.sqlstate))
+    of_check(
+        check,
+        thresholds,
+        Severity::Unknown,
+        format!("The check could not be made: {why}; SQLSTATE {}.", failure.sqlstate),
+    )
 }
 
 fn graded(check: &'static Check, thresholds: Thresholds, raw: Raw) -> Finding {
@@ -166,8 +175,10 @@ fn shortened(check: &'static Check, thresholds: Thresholds, mut found: Vec<Findi
 
 fn one(check: &'static Check, setup: &Setup) -> Result<Vec<Finding>, Error> {
     let own = setup.own.get(check.id);
-    let thresholds =
-        own.map_or(check.default_thresholds(), |own| Thresholds { warning: own.warning, critical: own.critical });
+    let thresholds = own.map_or(check.default_thresholds(), |own| Thresholds {
+        warning: own.warning,
+        critical: own.critical,
+    });
     if let Some(finding) = blind(check, thresholds, setup.sight) {
         return Ok(vec![finding]);
     }

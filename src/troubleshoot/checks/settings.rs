@@ -18,8 +18,10 @@ pub struct Noted {
     pub until: Time,
 }
 
-static THRESHOLDS: Statement =
-    Statement::new(c"SELECT t.check_id, t.warning, t.critical, t.minimum FROM troubleshoot.thresholds t", &[]);
+static THRESHOLDS: Statement = Statement::new(
+    c"SELECT t.check_id, t.warning, t.critical, t.minimum FROM troubleshoot.thresholds t",
+    &[],
+);
 
 static NOTED: Statement = Statement::new(
     c"SELECT a.fingerprint, a.severity, a.acknowledged_until FROM troubleshoot.acknowledgements a
@@ -34,8 +36,10 @@ static SET: Statement = Statement::new(
     &[Type::Text, Type::Numeric, Type::Numeric, Type::Numeric, Type::Text],
 );
 
-static RESET: Statement =
-    Statement::new(c"DELETE FROM troubleshoot.thresholds WHERE check_id = $1 RETURNING check_id", &[Type::Text]);
+static RESET: Statement = Statement::new(
+    c"DELETE FROM troubleshoot.thresholds WHERE check_id = $1 RETURNING check_id",
+    &[Type::Text],
+);
 
 static FIND: Statement = Statement::new(
     c"SELECT c.severity, c.object FROM troubleshoot.checks(ARRAY[$1]) c WHERE c.fingerprint = $2",
@@ -102,7 +106,11 @@ pub fn reset(session: &Session, check: &str) -> Result<bool, Error> {
 }
 
 /// A finding as the caller sees it now: its severity, and what it is of.
-pub fn find(session: &Session, check: &str, fingerprint: &str) -> Result<Option<(String, Option<String>)>, Error> {
+pub fn find(
+    session: &Session,
+    check: &str,
+    fingerprint: &str,
+) -> Result<Option<(String, Option<String>)>, Error> {
     let rows = session.run(&FIND, &[Arg::Text(Some(check)), Arg::Text(Some(fingerprint))])?;
     Ok(rows.first().map(|row| (row.text(1).expect(PRESENT), row.text(2))))
 }

@@ -2,8 +2,8 @@
 
 use super::core::{self, Facts, Finding, Index};
 use crate::error::Error;
-use crate::pg::explain::{Given, examine, first_text};
 use crate::pg::compat::PinnedSearchPath;
+use crate::pg::explain::{Given, examine, first_text};
 use crate::pg::plans::CallersPlans;
 use crate::pg::subtransaction::undoable;
 use crate::pg::{Arg, Session, Statement, Type};
@@ -65,7 +65,8 @@ pub struct Answer {
 }
 
 fn c_string(argument: &'static str, text: &str) -> Result<CString, Error> {
-    CString::new(text).map_err(|_| Error::ArgumentBounds { argument, why: "It has a zero byte in it.".into() })
+    CString::new(text)
+        .map_err(|_| Error::ArgumentBounds { argument, why: "It has a zero byte in it.".into() })
 }
 
 /// A statement that may be explained, with the types and texts of its parameters.
@@ -121,7 +122,9 @@ fn facts(session: &Session, plan: &Value) -> Result<Facts, Error> {
 
 /// Makes a hypothetical index; its number and name.
 fn hypothesize(session: &Session, hypopg: &str, index: &Index) -> Result<Option<(u32, String)>, Error> {
-    let create = format!("select indexrelid operator(pg_catalog.||) ' ' operator(pg_catalog.||) indexname from {hypopg}.hypopg_create_index($1)");
+    let create = format!(
+        "select indexrelid operator(pg_catalog.||) ' ' operator(pg_catalog.||) indexname from {hypopg}.hypopg_create_index($1)"
+    );
     let sql = c_string("query", &index.hypothetical_sql())?;
     let made = first_text(session, &c_string("query", &create)?, &[pgrx::pg_sys::TEXTOID], &[Some(sql)])?;
     Ok(made.and_then(|made| {
@@ -151,7 +154,8 @@ fn try_indexes(session: &Session, bound: &Bound, asked: &Asked, answer: &mut Ans
                 core::figure(after)
             ));
         } else {
-            finding.remedy = "Tried as a hypothetical index on what is compared: the planner would not take it.".into();
+            finding.remedy =
+                "Tried as a hypothetical index on what is compared: the planner would not take it.".into();
             finding.remediation_sql = None;
         }
     }
@@ -162,7 +166,8 @@ fn within(asked: &Asked) -> Result<Answer, Error> {
     let session = Session::write();
     session.run(&RESTRAIN, &[])?;
     let bound = Bound::of(asked)?;
-    let plan = bound.plan(&session, asked, if asked.run { ", ANALYZE, BUFFERS, SETTINGS" } else { ", SETTINGS" })?;
+    let plan =
+        bound.plan(&session, asked, if asked.run { ", ANALYZE, BUFFERS, SETTINGS" } else { ", SETTINGS" })?;
     let json = parsed(&plan);
     let facts = facts(&session, &json)?;
     let findings = core::judge(&json, &facts);

@@ -27,7 +27,11 @@ pub fn round_up(value: f64) -> f64 {
         return 1.0;
     }
     let power = 10_f64.powf(value.log10().floor());
-    [1.0, 2.0, 2.5, 5.0, 10.0].into_iter().map(|step| step * power).find(|top| *top >= value * 0.999_999).unwrap_or(value)
+    [1.0, 2.0, 2.5, 5.0, 10.0]
+        .into_iter()
+        .map(|step| step * power)
+        .find(|top| *top >= value * 0.999_999)
+        .unwrap_or(value)
 }
 
 fn clock(seconds: f64) -> String {
@@ -61,7 +65,8 @@ pub fn line(series: &Series) -> Option<String> {
     let top = if series.from_zero { round_up(most.max(series.least_top)) } else { series.least_top };
     let bottom = if series.from_zero { 0.0 } else { (least - (top - least).max(1.0) * 0.2).floor().max(0.0) };
     let x = |time: f64| LEFT + (time - first) / (last - first).max(1.0) * (WIDTH - LEFT - RIGHT);
-    let y = |value: f64| TOP + (top - value) / (top - bottom).max(f64::MIN_POSITIVE) * (HEIGHT - TOP - BOTTOM);
+    let y =
+        |value: f64| TOP + (top - value) / (top - bottom).max(f64::MIN_POSITIVE) * (HEIGHT - TOP - BOTTOM);
     let base = HEIGHT - BOTTOM;
     let mut svg = format!(
         "<svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\"><title>{}</title><desc>{} to {} UTC: from {} to {}, at last {}.</desc>",
@@ -84,10 +89,14 @@ pub fn line(series: &Series) -> Option<String> {
         ));
     }
     for run in &runs {
-        let path: Vec<String> = run.iter().map(|(time, value)| format!("{:.1} {:.1}", x(*time), y(*value))).collect();
+        let path: Vec<String> =
+            run.iter().map(|(time, value)| format!("{:.1} {:.1}", x(*time), y(*value))).collect();
         let (from, to) = (x(run[0].0), x(run[run.len() - 1].0));
         if run.len() == 1 {
-            svg.push_str(&format!("<circle class=\"dot\" cx=\"{from:.1}\" cy=\"{:.1}\" r=\"2\"/>", y(run[0].1)));
+            svg.push_str(&format!(
+                "<circle class=\"dot\" cx=\"{from:.1}\" cy=\"{:.1}\" r=\"2\"/>",
+                y(run[0].1)
+            ));
             continue;
         }
         let path = path.join(" L");
@@ -158,7 +167,8 @@ mod tests {
 
     #[test]
     fn a_gap_parts_the_line_and_too_little_draws_none() {
-        let points = [(0.0, Some(1.0)), (60.0, Some(3.0)), (120.0, None), (180.0, Some(2.0)), (240.0, Some(2.0))];
+        let points =
+            [(0.0, Some(1.0)), (60.0, Some(3.0)), (120.0, None), (180.0, Some(2.0)), (240.0, Some(2.0))];
         let svg = line(&series("Load & <more>", &points)).expect("there are values");
         assert_eq!(svg.matches("class=\"line\"").count(), 2);
         assert!(svg.contains("<title>Load &amp; &lt;more&gt;</title>") && svg.contains("00:00 to 00:04 UTC"));

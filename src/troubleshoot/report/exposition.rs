@@ -52,8 +52,11 @@ pub fn exposition(figures: &[Figure]) -> String {
         writeln!(text, "# HELP {PREFIX}{name} {}", escaped(&first.help, false)).expect("a string takes it");
         writeln!(text, "# TYPE {PREFIX}{name} {kind}").expect("a string takes it");
         for figure in figures {
-            let labels: Vec<String> =
-                figure.labels.iter().map(|(name, value)| format!("{name}=\"{}\"", escaped(value, true))).collect();
+            let labels: Vec<String> = figure
+                .labels
+                .iter()
+                .map(|(name, value)| format!("{name}=\"{}\"", escaped(value, true)))
+                .collect();
             let labels = if labels.is_empty() { String::new() } else { format!("{{{}}}", labels.join(",")) };
             writeln!(text, "{PREFIX}{name}{labels} {}", number(&figure.value)).expect("a string takes it");
         }

@@ -15,7 +15,9 @@ pub fn escaped(text: &str) -> String {
             '"' => html.push_str("&quot;"),
             '\'' => html.push_str("&#39;"),
             '\n' | '\t' => html.push(c),
-            '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}' | '\u{200E}' | '\u{200F}' => html.push('\u{FFFD}'),
+            '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}' | '\u{200E}' | '\u{200F}' => {
+                html.push('\u{FFFD}')
+            }
             control if control.is_control() => html.push('\u{FFFD}'),
             other => html.push(other),
         }
@@ -56,7 +58,9 @@ pub fn bytes(value: f64) -> String {
         scaled /= 1_024.0;
         unit += 1;
     }
-    if unit == 0 { format!("{scaled:.0} B") } else if scaled.abs() >= 100.0 {
+    if unit == 0 {
+        format!("{scaled:.0} B")
+    } else if scaled.abs() >= 100.0 {
         format!("{scaled:.0} {}", units[unit])
     } else {
         format!("{scaled:.1} {}", units[unit])
@@ -126,8 +130,14 @@ mod tests {
 
     #[test]
     fn figures_read_well() {
-        assert_eq!((bytes(0.0), bytes(1_023.0), bytes(1_536.0)), ("0 B".into(), "1.0 kB".into(), "1.5 kB".into()));
-        assert_eq!((duration(0.25), duration(90.0), duration(7_200.0)), ("250 ms".into(), "90.0 s".into(), "2.0 h".into()));
+        assert_eq!(
+            (bytes(0.0), bytes(1_023.0), bytes(1_536.0)),
+            ("0 B".into(), "1.0 kB".into(), "1.5 kB".into())
+        );
+        assert_eq!(
+            (duration(0.25), duration(90.0), duration(7_200.0)),
+            ("250 ms".into(), "90.0 s".into(), "2.0 h".into())
+        );
         assert_eq!((cut("abc", 3), cut("abcd", 3)), ("abc".into(), "ab…".into()));
     }
 }

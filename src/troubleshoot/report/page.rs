@@ -32,7 +32,8 @@ fn state(data: &Value) -> (&'static str, String) {
     }
     let findings = rows(data, "findings");
     let open = |word| open_findings(findings, word).len();
-    let some = |count: usize, one: &str, more: &str| format!("{count} {}", if count == 1 { one } else { more });
+    let some =
+        |count: usize, one: &str, more: &str| format!("{count} {}", if count == 1 { one } else { more });
     match (open("critical"), open("warning"), open("unknown")) {
         (0, 0, 0) => ("ok", "Nothing is wrong that the checks know of".into()),
         (0, 0, unknown) => ("unknown", some(unknown, "check could not be made", "checks could not be made")),
@@ -73,13 +74,18 @@ fn tiles(data: &Value) -> String {
     };
     let limit = number(data, "connections_limit").unwrap_or(0.0);
     // This one is not among those that the figure counts.
-    tile("connections", number(all, "connections").map(|now| format!("{} / {}", count(now + 1.0), count(limit))));
+    tile(
+        "connections",
+        number(all, "connections").map(|now| format!("{} / {}", count(now + 1.0), count(limit))),
+    );
     tile("active", number(all, "active_connections").map(count));
     tile("idle in transaction", number(all, "idle_in_transaction_connections").map(count));
     tile("waiting for a lock", number(all, "blocked_connections").map(count));
     tile("oldest transaction", number(all, "oldest_transaction_seconds").map(duration));
     tile("database", number(all, "database_size_bytes").map(bytes));
-    let hits = number(all, "blocks_hit_total").zip(number(all, "blocks_read_total")).filter(|(hit, read)| hit + read > 0.0);
+    let hits = number(all, "blocks_hit_total")
+        .zip(number(all, "blocks_read_total"))
+        .filter(|(hit, read)| hit + read > 0.0);
     tile("cache hits", hits.map(|(hit, read)| format!("{:.1} %", 100.0 * hit / (hit + read))));
     let age = number(all, "database_transaction_id_age");
     tile("of transaction ids used", age.map(|age| format!("{:.1} %", age / 2_147_483_648.0 * 100.0)));
@@ -96,7 +102,10 @@ fn finding(finding: &Value) -> String {
         escaped(&cut(text(finding, "detail"), 1_000))
     );
     if is_acknowledged(finding) {
-        html.push_str(&format!("<p class=\"soft\">Acknowledged until {}.</p>", escaped(text(finding, "acknowledged"))));
+        html.push_str(&format!(
+            "<p class=\"soft\">Acknowledged until {}.</p>",
+            escaped(text(finding, "acknowledged"))
+        ));
     }
     let remedy = text(finding, "remediation_sql");
     if !remedy.is_empty() {
@@ -205,7 +214,8 @@ fn load(data: &Value) -> String {
     for (metric, title, show, least_top, from_zero) in DRAWN {
         let Some(found) = history.iter().find(|series| text(series, "metric") == metric) else { continue };
         let times = rows(found, "times").iter().filter_map(Value::as_f64);
-        let points: Vec<(f64, Option<f64>)> = times.zip(rows(found, "values").iter().map(Value::as_f64)).collect();
+        let points: Vec<(f64, Option<f64>)> =
+            times.zip(rows(found, "values").iter().map(Value::as_f64)).collect();
         if let Some(svg) = line(&Series { title, points: &points, show, least_top, from_zero }) {
             charts.push_str(&format!("<div class=\"card\"><h3>{title}</h3>{svg}</div>"));
         }
@@ -225,7 +235,8 @@ fn now(data: &Value) -> String {
     let states = pairs("states", |row| text(row, "state").to_owned());
     let waits = pairs("waits", |row| format!("{}: {}", text(row, "kind"), text(row, "event")));
     let card = |title: &str, values: &[(String, f64)]| {
-        let drawn = if values.is_empty() { "<p class=\"soft\">None.</p>".to_owned() } else { bars(title, values) };
+        let drawn =
+            if values.is_empty() { "<p class=\"soft\">None.</p>".to_owned() } else { bars(title, values) };
         format!("<div class=\"card\"><h3>{title}</h3>{drawn}</div>")
     };
     format!(
@@ -243,8 +254,14 @@ fn blocking(data: &Value) -> String {
     } else if tree.is_empty() {
         html.push_str("<p>Nobody waits for another.</p>");
     } else {
-        let columns =
-            [main("Session"), words("State"), words("Object"), figures("Waits"), figures("Transaction"), words("Statement")];
+        let columns = [
+            main("Session"),
+            words("State"),
+            words("Object"),
+            figures("Waits"),
+            figures("Transaction"),
+            words("Statement"),
+        ];
         let line = |row: &Value| {
             let depth = number(row, "depth").unwrap_or(0.0).clamp(0.0, 12.0) as usize;
             let arrow = if depth > 0 { "└ " } else { "" };
@@ -259,7 +276,11 @@ fn blocking(data: &Value) -> String {
                     escaped(text(row, "user_name")),
                     escaped(&cut(text(row, "application_name"), 64))
                 ),
-                format!("{}<br><span class=\"soft\">{}</span>", escaped(text(row, "state")), escaped(waits.trim())),
+                format!(
+                    "{}<br><span class=\"soft\">{}</span>",
+                    escaped(text(row, "state")),
+                    escaped(waits.trim())
+                ),
                 escaped(&cut(text(row, "object"), 128)),
                 seconds("waiting_seconds"),
                 seconds("transaction_seconds"),
@@ -291,7 +312,14 @@ fn statements(data: &Value) -> String {
         };
         format!("<p>{why}</p>")
     } else {
-        let columns = [main("Statement"), figures("Share of time"), figures("Mean"), figures("Calls"), figures("Total"), figures("Rows")];
+        let columns = [
+            main("Statement"),
+            figures("Share of time"),
+            figures("Mean"),
+            figures("Calls"),
+            figures("Total"),
+            figures("Rows"),
+        ];
         let line = |row: &Value| {
             let share = number(row, "percent").unwrap_or(0.0);
             let ms = |key: &str| number(row, key).map(|ms| duration(ms / 1_000.0)).unwrap_or_default();
@@ -322,7 +350,15 @@ fn tables(data: &Value) -> String {
         "" => "never".to_owned(),
         at => escaped(at),
     };
-    let columns = [main("Table"), figures("Size"), figures("Rows"), figures("Dead"), figures("Seq. scans"), figures("Index scans"), words("Analyzed")];
+    let columns = [
+        main("Table"),
+        figures("Size"),
+        figures("Rows"),
+        figures("Dead"),
+        figures("Seq. scans"),
+        figures("Index scans"),
+        words("Analyzed"),
+    ];
     let line = |row: &Value| {
         vec![
             escaped(&cut(text(row, "name"), 128)),
@@ -335,12 +371,18 @@ fn tables(data: &Value) -> String {
         ]
     };
     let largest: Vec<Vec<String>> = all.iter().take(MOST_TABLES).map(line).collect();
-    let mut bloated: Vec<&Value> =
-        all.iter().filter(|row| number(row, "bloat_bytes").is_some_and(|bloat| bloat >= 1_048_576.0)).collect();
-    bloated.sort_by(|one, other| number(other, "bloat_bytes").unwrap_or(0.0).total_cmp(&number(one, "bloat_bytes").unwrap_or(0.0)));
-    let columns_of_bloat = [main("Table"), figures("Bloat"), figures("Of its size"), figures("Dead rows"), words("Vacuumed")];
+    let mut bloated: Vec<&Value> = all
+        .iter()
+        .filter(|row| number(row, "bloat_bytes").is_some_and(|bloat| bloat >= 1_048_576.0))
+        .collect();
+    bloated.sort_by(|one, other| {
+        number(other, "bloat_bytes").unwrap_or(0.0).total_cmp(&number(one, "bloat_bytes").unwrap_or(0.0))
+    });
+    let columns_of_bloat =
+        [main("Table"), figures("Bloat"), figures("Of its size"), figures("Dead rows"), words("Vacuumed")];
     let line_of_bloat = |row: &&Value| {
-        let (bloat, size) = (number(row, "bloat_bytes").unwrap_or(0.0), number(row, "bytes").unwrap_or(1.0).max(1.0));
+        let (bloat, size) =
+            (number(row, "bloat_bytes").unwrap_or(0.0), number(row, "bytes").unwrap_or(1.0).max(1.0));
         let share = 100.0 * bloat / size;
         vec![
             escaped(&cut(text(row, "name"), 128)),
@@ -355,7 +397,11 @@ fn tables(data: &Value) -> String {
     format!(
         "<section><h2>Largest tables</h2><div class=\"card\">{}</div><p class=\"soft\">Sizes as of the last VACUUM or ANALYZE, with indexes and TOAST.</p></section>\
          <section><h2>Most bloated tables</h2><div class=\"card\">{}</div><p class=\"soft\">Estimated among the 100 largest, from the average width of rows.</p></section>",
-        if largest.is_empty() { "<p>None.</p>".to_owned() } else { table("Largest tables", &columns, &largest) },
+        if largest.is_empty() {
+            "<p>None.</p>".to_owned()
+        } else {
+            table("Largest tables", &columns, &largest)
+        },
         if wasteful.is_empty() { none() } else { table("Most bloated tables", &columns_of_bloat, &wasteful) }
     )
 }

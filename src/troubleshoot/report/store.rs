@@ -16,7 +16,8 @@ static FIGURES: Statement = Statement::new(
 );
 
 pub fn data(session: &Session) -> Result<Value, Error> {
-    let json = session.one(&DATA, &[], |row| row.json(1).expect(PRESENT).to_text())?.expect("a row is answered");
+    let json =
+        session.one(&DATA, &[], |row| row.json(1).expect(PRESENT).to_text())?.expect("a row is answered");
     Ok(serde_json::from_str(&json).expect("the server's JSON is JSON"))
 }
 

@@ -83,18 +83,26 @@ fn keeps_indexes(cast: &str) -> bool {
 }
 
 /// A column by itself, perhaps converted: `a.b`, `b`, `(a.b)::text`, `"B"`.
-fn column<'c>(side: &str, alias: Option<&str>, columns: &'c [String]) -> Option<(&'c String, Option<String>)> {
+fn column<'c>(
+    side: &str,
+    alias: Option<&str>,
+    columns: &'c [String],
+) -> Option<(&'c String, Option<String>)> {
     let (named, cast) = match side.rsplit_once("::") {
         Some((named, cast)) => (unwrapped(named.trim()), Some(cast.trim().to_owned())),
         None => (unwrapped(side.trim()), None),
     };
-    let plain = |quoted: &str| quoted.trim_matches('"').replace("\"\"", "\"");
+    let plain = |name: &str| match name.strip_prefix('"').and_then(|name| name.strip_suffix('"')) {
+        Some(quoted) => quoted.replace("\"\"", "\""),
+        None => name.to_owned(),
+    };
     let found = columns.iter().find(|column| {
         let bare = plain(named) == **column;
         let prefixed = alias.is_some_and(|alias| {
             let quoted_alias = format!("\"{alias}\".");
             let rest = named.strip_prefix(alias).and_then(|rest| rest.strip_prefix('.'));
-            rest.or_else(|| named.strip_prefix(quoted_alias.as_str())).is_some_and(|rest| plain(rest) == **column)
+            rest.or_else(|| named.strip_prefix(quoted_alias.as_str()))
+                .is_some_and(|rest| plain(rest) == **column)
         });
         bare || prefixed
     })?;

@@ -60,7 +60,8 @@ impl Table {
 
     pub fn has_index_on(&self, columns: &[String]) -> bool {
         self.indexes.iter().any(|index| {
-            index.len() >= columns.len() && index[..columns.len()].iter().all(|column| columns.contains(column))
+            index.len() >= columns.len()
+                && index[..columns.len()].iter().all(|column| columns.contains(column))
         })
     }
 }
@@ -69,7 +70,13 @@ impl Facts {
     pub fn of(json: &Value) -> Facts {
         let figure = |key: &str, else_it_is| json.get(key).and_then(number).unwrap_or(else_it_is);
         Facts {
-            tables: json.get("tables").and_then(Value::as_array).into_iter().flatten().map(Table::of).collect(),
+            tables: json
+                .get("tables")
+                .and_then(Value::as_array)
+                .into_iter()
+                .flatten()
+                .map(Table::of)
+                .collect(),
             work_mem_kb: figure("work_mem_kb", 4_096.0),
             hash_mem_multiplier: figure("hash_mem_multiplier", 2.0).max(1.0),
         }

@@ -13,8 +13,8 @@ mod tests;
 mod whole;
 
 pub use facts::Facts;
-pub use remedy::Index;
 use plan::Node;
+pub use remedy::Index;
 use serde_json::Value;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -125,7 +125,12 @@ pub fn summary(explained: &Value) -> String {
 
 /// The cost of all of it, as the planner reckons.
 pub fn cost(explained: &Value) -> f64 {
-    explained.as_array().into_iter().flatten().filter_map(|whole| whole.get("Plan")?.get("Total Cost")?.as_f64()).sum()
+    explained
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|whole| whole.get("Plan")?.get("Total Cost")?.as_f64())
+        .sum()
 }
 
 /// The tables of a plan, as two arrays: schemas and names.

@@ -101,8 +101,9 @@ impl<'a> Node<'a> {
 
     pub fn children(&self) -> Vec<Node<'a>> {
         let Some(plans) = self.json.get("Plans").and_then(Value::as_array) else { return Vec::new() };
-        let stops_inner = matches!(self.text("Join Type"), Some("Semi" | "Anti" | "Right Anti" | "Right Semi"))
-            || self.json.get("Inner Unique") == Some(&Value::Bool(true));
+        let stops_inner =
+            matches!(self.text("Join Type"), Some("Semi" | "Anti" | "Right Anti" | "Right Semi"))
+                || self.json.get("Inner Unique") == Some(&Value::Bool(true));
         let child = |json: &'a Value| {
             let relationship = json.get("Parent Relationship").and_then(Value::as_str).unwrap_or("Outer");
             let mine = match (self.kind(), relationship) {

@@ -38,8 +38,30 @@ pub fn quoted(name: &str) -> String {
 
 /// The reserved words that people do call columns.
 const KEYWORDS: [&str; 24] = [
-    "all", "analyse", "analyze", "and", "any", "asc", "case", "check", "column", "default", "desc", "end", "from",
-    "group", "limit", "offset", "order", "primary", "references", "select", "table", "to", "user", "when",
+    "all",
+    "analyse",
+    "analyze",
+    "and",
+    "any",
+    "asc",
+    "case",
+    "check",
+    "column",
+    "default",
+    "desc",
+    "end",
+    "from",
+    "group",
+    "limit",
+    "offset",
+    "order",
+    "primary",
+    "references",
+    "select",
+    "table",
+    "to",
+    "user",
+    "when",
 ];
 
 /// Comparisons of a node's own condition with what is known beforehand.
@@ -51,8 +73,11 @@ pub fn comparisons(node: Node, key: &str, table: &Table) -> Vec<Comparison> {
 /// Equalities first, then one range: only that many columns of a b-tree narrow a search.
 pub fn index_for(node: Node, table: &Table) -> Option<Index> {
     let known = comparisons(node, "Index Cond", table);
-    let all: Vec<Comparison> =
-        known.into_iter().chain(comparisons(node, "Filter", table)).filter(|one| one.cast.is_none()).collect();
+    let all: Vec<Comparison> = known
+        .into_iter()
+        .chain(comparisons(node, "Filter", table))
+        .filter(|one| one.cast.is_none())
+        .collect();
     let mut columns: Vec<String> = Vec::new();
     let ranges = all.iter().filter(|one| !one.is_equality).take(1);
     for one in all.iter().filter(|one| one.is_equality).chain(ranges) {

@@ -18,7 +18,10 @@ const ROWS_RESCANNED_AS_PLANNED: f64 = 10_000_000.0;
 fn times_off(node: Node) -> Option<f64> {
     let loops = node.loops().filter(|loops| *loops > 0.0)?;
     // Bitmaps are not counted in rows, and what only hands on is judged where it comes from.
-    if matches!(node.kind(), "BitmapAnd" | "BitmapOr" | "Bitmap Index Scan" | "Limit" | "LockRows" | "ModifyTable") {
+    if matches!(
+        node.kind(),
+        "BitmapAnd" | "BitmapOr" | "Bitmap Index Scan" | "Limit" | "LockRows" | "ModifyTable"
+    ) {
         return None;
     }
     let (expected, came) = node.rows()?;
@@ -175,15 +178,14 @@ type Loop = (Severity, f64, f64, String);
 
 /// A loop as it was run: far more often than planned, or over a table that is read as a whole each time.
 fn repeated(outer: Node, inner: Node, scan: Node, loops: f64) -> Option<Loop> {
-    let looked_at = scan.number("Rows Removed by Filter").unwrap_or(0.0) + scan.number("Actual Rows").unwrap_or(0.0);
+    let looked_at =
+        scan.number("Rows Removed by Filter").unwrap_or(0.0) + scan.number("Actual Rows").unwrap_or(0.0);
     let rescanned = looked_at * loops;
     if scan.kind() == "Seq Scan" && loops >= 2.0 && rescanned >= ROWS_RESCANNED {
-        let severity = if rescanned >= 100.0 * ROWS_RESCANNED { Severity::Critical } else { Severity::Warning };
-        let detail = format!(
-            "Its inner side went through {} rows {} times over.",
-            figure(looked_at),
-            figure(loops)
-        );
+        let severity =
+            if rescanned >= 100.0 * ROWS_RESCANNED { Severity::Critical } else { Severity::Warning };
+        let detail =
+            format!("Its inner side went through {} rows {} times over.", figure(looked_at), figure(loops));
         return Some((severity, loops, 2.0, detail));
     }
     let expected = outer.number("Plan Rows")?.max(1.0) * outer.loops()?.max(1.0);
@@ -205,10 +207,7 @@ fn planned(outer: Node, scan: Node) -> Option<Loop> {
     if scan.kind() != "Seq Scan" || loops < 2.0 || loops * rows < ROWS_RESCANNED_AS_PLANNED {
         return None;
     }
-    let detail = format!(
-        "Its inner side would go through {} rows {} times over.",
-        figure(rows),
-        figure(loops)
-    );
+    let detail =
+        format!("Its inner side would go through {} rows {} times over.", figure(rows), figure(loops));
     Some((Severity::Warning, loops, 2.0, detail))
 }

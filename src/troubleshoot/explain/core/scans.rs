@@ -49,7 +49,9 @@ impl Judge<'_> {
             return false;
         }
         let percent = 100.0 * removed / (removed + kept);
-        let Some((severity, threshold)) = Severity::reached(percent, &PERCENT_THROWN_AWAY) else { return false };
+        let Some((severity, threshold)) = Severity::reached(percent, &PERCENT_THROWN_AWAY) else {
+            return false;
+        };
         let detail = format!(
             "It read {} rows and threw {} of them away ({} %).",
             figure((removed + kept) * loops),
@@ -59,7 +61,10 @@ impl Judge<'_> {
         let table = self.facts.table_of(node);
         let (remedy, index) = match table {
             Some(table) => for_scan(node, table),
-            None => ("Compare columns of the two sides for equality, so that they can be hashed or merged.".into(), None),
+            None => (
+                "Compare columns of the two sides for equality, so that they can be hashed or merged.".into(),
+                None,
+            ),
         };
         self.findings.push(Finding {
             check_id: "filter",
@@ -127,8 +132,12 @@ impl Judge<'_> {
             value: table.likely_rows(),
             unit: "rows",
             threshold: STALE_ROWS,
-            detail: format!("Column {column} has an index, which cannot be used: it is turned into {cast} to be compared."),
-            remedy: "Give the parameter the column's own type, in the client or with a cast of the parameter.".into(),
+            detail: format!(
+                "Column {column} has an index, which cannot be used: it is turned into {cast} to be compared."
+            ),
+            remedy:
+                "Give the parameter the column's own type, in the client or with a cast of the parameter."
+                    .into(),
             remediation_sql: None,
             index: None,
         });
@@ -154,7 +163,8 @@ impl Judge<'_> {
                 figure(rows),
                 figure(fetches)
             ),
-            remedy: "VACUUM marks pages as visible to all; have autovacuum come to this table more often.".into(),
+            remedy: "VACUUM marks pages as visible to all; have autovacuum come to this table more often."
+                .into(),
             remediation_sql: table.map(|table| format!("VACUUM {}", table.quoted)),
             index: None,
         });

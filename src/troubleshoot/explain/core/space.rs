@@ -13,6 +13,8 @@ const MEMORY_PER_DISK: f64 = 3.0;
 /// tidbitmap.c).
 const BYTES_PER_BITMAP_PAGE: f64 = 64.0;
 const ROWS_RECHECKED: f64 = 10_000.0;
+/// Pages at the end of a node's rows, which say nothing about the rest.
+const LEAST_STORED_KB: f64 = 64.0;
 
 impl Judge<'_> {
     fn spill(&mut self, node: Node, disk_kb: f64, wanted_kb: f64, what: String) {
@@ -57,11 +59,8 @@ impl Judge<'_> {
         let Some(batches) = node.number("Hash Batches").filter(|batches| *batches > 1.0) else { return };
         let peak = node.number("Peak Memory Usage").unwrap_or(self.facts.work_mem_kb);
         let planned = node.number("Original Hash Batches").unwrap_or(batches);
-        let surprise = if batches > planned {
-            format!("; {} were planned", figure(planned))
-        } else {
-            String::new()
-        };
+        let surprise =
+            if batches > planned { format!("; {} were planned", figure(planned)) } else { String::new() };
         let what = format!(
             "The hash table did not fit into memory ({} kB) and was split into {} batches on disk{surprise}.",
             figure(self.facts.work_mem_kb * self.facts.hash_mem_multiplier),
@@ -86,23 +85,28 @@ impl Judge<'_> {
     /// Rows that a node keeps for others, or for itself to read again: told by their storage since PostgreSQL 18, and
     /// before by the temporary blocks that were written here and not below.
     pub(super) fn stored_rows(&mut self, node: Node) {
-        if !matches!(node.kind(), "Materialize" | "CTE Scan" | "WindowAgg" | "Recursive Union" | "Function Scan") {
+        if !matches!(
+            node.kind(),
+            "Materialize" | "CTE Scan" | "WindowAgg" | "Recursive Union" | "Function Scan"
+        ) {
             return;
         }
         let blocks = |node: Node| node.number("Temp Written Blocks").unwrap_or(0.0);
         let below: f64 = node.children().into_iter().map(blocks).sum();
         let disk_kb = 8.0 * (blocks(node) - below);
-        if disk_kb <= 0.0 {
+        if disk_kb < LEAST_STORED_KB {
             return;
         }
-        let what = format!("The rows that it keeps did not fit into work_mem: {} kB went to disk.", figure(disk_kb));
+        let what =
+            format!("The rows that it keeps did not fit into work_mem: {} kB went to disk.", figure(disk_kb));
         self.spill(node, disk_kb, disk_kb * MEMORY_PER_DISK, what);
     }
 
     pub(super) fn lossy_bitmap(&mut self, node: Node) {
         let Some(lossy) = node.number("Lossy Heap Blocks").filter(|blocks| *blocks > 0.0) else { return };
         let exact = node.number("Exact Heap Blocks").unwrap_or(0.0);
-        let rechecked = node.number("Rows Removed by Index Recheck").unwrap_or(0.0) * node.loops().unwrap_or(1.0);
+        let rechecked =
+            node.number("Rows Removed by Index Recheck").unwrap_or(0.0) * node.loops().unwrap_or(1.0);
         let severity = if rechecked >= ROWS_RECHECKED { Severity::Warning } else { Severity::Info };
         let detail = format!(
             "The bitmap of rows did not fit into work_mem ({} kB): of {} pages only the numbers were kept, and {} rows were read to be thrown away.",
@@ -128,7 +132,9 @@ impl Judge<'_> {
 }
 
 fn on_disk(of: &Value) -> Option<f64> {
-    (of.get("Sort Space Type")?.as_str()? == "Disk").then(|| of.get("Sort Space Used").and_then(number)).flatten()
+    (of.get("Sort Space Type")?.as_str()? == "Disk")
+        .then(|| of.get("Sort Space Used").and_then(number))
+        .flatten()
 }
 
 fn on_disk_of(node: Node) -> Option<f64> {

@@ -9,7 +9,14 @@ const PERCENT_COMPILING: f64 = 50.0;
 const MS_THAT_MATTER: f64 = 50.0;
 
 impl Judge<'_> {
-    fn of_the_run(&mut self, check_id: &'static str, value: f64, detail: String, remedy: &str, sql: Option<&str>) {
+    fn of_the_run(
+        &mut self,
+        check_id: &'static str,
+        value: f64,
+        detail: String,
+        remedy: &str,
+        sql: Option<&str>,
+    ) {
         self.findings.push(Finding {
             check_id,
             severity: Severity::Info,
@@ -31,7 +38,8 @@ impl Judge<'_> {
         if spent < MS_THAT_MATTER || 100.0 * spent < PERCENT_COMPILING * ran {
             return;
         }
-        let detail = format!("Of {} ms the query spent {} ms on compiling itself.", figure(ran), figure(spent));
+        let detail =
+            format!("Of {} ms the query spent {} ms on compiling itself.", figure(ran), figure(spent));
         let remedy = "Switch compilation off for such queries, or raise jit_above_cost.";
         self.of_the_run("jit", spent, detail, remedy, Some("SET LOCAL jit = off"));
     }
@@ -48,7 +56,8 @@ impl Judge<'_> {
     }
 
     pub(super) fn workers(&mut self, node: Node) {
-        let (Some(planned), Some(came)) = (node.number("Workers Planned"), node.number("Workers Launched")) else {
+        let (Some(planned), Some(came)) = (node.number("Workers Planned"), node.number("Workers Launched"))
+        else {
             return;
         };
         if came >= planned {
