@@ -50,6 +50,7 @@ pub fn fill(bank: &mut Bank, tenant: Option<&str>) -> Filled {
     queue(bank, a);
     events(bank, a);
     read_models(bank, a, b);
+    baselines(bank);
     bank.db.run(
         "set neobank.ledger_guard = off; \
               update txn_processing.movements set description = 'mended' where amount = 7.25; \
@@ -235,6 +236,15 @@ fn read_models(bank: &mut Bank, a: Uuid, b: Uuid) {
          insert into cqrs.projections (name, mode, handler_schema, handler_name, target_schema, target_name, \
            aggregate_types, event_types, tags, created_by) \
          values ('told', 'async', 'app', 'project', 'app', 'told', '{Told}', '{}', '{}', 'postgres')",
+    );
+}
+
+fn baselines(bank: &mut Bank) {
+    bank.db.run("select troubleshoot.capture_baseline()");
+    bank.db.run("insert into troubleshoot.baseline_settings values ('keep_days', 20)");
+    bank.db.run(
+        "insert into troubleshoot.alerts (metric, severity, raised_at, last_seen_at, value, median, deviation, detail) \
+         values ('connections', 'warning', now(), now(), 90, 10, 4.5, 'many')",
     );
 }
 
