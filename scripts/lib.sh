@@ -24,6 +24,8 @@ export PGRX_HOME=$target/pgrx
 PATH=$target/tools/bin:$PATH
 [[ -n ${HOME:-} ]] && PATH=$PATH:$HOME/.cargo/bin
 export PATH
+# What scripts/setup --tests fetches for the client in Node.js.
+export NODE_PATH=$target/tools/node/node_modules
 
 say() { printf '== %s\n' "$*"; }
 die() {

@@ -23,7 +23,8 @@ CREATE FUNCTION concurrency.detect_deadlock_risk() RETURNS TABLE (
     session2_locks text,
     risk_level text
 )
-LANGUAGE sql VOLATILE PARALLEL UNSAFE
+LANGUAGE sql VOLATILE PARALLEL UNSAFE ROWS 10
+SET jit = off
 BEGIN ATOMIC
     WITH RECURSIVE waits AS MATERIALIZED (
         SELECT w.* FROM troubleshoot.lock_waits() w WHERE w.lock_type <> 'snapshot'
@@ -138,18 +139,23 @@ BEGIN
         FROM (
             SELECT r.ctid, r.snapshot, r.xmin8, r.xmax8,
                 CASE WHEN r.narrow_xmin::text::bigint < 3 OR r.xmin8 IS NULL OR r.xmin8 < r.frozen8 THEN 'frozen'
-                     WHEN r.xmin8 = pg_current_xact_id_if_assigned() THEN 'own'
-                     ELSE coalesce(pg_xact_status(r.xmin8), 'frozen') END AS xmin_status,
+                     WHEN r.xmin8 >= r.seen_below THEN 'own'
+                     ELSE coalesce(nullif(pg_xact_status(r.xmin8), 'in progress'),
+                                   CASE WHEN pg_xact_status(r.xmin8) IS NULL THEN 'frozen' ELSE 'own' END)
+                     END AS xmin_status,
                 CASE WHEN r.narrow_xmax = '0'::xid THEN NULL
+                     WHEN r.xmax8 >= r.seen_below THEN 'in progress'
                      WHEN r.xmax8 IS NULL OR r.xmax8 < r.frozen8 THEN 'a multixact, or long past'
                      ELSE coalesce(pg_xact_status(r.xmax8), 'long past') END AS xmax_status
             FROM (
                 SELECT t.ctid, t.xmin AS narrow_xmin, t.xmax AS narrow_xmax, s.snapshot::text AS snapshot,
-                    concurrency.widen_xid(t.xmin, pg_snapshot_xmax(s.snapshot)) AS xmin8,
-                    CASE WHEN t.xmax <> '0'::xid
-                        THEN concurrency.widen_xid(t.xmax, pg_snapshot_xmax(s.snapshot)) END AS xmax8,
-                    concurrency.widen_xid($1, pg_snapshot_xmax(s.snapshot)) AS frozen8
-                FROM %s t CROSS JOIN (SELECT pg_current_snapshot() AS snapshot) s
+                    concurrency.widen_xid(t.xmin, s.bound) AS xmin8,
+                    CASE WHEN t.xmax <> '0'::xid THEN concurrency.widen_xid(t.xmax, s.bound) END AS xmax8,
+                    concurrency.widen_xid($1, s.bound) AS frozen8, pg_snapshot_xmax(s.snapshot) AS seen_below
+                FROM %s t
+                -- Transactions that began since: this one's own parts, or those who lock and delete.
+                CROSS JOIN (SELECT c.snapshot, (pg_snapshot_xmax(c.snapshot)::text::bigint + 1048576)::text::xid8 AS bound
+                            FROM (SELECT pg_current_snapshot() AS snapshot) c) s
                 LIMIT $2
             ) r
         ) v

@@ -78,7 +78,9 @@ CREATE FUNCTION troubleshoot.lock_waits() RETURNS TABLE (
     waiting_since timestamptz,
     holds_others boolean
 )
-LANGUAGE sql VOLATILE PARALLEL UNSAFE
+-- To compile what is planned for many rows would take seconds, and rows are few or many without a plan's knowing.
+LANGUAGE sql VOLATILE PARALLEL UNSAFE ROWS 10
+SET jit = off
 BEGIN ATOMIC
     -- Activity is read once per transaction and then kept; locks are not. Both are to be of this moment.
     SELECT pg_catalog.pg_stat_clear_snapshot();
@@ -121,9 +123,12 @@ BEGIN ATOMIC
             troubleshoot.lock_object(w.locktype, w.database, w.relation, w.page, w.tuple, w.virtualxid,
                 w.transactionid, w.classid, w.objid, w.objsubid)),
         w.waitstart,
+        -- A statement gets its number before it waits for its first row; only what ran before it has written anything.
         EXISTS (SELECT FROM locks o WHERE o.pid = w.pid AND o.granted AND o.locktype = 'transactionid')
+            AND coalesce(a.xact_start < a.query_start, true)
     FROM held h
     JOIN waiters w ON w.pid = h.pid
+    LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = w.pid
     LEFT JOIN rows r ON r.pid = w.pid
     UNION ALL
     -- A SERIALIZABLE READ ONLY DEFERRABLE transaction waits for others, but for no lock.
@@ -134,7 +139,7 @@ BEGIN ATOMIC
 END;
 REVOKE ALL ON FUNCTION troubleshoot.lock_waits() FROM PUBLIC;
 COMMENT ON FUNCTION troubleshoot.lock_waits() IS
-    'Each session that waits for a lock with each one that it waits for, by pg_blocking_pids. blocker_pid: 0 for a prepared transaction, which prepared_gid names; queued: the blocker does not have the lock either, it is ahead in the queue; wanted_mode, held_mode; object: what the lock is on, the row where it is one; holds_others: the waiter has written something, so that others may come to wait for it. Takes no lock and waits for none.';
+    'Each session that waits for a lock with each one that it waits for, by pg_blocking_pids. blocker_pid: 0 for a prepared transaction, which prepared_gid names; queued: the blocker does not have the lock either, it is ahead in the queue; wanted_mode, held_mode; object: what the lock is on, the row where it is one; holds_others: its transaction has written, or may have, before this statement, so that others may come to wait for it. Takes no lock and waits for none.';
 
 CREATE VIEW troubleshoot.blocking_tree AS
 WITH RECURSIVE waits AS MATERIALIZED (
@@ -172,9 +177,22 @@ WITH RECURSIVE waits AS MATERIALIZED (
     SELECT p.node, p.waiter_pid, t.root_pid, t.root_gid, t.root, t.depth + 1, t.path || p.waiter_pid
     FROM tree t JOIN parents p ON p.parent = t.node
     WHERE NOT EXISTS (SELECT FROM circles c WHERE c.node = p.node)
+), holders AS (
+    SELECT w.blocker_key AS node, count(DISTINCT w.waiter_pid) AS waiters,
+        (pg_catalog.array_agg(w.held_mode ORDER BY w.waiting_since))[1] AS held_mode,
+        (pg_catalog.array_agg(w.object ORDER BY w.waiting_since))[1] AS object
+    FROM waits w GROUP BY w.blocker_key
+), waiters AS (
+    SELECT w.waiter_pid AS pid, pg_catalog.array_agg(DISTINCT w.blocker_pid ORDER BY w.blocker_pid) AS blocked_by
+    FROM waits w GROUP BY w.waiter_pid
+), branches AS (
+    -- Each session with all that wait for it along the tree.
+    SELECT t.root, a.pid, count(*) AS members
+    FROM tree t CROSS JOIN LATERAL pg_catalog.unnest(t.path) a (pid)
+    GROUP BY t.root, a.pid
 )
 SELECT t.root_pid, t.depth, t.pid, t.path,
-    ARRAY(SELECT DISTINCT w.blocker_pid FROM waits w WHERE w.waiter_pid = t.pid AND t.pid <> 0 ORDER BY 1) AS blocked_by,
+    coalesce(d.blocked_by, '{}') AS blocked_by,
     coalesce(a.usename, r.prepared_owner)::text AS user_name,
     coalesce(a.datname, r.prepared_database)::text AS database_name,
     a.application_name,
@@ -212,21 +230,15 @@ SELECT t.root_pid, t.depth, t.pid, t.path,
             pg_catalog.format('SELECT pg_cancel_backend(%s);', t.pid)
         ELSE pg_catalog.format('SELECT pg_terminate_backend(%s); -- to cancel does nothing while it is idle', t.pid)
     END AS remediation_sql,
-    greatest(h.waiters, b.below)::integer AS waiters,
+    greatest(coalesce(h.waiters, 0), b.members - 1)::integer AS waiters,
     coalesce(r.in_circle, false) AS is_deadlock, t.root_gid
 FROM tree t
 LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = t.pid AND t.pid <> 0
 LEFT JOIN parents p ON p.node = t.node
 LEFT JOIN roots r ON r.node = t.node
-LEFT JOIN LATERAL (
-    SELECT count(DISTINCT w.waiter_pid) AS waiters,
-        (pg_catalog.array_agg(w.held_mode ORDER BY w.waiting_since))[1] AS held_mode,
-        (pg_catalog.array_agg(w.object ORDER BY w.waiting_since))[1] AS object
-    FROM waits w WHERE w.blocker_key = t.node
-) h ON true
-LEFT JOIN LATERAL (
-    SELECT count(*) AS below FROM tree o WHERE o.root = t.root AND o.depth > t.depth AND t.pid = o.path[t.depth + 1]
-) b ON true
+LEFT JOIN holders h ON h.node = t.node
+LEFT JOIN waiters d ON d.pid = t.pid AND t.pid <> 0
+LEFT JOIN branches b ON b.root = t.root AND b.pid = t.pid
 ORDER BY t.root, t.path;
 REVOKE ALL ON troubleshoot.blocking_tree FROM PUBLIC;
 COMMENT ON VIEW troubleshoot.blocking_tree IS

@@ -145,8 +145,8 @@ fn lease(
     Ok(tokens.unwrap_or_default())
 }
 
-#[pg_extern(schema = "concurrency", volatile, parallel_unsafe)]
-fn acquire_lease(
+#[pg_extern(schema = "concurrency", name = "acquire_lease", volatile, parallel_unsafe)]
+fn acquire_lease_sql(
     name: Option<Text>,
     holder: Option<Text>,
     lease_ms: default!(Option<i32>, 30000),
@@ -158,8 +158,8 @@ fn acquire_lease(
     finish(taken).first().copied()
 }
 
-#[pg_extern(schema = "concurrency", volatile, parallel_unsafe)]
-fn acquire_leases(
+#[pg_extern(schema = "concurrency", name = "acquire_leases", volatile, parallel_unsafe)]
+fn acquire_leases_sql(
     names: Option<Many<String>>,
     holder: Option<Text>,
     lease_ms: default!(Option<i32>, 30000),
@@ -198,22 +198,22 @@ fn extend_lease_sql(
     Some(finish(extended))
 }
 
-#[pg_extern(schema = "concurrency", volatile, parallel_unsafe)]
-fn release_lease(name: Option<Text>, token: Option<i64>) -> bool {
+#[pg_extern(schema = "concurrency", name = "release_lease", volatile, parallel_unsafe)]
+fn release_lease_sql(name: Option<Text>, token: Option<i64>) -> bool {
     let released = with_held(name.as_deref(), token, |held, session| held.release(session));
     drop(name);
     finish(released)
 }
 
-#[pg_extern(schema = "concurrency", volatile, parallel_unsafe)]
-fn hold_lease(name: Option<Text>, token: Option<i64>) {
+#[pg_extern(schema = "concurrency", name = "hold_lease", volatile, parallel_unsafe)]
+fn hold_lease_sql(name: Option<Text>, token: Option<i64>) {
     let held = with_held(name.as_deref(), token, |held, session| held.hold(session));
     drop(name);
     finish(held)
 }
 
-#[pg_extern(schema = "concurrency", volatile, parallel_unsafe)]
-fn break_lease(name: Option<Text>) -> bool {
+#[pg_extern(schema = "concurrency", name = "break_lease", volatile, parallel_unsafe)]
+fn break_lease_sql(name: Option<Text>) -> bool {
     let role = caller();
     let broken = good_name("name", name.as_deref()).and_then(|name| {
         let found = as_owner(|session| leases::take_away(session, name))?;

@@ -1,7 +1,7 @@
 //! The SQL functions that explain and end sessions.
 
 use super::core::{Method, why};
-use super::kill::{self, Found, Order, Outcome, Target};
+use super::kill::{self, Found, Order, Outcome, Target, Within};
 use super::waiting::{self, Looked};
 use crate::error::Error;
 use crate::pg::{Numeric, Session, Text, finish, server};
@@ -53,6 +53,8 @@ fn kill_long_queries(
     p_dry_run: default!(Option<bool>, true),
     p_method: default!(Option<Text>, "'terminate'"),
     p_reason: default!(Option<Text>, "NULL"),
+    p_database: default!(Option<Text>, "NULL"),
+    p_user: default!(Option<Text>, "NULL"),
 ) -> TableIterator<
     'static,
     (
@@ -75,10 +77,11 @@ fn kill_long_queries(
             why: format!("It is {method:?}; it must be terminate or cancel."),
         })?;
         bounded_text("p_reason", p_reason.as_deref(), 1_000)?;
+        let within = Within { database: p_database.as_deref(), user: p_user.as_deref() };
         let order = Order { target: Target::LongQueries, method, by: &by, reason: p_reason.as_deref() };
         let session = Session::write();
         let mut rows = Vec::new();
-        for found in kill::search(&session, Target::LongQueries, longer_than_ms)? {
+        for found in kill::search(&session, Target::LongQueries, longer_than_ms, within)? {
             let action = match &found.exempt {
                 Some(why) => format!("EXEMPT ({why})"),
                 None if dry_run => method.would().to_owned(),
@@ -90,7 +93,7 @@ fn kill_long_queries(
             };
             rows.push(shown(found, action));
         }
-        let hidden = kill::hidden(&session)?;
+        let hidden = kill::hidden(&session, within)?;
         if hidden > 0 {
             let action =
                 format!("UNKNOWN (this role may not see what {hidden} sessions do: pg_read_all_stats)");
@@ -98,7 +101,7 @@ fn kill_long_queries(
         }
         Ok(rows)
     })();
-    drop((p_max_duration, p_method, p_reason, by));
+    drop((p_max_duration, p_method, p_reason, p_database, p_user, by));
     TableIterator::new(finish(killed))
 }
 
@@ -114,17 +117,20 @@ fn clear_idle_transactions(
     p_older_than: default!(Option<Interval>, "'10 minutes'"),
     p_dry_run: default!(Option<bool>, true),
     p_reason: default!(Option<Text>, "NULL"),
+    p_database: default!(Option<Text>, "NULL"),
+    p_user: default!(Option<Text>, "NULL"),
 ) -> i32 {
     let by = killer();
     let cleared = (|| {
         let longer_than_ms = milliseconds("p_older_than", p_older_than.as_ref())?;
         let dry_run = required("p_dry_run", p_dry_run)?;
         bounded_text("p_reason", p_reason.as_deref(), 1_000)?;
+        let within = Within { database: p_database.as_deref(), user: p_user.as_deref() };
         let target = Target::IdleTransactions;
         let order = Order { target, method: Method::Terminate, by: &by, reason: p_reason.as_deref() };
         let session = Session::write();
         let (mut cleared, mut refused) = (0, 0);
-        for found in kill::search(&session, target, longer_than_ms)? {
+        for found in kill::search(&session, target, longer_than_ms, within)? {
             if found.exempt.is_some() {
                 continue;
             }
@@ -134,9 +140,9 @@ fn clear_idle_transactions(
                 Outcome::Refused(_) => refused += 1,
             }
         }
-        Ok((cleared, refused, kill::hidden(&session)?))
+        Ok((cleared, refused, kill::hidden(&session, within)?))
     })();
-    drop((p_older_than, p_reason, by));
+    drop((p_older_than, p_reason, p_database, p_user, by));
     let (cleared, refused, hidden) = finish(cleared);
     if hidden > 0 {
         pgrx::warning!("this role may not see what {hidden} sessions do, so they are not among these");

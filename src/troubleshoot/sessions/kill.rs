@@ -16,8 +16,9 @@ static LONG_QUERIES: Statement = Statement::new(
       WHERE a.backend_type = 'client backend' AND a.pid <> pg_catalog.pg_backend_pid()
         AND a.state IN ('active', 'fastpath function call')
         AND a.query_start < pg_catalog.clock_timestamp() - pg_catalog.make_interval(secs => $1 / 1000.0)
+        AND ($2 IS NULL OR a.datname = $2) AND ($3 IS NULL OR a.usename = $3)
       ORDER BY a.query_start, a.pid",
-    &[Type::BigInt],
+    &[Type::BigInt, Type::Text, Type::Text],
 );
 
 static IDLE_TRANSACTIONS: Statement = Statement::new(
@@ -28,15 +29,17 @@ static IDLE_TRANSACTIONS: Statement = Statement::new(
       WHERE a.backend_type = 'client backend' AND a.pid <> pg_catalog.pg_backend_pid()
         AND a.state IN ('idle in transaction', 'idle in transaction (aborted)')
         AND a.state_change < pg_catalog.clock_timestamp() - pg_catalog.make_interval(secs => $1 / 1000.0)
+        AND ($2 IS NULL OR a.datname = $2) AND ($3 IS NULL OR a.usename = $3)
       ORDER BY a.state_change, a.pid",
-    &[Type::BigInt],
+    &[Type::BigInt, Type::Text, Type::Text],
 );
 
 // Sessions of which the caller cannot tell what they do.
 static HIDDEN: Statement = Statement::new(
     c"SELECT pg_catalog.count(*) FROM pg_catalog.pg_stat_activity a
-      WHERE a.pid <> pg_catalog.pg_backend_pid() AND (a.backend_type IS NULL OR a.state = 'disabled')",
-    &[],
+      WHERE a.pid <> pg_catalog.pg_backend_pid() AND (a.backend_type IS NULL OR a.state = 'disabled')
+        AND ($1 IS NULL OR a.datname = $1) AND ($2 IS NULL OR a.usename = $2)",
+    &[Type::Text, Type::Text],
 );
 
 static MAY_WRITE: Statement = Statement::new(
@@ -127,6 +130,13 @@ impl Target {
     }
 }
 
+/// Whose sessions are meant; `None`: everybody's.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Within<'a> {
+    pub database: Option<&'a str>,
+    pub user: Option<&'a str>,
+}
+
 /// A session that was found.
 pub struct Found {
     pub pid: i32,
@@ -141,9 +151,15 @@ pub struct Found {
     pub exempt: Option<String>,
 }
 
-pub fn search(session: &Session, target: Target, longer_than_ms: i64) -> Result<Vec<Found>, Error> {
+pub fn search(
+    session: &Session,
+    target: Target,
+    longer_than_ms: i64,
+    within: Within,
+) -> Result<Vec<Found>, Error> {
     session.run(&CLEAR, &[])?;
-    let rows = session.run(target.search(), &[Arg::BigInt(Some(longer_than_ms))])?;
+    let args = [Arg::BigInt(Some(longer_than_ms)), Arg::Text(within.database), Arg::Text(within.user)];
+    let rows = session.run(target.search(), &args)?;
     let micros = |time: Option<Time>| time.expect(PRESENT).0;
     Ok(rows
         .iter()
@@ -162,8 +178,8 @@ pub fn search(session: &Session, target: Target, longer_than_ms: i64) -> Result<
 }
 
 /// How many sessions the caller cannot judge.
-pub fn hidden(session: &Session) -> Result<i64, Error> {
-    let rows = session.run(&HIDDEN, &[])?;
+pub fn hidden(session: &Session, within: Within) -> Result<i64, Error> {
+    let rows = session.run(&HIDDEN, &[Arg::Text(within.database), Arg::Text(within.user)])?;
     Ok(rows.first().and_then(|row| row.bigint(1)).unwrap_or(0))
 }
 
@@ -217,10 +233,10 @@ fn write_log(session: &Session, found: &Found, order: &Order) -> Result<(), Erro
 pub fn end(session: &Session, found: &Found, order: &Order) -> Result<Outcome, Error> {
     let may_write = session.run(&MAY_WRITE, &[])?.first().and_then(|row| row.bool(1)) == Some(true);
     let ended = undoable(|| {
-        session.run(&CLEAR, &[])?;
         if may_write {
             write_log(session, found, order)?;
         }
+        session.run(&CLEAR, &[])?;
         let args = [
             Arg::Int(Some(found.pid)),
             Arg::Timestamp(Some(found.backend_start)),
