@@ -14,7 +14,7 @@ BEGIN ATOMIC
                          WHERE o.option_name = 'fillfactor'), 100) AS fill
         FROM pg_catalog.pg_class c
         JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-        CROSS JOIN (SELECT pg_catalog.current_setting('block_size')::bigint AS size) b
+        CROSS JOIN (SELECT (SELECT pg_catalog.current_setting('block_size')::bigint) AS size) b
         CROSS JOIN LATERAL (
             SELECT CASE WHEN c.reltuples = -1
                         THEN coalesce(troubleshoot.relation_file_bytes(pg_catalog.pg_relation_filepath(c.oid)), 0)
@@ -22,6 +22,7 @@ BEGIN ATOMIC
         ) s
         WHERE c.relkind IN ('r', 'm') AND c.relpersistence <> 't'
           AND n.nspname NOT IN ('pg_catalog', 'information_schema')
+          AND (c.reltuples = -1 OR c.relpages >= (SELECT min_bytes / pg_catalog.current_setting('block_size')::bigint))
           AND s.bytes >= min_bytes AND s.bytes > 0
     ), measured AS (
         SELECT g.*, w.columns, w.known, 4 + w.head + pg_catalog.ceil(w.width / 8) * 8 AS tuple
@@ -75,10 +76,10 @@ BEGIN ATOMIC
         JOIN pg_catalog.pg_class t ON t.oid = i.indrelid
         JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
         JOIN pg_catalog.pg_namespace tn ON tn.oid = t.relnamespace
-        CROSS JOIN (SELECT pg_catalog.current_setting('block_size')::bigint AS size) b
+        CROSS JOIN (SELECT (SELECT pg_catalog.current_setting('block_size')::bigint) AS size) b
         WHERE c.relkind = 'i' AND c.relpersistence <> 't'
           AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast')
-          AND c.relpages * b.size >= min_bytes AND c.relpages > 1
+          AND c.relpages > 1 AND c.relpages >= (SELECT min_bytes / pg_catalog.current_setting('block_size')::bigint)
     ), measured AS (
         SELECT g.*, w.columns, w.known,
                4 + CASE WHEN w.has_nulls THEN 16 ELSE 8 END + pg_catalog.ceil(w.width / 8) * 8 AS entry

@@ -262,3 +262,20 @@ pub fn end_on_sigterm() {
         pg_sys::pqsignal_be(pg_sys::SIGTERM as i32, Some(die));
     }
 }
+
+/// Where a relation's files are.
+#[cfg(feature = "pg15")]
+pub type Place = pg_sys::RelFileNode;
+#[cfg(not(feature = "pg15"))]
+pub type Place = pg_sys::RelFileLocator;
+
+/// The place of a relation of this database, by its tablespace (none: the database's own) and the number of its file.
+pub fn place(tablespace: pg_sys::Oid, file: pg_sys::Oid) -> Place {
+    // SAFETY: backend-local variables, set when the session came to its database.
+    let (own, database) = unsafe { (pg_sys::MyDatabaseTableSpace, pg_sys::MyDatabaseId) };
+    let tablespace = if tablespace == pg_sys::InvalidOid { own } else { tablespace };
+    #[cfg(feature = "pg15")]
+    return Place { spcNode: tablespace, dbNode: database, relNode: file };
+    #[cfg(not(feature = "pg15"))]
+    return Place { spcOid: tablespace, dbOid: database, relNumber: file };
+}

@@ -15,6 +15,9 @@ fn is_of_a_relation(path: &str) -> bool {
     in_place && parts.all(is_name) && !path.contains("..") && !last.is_empty() && is_number(last)
 }
 
+/// As servers are built, unless told otherwise; the next file begins when this one is full.
+const SEGMENT_BYTES: u64 = 1 << 30;
+
 /// Bytes of a relation's main fork. None where there is no such file (any more).
 pub fn relation_file_bytes(path: &str) -> Option<i64> {
     if !is_of_a_relation(path) {
@@ -22,7 +25,8 @@ pub fn relation_file_bytes(path: &str) -> Option<i64> {
     }
     let mut bytes = fs::metadata(path).ok()?.len();
     let mut segment = 1;
-    while let Ok(more) = fs::metadata(format!("{path}.{segment}")) {
+    while bytes == segment * SEGMENT_BYTES {
+        let Ok(more) = fs::metadata(format!("{path}.{segment}")) else { break };
         bytes += more.len();
         segment += 1;
     }

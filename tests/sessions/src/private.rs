@@ -44,6 +44,38 @@ impl PrivateCluster {
         Some(cluster)
     }
 
+    /// A standby of this cluster by streaming replication, in a cluster of its own, with a slot of its name. None where
+    /// the server's programs cannot be found.
+    pub fn standby(&self, name: &str, settings: &str) -> Option<PrivateCluster> {
+        let base_backup = bindir_tool("pg_basebackup")?;
+        let scratch = Scratch::new(&format!("nbt_{}_{name}", std::process::id()));
+        if let Some((user, group)) = os_user_ids() {
+            chown(scratch.path(), Some(user), Some(group)).expect("root may chown");
+        }
+        let standby = PrivateCluster { scratch, pg_ctl: self.pg_ctl.clone() };
+        let primary =
+            format!("host={} port={PORT} user=postgres application_name={name}", self.scratch.path().display());
+        run_tool(
+            standby
+                .command(&base_backup)
+                .arg("-D")
+                .arg(standby.data())
+                .args(["-d", &primary])
+                .args(["-R", "-X", "stream", "-c", "fast", "-C", "-S", name]),
+        );
+        let conf = standby.data().join("postgresql.conf");
+        let mut text = fs::read_to_string(&conf).expect("it was copied");
+        text.push_str(&format!("\nunix_socket_directories = '{}'\n{settings}\n", standby.scratch.path().display()));
+        fs::write(&conf, text).expect("the settings are written");
+        standby.run("start");
+        Some(standby)
+    }
+
+    /// Stops it, with a checkpoint.
+    pub fn stop(&self) {
+        self.run("stop");
+    }
+
     fn data(&self) -> PathBuf {
         self.scratch.file("data")
     }

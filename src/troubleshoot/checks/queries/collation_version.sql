@@ -8,11 +8,11 @@ UNION ALL
 SELECT format('collation %I.%I', n.nspname, c.collname), format('collation %I.%I', n.nspname, c.collname), u.indexes, 'critical',
        format('It was version %s and is %s now; %s indexes are sorted by it.', c.collversion, pg_collation_actual_version(c.oid), u.indexes),
        format('REINDEX DATABASE CONCURRENTLY %I; ALTER COLLATION %I.%I REFRESH VERSION;', current_database(), n.nspname, c.collname)
-FROM (SELECT k.collation, count(*)::numeric AS indexes
-      FROM (SELECT DISTINCT i.indexrelid, x.collation
-            FROM pg_index i CROSS JOIN LATERAL unnest(i.indcollation::oid[]) x(collation)
-            WHERE x.collation > 950) k
-      GROUP BY k.collation) u
-JOIN pg_collation c ON c.oid = u.collation AND c.collversion IS NOT NULL
+FROM (SELECT k.of_collation, count(*)::numeric AS indexes
+      FROM (SELECT DISTINCT i.indexrelid, x.of_collation
+            FROM pg_index i CROSS JOIN LATERAL unnest(i.indcollation::oid[]) x(of_collation)
+            WHERE x.of_collation > 950) k
+      GROUP BY k.of_collation) u
+JOIN pg_collation c ON c.oid = u.of_collation AND c.collversion IS NOT NULL
 JOIN pg_namespace n ON n.oid = c.collnamespace
 WHERE c.collversion IS DISTINCT FROM pg_collation_actual_version(c.oid)

@@ -1,14 +1,20 @@
 -- Two of the same key, operator classes, collations, order, INCLUDE columns, expressions and predicate. Where parts of an
 -- expression stood in the statement that made it is no difference.
-WITH signed AS (
+WITH alike AS MATERIALIZED (
+    SELECT i.* FROM pg_index i
+    WHERE i.indisvalid
+      AND EXISTS (SELECT FROM pg_index o
+                  WHERE o.indrelid = i.indrelid AND o.indexrelid <> i.indexrelid AND o.indisvalid
+                    AND o.indkey::int2[] = i.indkey::int2[])
+), signed AS (
     SELECT i.indexrelid, c.relname, n.nspname, c.relpages,
            first_value(i.indexrelid) OVER same AS kept, k.conname, r.relname AS table_name
-    FROM pg_index i
+    FROM alike i
     JOIN pg_class c ON c.oid = i.indexrelid
     JOIN pg_class r ON r.oid = i.indrelid
     JOIN pg_namespace n ON n.oid = c.relnamespace
-    LEFT JOIN pg_constraint k ON k.conindid = i.indexrelid AND k.contype IN ('p', 'u', 'x')
-    WHERE i.indisvalid AND NOT c.relispartition AND c.relkind = 'i'
+    LEFT JOIN pg_constraint k ON k.conrelid = i.indrelid AND k.conindid = i.indexrelid AND k.contype IN ('p', 'u', 'x')
+    WHERE NOT c.relispartition AND c.relkind = 'i'
       AND n.nspname NOT IN ('pg_catalog', 'pg_toast', 'information_schema')
     WINDOW same AS (
         PARTITION BY i.indrelid, c.relam, i.indkey::text, i.indclass::text, i.indcollation::text, i.indoption::text,

@@ -8,4 +8,5 @@ SELECT format('%I.%I', n.nspname, c.relname), format('%I.%I', n.nspname, c.relna
        format('Its oldest multixact is %s multixacts old.', mxid_age(c.relminmxid)),
        format('VACUUM (FREEZE) %I.%I;', n.nspname, c.relname)
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE c.relkind IN ('r', 'm', 't') AND c.relminmxid <> '0' AND 100.0 * mxid_age(c.relminmxid) / 2147483648 >= $1
+WHERE c.relminmxid <> '0' AND c.relkind IN ('r', 'm', 't')
+  AND mxid_age(c.relminmxid) >= (SELECT ceil($1 * 2147483648 / 100)::bigint)

@@ -10,4 +10,5 @@ SELECT format('%I.%I', n.nspname, c.relname), format('%I.%I', n.nspname, c.relna
        format('Its oldest transaction id is %s transactions old.', age(c.relfrozenxid)),
        format('VACUUM (FREEZE) %I.%I;', n.nspname, c.relname)
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE c.relkind IN ('r', 'm', 't') AND c.relfrozenxid <> '0' AND 100.0 * age(c.relfrozenxid) / 2147483648 >= $1
+WHERE c.relfrozenxid <> '0' AND c.relkind IN ('r', 'm', 't')
+  AND age(c.relfrozenxid) >= (SELECT ceil($1 * 2147483648 / 100)::bigint)

@@ -1,0 +1,252 @@
+//! Checks of a server: settings, files, archive, and real streaming replication to a standby that lags, is stopped, dies
+//! and comes back. In clusters of their own.
+
+use crate::checks::*;
+use neobank_sessions::*;
+use std::fs;
+use std::process::Command;
+use std::time::Duration;
+
+fn bank_on(cluster: &PrivateCluster) -> Client {
+    cluster.connect("postgres").run("create database bank");
+    let mut db = cluster.connect("bank");
+    db.run("create extension neobank");
+    db
+}
+
+fn signal(name: &str, pid: &str) {
+    run_tool(Command::new("kill").args([name, pid]));
+}
+
+fn write_mb(db: &mut Client, mb: u32) {
+    db.run(&format!(
+        "select count(pg_logical_emit_message(false, 'fill', repeat('x', 1000000))) from generate_series(1, {mb})"
+    ));
+}
+
+#[test]
+fn settings_files_and_archive() {
+    let has_statements =
+        Bank::new().db.count("select count(*) from pg_available_extensions where name = 'pg_stat_statements'") > 0;
+    let preload = if has_statements { "shared_preload_libraries = 'pg_stat_statements'" } else { "" };
+    let settings =
+        format!("{preload}\narchive_mode = on\narchive_command = 'true'\nautovacuum = on\nmax_wal_size = 64MB");
+    let Some(cluster) = PrivateCluster::start("checks", &settings) else {
+        return skipped("checks of settings and archive", "no initdb and pg_ctl beside the server");
+    };
+    let mut db = bank_on(&cluster);
+    let dangerous = ["fsync", "full_page_writes", "synchronous_commit", "max_connections", "wal_level"];
+    for setting in dangerous {
+        silent(&mut db, "settings", setting);
+    }
+    for (check, object) in [
+        ("archiver", "the archiver"),
+        ("archiver", "archive_command"),
+        ("autovacuum", "autovacuum"),
+        ("authentication", "pg_hba.conf line 1"),
+        ("config_files", "work_mem"),
+    ] {
+        silent(&mut db, check, object);
+    }
+    cluster.reload("full_page_writes = off\nfsync = off\nsynchronous_commit = off\nautovacuum = off\nmax_connections = 90\narchive_command = 'false'");
+    comes_to(&mut db, "settings", "full_page_writes", "critical");
+    for (setting, wanted) in [("fsync", "critical"), ("synchronous_commit", "warning"), ("max_connections", "warning")]
+    {
+        comes_to(&mut db, "settings", setting, wanted);
+    }
+    silent(&mut db, "settings", "wal_level");
+    // What a session has set for itself is its own affair.
+    cluster
+        .reload("full_page_writes = on\nfsync = on\nsynchronous_commit = on\nautovacuum = on\nmax_connections = 100");
+    comes_to(&mut db, "settings", "fsync", "silent");
+    db.run("set synchronous_commit = off");
+    silent(&mut db, "settings", "synchronous_commit");
+    db.run("reset synchronous_commit");
+    // The archive's disk is full.
+    threshold(&mut db, "archive_backlog", "1, null");
+    silent(&mut db, "archive_backlog", "pg_wal/archive_status");
+    db.run("select pg_logical_emit_message(false, 'x', 'x'); select pg_switch_wal()");
+    comes_to(&mut db, "archiver", "the archiver", "warning");
+    comes_to(&mut db, "archive_backlog", "pg_wal/archive_status", "warning");
+    threshold(&mut db, "archiver", "null, 0");
+    found(&mut db, "archiver", "the archiver", "critical");
+    cluster.reload("archive_command = ''");
+    comes_to(&mut db, "archiver", "archive_command", "critical");
+    cluster.reload("archive_command = 'true'");
+    comes_to(&mut db, "archiver", "the archiver", "silent");
+    comes_to(&mut db, "archive_backlog", "pg_wal/archive_status", "silent");
+    files(&cluster, &mut db);
+    statements(&mut db, has_statements);
+    for _ in 0..3 {
+        db.run("checkpoint");
+    }
+    threshold(&mut db, "checkpoints", "1, null, 100");
+    silent(&mut db, "checkpoints", "checkpoints");
+    threshold(&mut db, "checkpoints", "1, null, 1");
+    comes_to(&mut db, "checkpoints", "checkpoints", "warning");
+}
+
+fn files(cluster: &PrivateCluster, db: &mut Client) {
+    let hba = cluster.folder().join("data/pg_hba.conf");
+    let text = fs::read_to_string(&hba).expect("initdb wrote it");
+    let first = text.lines().count() + 1;
+    fs::write(
+        &hba,
+        format!(
+            "{text}host all all 0.0.0.0/0 trust\nhost all all 10.0.0.0/8 password\nhost all all 10.0.0.0/8 nonsense\n"
+        ),
+    )
+    .expect("it is written");
+    found(db, "authentication", &format!("pg_hba.conf line {first}"), "critical");
+    found(db, "authentication", &format!("pg_hba.conf line {}", first + 1), "warning");
+    found(db, "authentication", &format!("pg_hba.conf line {}", first + 2), "critical");
+    fs::write(&hba, text).expect("it is written");
+    silent(db, "authentication", &format!("pg_hba.conf line {first}"));
+    cluster.reload("work_mem = banana");
+    found(db, "config_files", "work_mem", "warning");
+    cluster.reload("work_mem = 8MB");
+    let role = "create role blind login; select neobank.grant_usage('blind', 'reader'); set role blind";
+    db.run(role);
+    for check in ["authentication", "config_files", "archive_backlog"] {
+        assert_eq!(
+            db.one(&format!("select severity from troubleshoot.checks(array['{check}'])")),
+            "unknown",
+            "{check}"
+        );
+    }
+    db.run("reset role");
+}
+
+fn statements(db: &mut Client, has_statements: bool) {
+    let of_check = "select severity, detail like '%select pg_sleep%' from troubleshoot.checks(array['slow_query'])";
+    assert_eq!(db.one(of_check), "unknown|f");
+    if !has_statements {
+        return skipped("slow_query", "the server lacks pg_stat_statements");
+    }
+    // In a schema with a name that wants quotes, and not on the path.
+    db.run("create schema \"Odd one\"; create extension pg_stat_statements schema \"Odd one\"");
+    threshold(db, "slow_query", "30, 10000, 3");
+    let slow = "select count(*) from troubleshoot.checks(array['slow_query']) where severity = 'warning' and detail like '%pg_sleep%'";
+    for _ in 0..2 {
+        db.run("select pg_sleep(0.04)");
+    }
+    assert_eq!(db.count(slow), 0, "not called often enough");
+    db.run("select pg_sleep(0.04)");
+    assert_eq!(db.count(slow), 1, "{:#?}", all(db, "slow_query"));
+    threshold(db, "slow_query", "5000, 10000, 3");
+    assert_eq!(db.count(slow), 0);
+}
+
+#[test]
+fn a_standby_that_lags_is_stopped_and_dies() {
+    let settings = "wal_level = logical\nmax_wal_size = 64MB\nmin_wal_size = 32MB\nwal_sender_timeout = 0\nmax_replication_slots = 4";
+    let Some(primary) = PrivateCluster::start("primary", settings) else {
+        return skipped("checks of replication", "no initdb and pg_ctl beside the server");
+    };
+    let mut db = bank_on(&primary);
+    let object = "standby first";
+    silent(&mut db, "slot", "slot first");
+    let Some(standby) = primary.standby("first", "wal_receiver_status_interval = 1") else {
+        return skipped("checks of replication", "no pg_basebackup beside the server");
+    };
+    comes_to(&mut db, "slot", "slot first", "silent");
+    let streams = "select count(*) from pg_stat_replication where state = 'streaming'";
+    while db.count(streams) == 0 {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    for check in ["replication_lag", "standby_silent"] {
+        silent(&mut db, check, object);
+    }
+    on_the_standby(&standby, &mut db, object);
+    stopped(&standby, &mut db, object);
+    synchronous(&primary, &standby, &mut db);
+    slots(&primary, &mut db);
+}
+
+/// Replay is paused: the checks run there, and say so on both sides.
+fn on_the_standby(standby: &PrivateCluster, db: &mut Client, object: &str) {
+    threshold(db, "replication_lag", "2, 1000");
+    let mut there = standby.connect("bank");
+    let failed = "select check_id, detail from troubleshoot.checks() where severity = 'unknown' \
+                  and check_id not in ('restore_test', 'slow_query')";
+    assert_eq!(there.lines(failed), [""; 0]);
+    silent(&mut there, "standby", "this standby");
+    there.run("select * from troubleshoot.full_health_check(); select * from troubleshoot.check_table_health(null)");
+    refused_with_code_only(&mut there, "select troubleshoot.set_threshold('slot', 1, 2)", "25006");
+    there.run("select pg_wal_replay_pause()");
+    while there.one("select pg_get_wal_replay_pause_state()") != "paused" {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    write_mb(db, 4);
+    comes_to(&mut there, "standby", "this standby", "warning");
+    comes_to(db, "replication_lag", object, "warning");
+    let resume = remedy(&mut there, "standby", "this standby");
+    there.run(&resume);
+    comes_to(&mut there, "standby", "this standby", "silent");
+    comes_to(db, "replication_lag", object, "silent");
+}
+
+/// Its process hangs; the connection stands, and the slot is in use.
+fn stopped(standby: &PrivateCluster, db: &mut Client, object: &str) {
+    threshold(db, "standby_silent", "4, null");
+    comes_to(db, "standby_silent", object, "silent");
+    let mut there = standby.connect("bank");
+    let receiver = there.one("select pid from pg_stat_wal_receiver");
+    threshold(db, "slot", "2, 1000");
+    silent(db, "slot", "slot first");
+    signal("-STOP", &receiver);
+    write_mb(db, 4);
+    comes_to(db, "slot", "slot first", "warning");
+    let told = detail(db, "slot", "slot first");
+    assert!(told.contains("Its reader is connected and does not get on"), "{told}");
+    comes_to(db, "standby_silent", object, "warning");
+    signal("-CONT", &receiver);
+    comes_to(db, "standby_silent", object, "silent");
+    comes_to(db, "slot", "slot first", "silent");
+    db.run("select troubleshoot.reset_threshold('slot')");
+}
+
+/// It is the synchronous one, and goes: commits hang.
+fn synchronous(primary: &PrivateCluster, standby: &PrivateCluster, db: &mut Client) {
+    db.run("set synchronous_commit = local");
+    primary.reload("synchronous_standby_names = 'FIRST 1 (first, second)'");
+    comes_to(db, "sync_standby", "FIRST 1 (first, second)", "silent");
+    standby.stop();
+    comes_to(db, "sync_standby", "FIRST 1 (first, second)", "critical");
+    let mut hanging = primary.connect("bank");
+    let commit = std::thread::spawn(move || hanging.run("create table public.not_acknowledged ()"));
+    let waits =
+        "select count(*) from troubleshoot.checks(array['sync_standby']) where detail like '%and 1 sessions wait%'";
+    while db.count(waits) == 0 {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let give_up = remedy(db, "sync_standby", "FIRST 1 (first, second)");
+    for statement in give_up.split(" -- ").next().expect("its beginning").split("; ") {
+        db.run(statement);
+    }
+    commit.join().expect("it goes on");
+    silent(db, "sync_standby", "FIRST 1 (first, second)");
+}
+
+/// Nobody reads the slot any more; then what it kept is gone.
+fn slots(primary: &PrivateCluster, db: &mut Client) {
+    found(db, "slot", "slot first", "warning");
+    assert!(detail(db, "slot", "slot first").contains("nobody reads it"));
+    db.run("select pg_create_logical_replication_slot('left_behind', 'test_decoding')");
+    found(db, "slot", "slot left_behind", "warning");
+    db.run("select pg_current_xact_id(); select pg_current_xact_id()");
+    threshold(db, "xmin_horizon", "1, null");
+    found(db, "xmin_horizon", "slot left_behind", "warning");
+    let drop = remedy(db, "slot", "slot left_behind");
+    db.run(&drop);
+    silent(db, "slot", "slot left_behind");
+    silent(db, "xmin_horizon", "slot left_behind");
+    primary.reload("max_slot_wal_keep_size = '1MB'");
+    for _ in 0..6 {
+        write_mb(db, 1);
+        db.run("select pg_switch_wal()");
+        db.run("checkpoint");
+    }
+    comes_to(db, "slot", "slot first", "critical");
+    assert!(detail(db, "slot", "slot first").contains("has to be built anew"));
+}
