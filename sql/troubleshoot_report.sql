@@ -12,7 +12,7 @@ SET search_path = pg_catalog, pg_temp
 SET jit = off
 BEGIN ATOMIC
     WITH tables AS (
-        SELECT c.oid, n.nspname, c.relname, c.reltuples, c.relpages, c.reloptions,
+        SELECT c.oid, n.nspname, c.relname, c.reltuples,
                c.relpages::bigint + coalesce(t.relpages, 0)
                    + coalesce((SELECT sum(i.relpages) FROM pg_index x JOIN pg_class i ON i.oid = x.indexrelid
                                WHERE x.indrelid = c.oid), 0) AS pages
@@ -25,30 +25,18 @@ BEGIN ATOMIC
     )
     SELECT t.nspname, t.relname, t.pages * current_setting('block_size')::bigint,
            greatest(pg_stat_get_live_tuples(t.oid), t.reltuples::bigint), pg_stat_get_dead_tuples(t.oid),
-           CASE WHEN w.width IS NOT NULL AND t.reltuples >= 0 THEN
-               greatest(t.relpages - ceil(t.reltuples * (28 + w.width)
-                   / ((current_setting('block_size')::integer - 24)
-                      * coalesce((SELECT o.option_value::numeric FROM pg_options_to_table(t.reloptions) o
-                                  WHERE o.option_name = 'fillfactor'), 100) / 100.0)), 0)::bigint
-               * current_setting('block_size')::bigint END,
+           b.bloat_bytes,
            pg_stat_get_numscans(t.oid),
            (SELECT sum(pg_stat_get_numscans(x.indexrelid))::bigint FROM pg_index x WHERE x.indrelid = t.oid),
            greatest(pg_stat_get_last_vacuum_time(t.oid), pg_stat_get_last_autovacuum_time(t.oid)),
            greatest(pg_stat_get_last_analyze_time(t.oid), pg_stat_get_last_autoanalyze_time(t.oid))
     FROM tables t
-    CROSS JOIN LATERAL (
-        -- Null where a column's statistics are missing, or not for the caller to see.
-        SELECT CASE WHEN count(s.attname) = count(*) THEN sum((1 - s.null_frac) * s.avg_width) END AS width
-        FROM pg_attribute a
-        LEFT JOIN pg_stats s ON s.schemaname = t.nspname AND s.tablename = t.relname AND s.attname = a.attname
-            AND NOT s.inherited
-        WHERE a.attrelid = t.oid AND a.attnum > 0 AND NOT a.attisdropped
-    ) w
+    LEFT JOIN troubleshoot.table_bloat(1048576) b ON b.schema_name = t.nspname AND b.table_name = t.relname
     ORDER BY t.pages DESC, t.oid;
 END;
 REVOKE ALL ON FUNCTION troubleshoot.largest_tables(integer) FROM PUBLIC;
 COMMENT ON FUNCTION troubleshoot.largest_tables(integer) IS
-    'The largest tables and materialized views. most: how many. bytes: with indexes and TOAST, as of the last VACUUM or ANALYZE, for no table is opened; bloat_bytes: what the table has beyond its rows of average width, null where statistics are missing or not the caller''s to see.';
+    'The largest tables and materialized views. most: how many. bytes: with indexes and TOAST, as of the last VACUUM or ANALYZE, for no table is opened; bloat_bytes: as troubleshoot.table_bloat, of tables of 1 MB and more.';
 
 CREATE FUNCTION troubleshoot.top_statements(most integer)
 RETURNS TABLE (query text, calls bigint, total_ms numeric, mean_ms numeric, rows bigint, percent numeric)

@@ -155,6 +155,7 @@ extension_sql_file!(
     name = "troubleshoot_report",
     requires = [
         "troubleshoot_checks",
+        "troubleshoot_health",
         "troubleshoot_sessions",
         "troubleshoot_baselines",
         troubleshoot::report::api::metrics,

@@ -91,6 +91,11 @@ pub const fn words(heading: &'static str) -> Column {
     Column { heading, class: "" }
 }
 
+/// Words that may be broken anywhere, for names and statements are long.
+pub const fn long(heading: &'static str) -> Column {
+    Column { heading, class: "long" }
+}
+
 pub const fn figures(heading: &'static str) -> Column {
     Column { heading, class: "n" }
 }

@@ -2,7 +2,9 @@
 #![forbid(unsafe_code)]
 
 use super::chart::{Series, bars, line, meter};
-use super::html::{bytes, count, cut, duration, escaped, figures, main, number, rows, table, text, words};
+use super::html::{
+    bytes, count, cut, duration, escaped, figures, long, main, number, rows, table, text, words,
+};
 use super::style::CSS;
 use serde_json::Value;
 
@@ -34,11 +36,19 @@ fn state(data: &Value) -> (&'static str, String) {
     let open = |word| open_findings(findings, word).len();
     let some =
         |count: usize, one: &str, more: &str| format!("{count} {}", if count == 1 { one } else { more });
-    match (open("critical"), open("warning"), open("unknown")) {
-        (0, 0, 0) => ("ok", "Nothing is wrong that the checks know of".into()),
-        (0, 0, unknown) => ("unknown", some(unknown, "check could not be made", "checks could not be made")),
-        (0, warnings, _) => ("warning", some(warnings, "warning", "warnings")),
-        (critical, _, _) => ("critical", some(critical, "critical finding", "critical findings")),
+    let told: Vec<String> = [
+        ("critical", "critical finding", "critical findings"),
+        ("warning", "warning", "warnings"),
+        ("unknown", "check could not be made", "checks could not be made"),
+    ]
+    .into_iter()
+    .filter(|(word, ..)| open(word) > 0)
+    .map(|(word, one, more)| some(open(word), one, more))
+    .collect();
+    let worst = ["critical", "warning", "unknown"].into_iter().find(|word| open(word) > 0);
+    match worst {
+        Some(word) => (word, told.join(", ")),
+        None => ("ok", "Nothing is wrong that the checks know of".into()),
     }
 }
 
@@ -86,7 +96,10 @@ fn tiles(data: &Value) -> String {
     let hits = number(all, "blocks_hit_total")
         .zip(number(all, "blocks_read_total"))
         .filter(|(hit, read)| hit + read > 0.0);
-    tile("cache hits", hits.map(|(hit, read)| format!("{:.1} %", 100.0 * hit / (hit + read))));
+    tile(
+        "cache hits",
+        hits.map(|(hit, read)| format!("{:.1} %", (1_000.0 * hit / (hit + read)).floor() / 10.0)),
+    );
     let age = number(all, "database_transaction_id_age");
     tile("of transaction ids used", age.map(|age| format!("{:.1} %", age / 2_147_483_648.0 * 100.0)));
     format!("<ul class=\"tiles\">{}</ul>", tiles.concat())
@@ -166,7 +179,7 @@ fn alerts(data: &Value) -> String {
     if alerts.is_empty() {
         return String::new();
     }
-    let columns = [main("Metric"), words("Severity"), words("What"), figures("Deviation"), words("Since")];
+    let columns = [main("Metric"), words("Severity"), long("What"), figures("Deviation"), words("Since")];
     let line = |alert: &Value| {
         let class = severity(alert);
         vec![
@@ -257,10 +270,10 @@ fn blocking(data: &Value) -> String {
         let columns = [
             main("Session"),
             words("State"),
-            words("Object"),
+            long("Object"),
             figures("Waits"),
             figures("Transaction"),
-            words("Statement"),
+            long("Statement"),
         ];
         let line = |row: &Value| {
             let depth = number(row, "depth").unwrap_or(0.0).clamp(0.0, 12.0) as usize;

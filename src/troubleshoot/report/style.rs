@@ -30,7 +30,7 @@ p{margin:4px 0}
 .finding{border-top:1px solid var(--line);padding:12px 0}
 .finding:first-child{border-top:0;padding-top:0}.finding:last-child{padding-bottom:0}
 .finding h3{display:flex;gap:8px 10px;flex-wrap:wrap;align-items:baseline;margin:0 0 4px}
-.finding h3 span:last-child,td,code{overflow-wrap:anywhere}
+.finding h3 span:last-child,td.main,td.long,code{overflow-wrap:anywhere}td{overflow-wrap:break-word}
 code,pre{font:12.5px/1.5 ui-monospace,SFMono-Regular,Menlo,Consolas,'DejaVu Sans Mono',monospace}
 pre{margin:8px 0 0;padding:8px 10px;background:var(--code);border:1px solid var(--line);border-radius:6px;white-space:pre-wrap;overflow-wrap:anywhere}
 table{width:100%;border-collapse:collapse;font-variant-numeric:tabular-nums}
@@ -54,7 +54,7 @@ table,tbody,tr,td{display:block}.tiles{grid-template-columns:repeat(2,minmax(0,1
 tr{padding:9px 0;border-bottom:1px solid var(--line)}tr:first-child{padding-top:0}tr:last-child{border-bottom:0;padding-bottom:0}
 td{display:grid;grid-template-columns:112px minmax(0,1fr);gap:2px 10px;border:0;padding:1px 0;text-align:left;white-space:normal}
 td.n{text-align:left;white-space:normal}td::before{content:attr(data-label);color:var(--soft);font-size:13px}
-td.main{display:block;padding-bottom:3px}td.main::before{content:none}
+td:has(>span:empty){display:none}td.main{display:block;padding-bottom:3px}td.main::before{content:none}
 }
 @media print{
 :root{--bg:#fff;--card:#fff;--ink:#000;--soft:#444;--line:#bbb;--code:#fff;--blue:#1f5fa8;--fill:#d9e6f5;
