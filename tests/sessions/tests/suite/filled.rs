@@ -240,12 +240,19 @@ fn read_models(bank: &mut Bank, a: Uuid, b: Uuid) {
     );
 }
 
+/// Samples, settings and an alert. None in a bank of before there were any.
 fn baselines(bank: &mut Bank) {
-    bank.db.run("select troubleshoot.capture_baseline()");
-    bank.db.run("insert into troubleshoot.baseline_settings values ('keep_days', 20)");
+    if bank.db.one("select to_regclass('troubleshoot.samples') is null") == "t" {
+        return;
+    }
     bank.db.run(
-        "insert into troubleshoot.alerts (metric, severity, raised_at, last_seen_at, value, median, deviation, detail) \
+        "select troubleshoot.capture_baseline(); \
+         insert into troubleshoot.baseline_settings values ('keep_days', 20); \
+         insert into troubleshoot.alerts (metric, severity, raised_at, last_seen_at, value, median, deviation, detail) \
          values ('connections', 'warning', now(), now(), 90, 10, 4.5, 'many')",
+    );
+}
+
 /// What operators and applications leave in the toolkit's tables. None in a bank of before it.
 fn toolkit(bank: &mut Bank) {
     if bank.db.one("select to_regclass('concurrency.leases') is null") == "t" {
@@ -265,6 +272,7 @@ pub fn empty_tables(bank: &mut Bank) -> Vec<String> {
     let counts = snapshot(&mut bank.db);
     let empty = counts.iter().filter_map(|line| line.split_once("|0|")).map(|(table, _)| table.to_owned());
     // What is made anew from the events, or is about the server, is in no dump.
-    let empty = empty.filter(|table| !["event_store.snapshots", "concurrency.deadlock_collection"].contains(&table.as_str()));
+    let empty =
+        empty.filter(|table| !["event_store.snapshots", "concurrency.deadlock_collection"].contains(&table.as_str()));
     empty.collect()
 }
