@@ -89,7 +89,9 @@ BEGIN ATOMIC
                      l.objid, l.objsubid)::text AS place
         FROM pg_catalog.pg_locks l
     ), waiters AS MATERIALIZED (
-        SELECT l.*, pg_catalog.pg_blocking_pids(l.pid) AS blockers
+        SELECT l.*, pg_catalog.pg_blocking_pids(l.pid) AS blockers,
+            troubleshoot.lock_object(l.locktype, l.database, l.relation, l.page, l.tuple, l.virtualxid, l.transactionid,
+                l.classid, l.objid, l.objsubid) AS object
         FROM locks l WHERE NOT l.granted AND l.pid IS NOT NULL
     ), edges AS (
         SELECT DISTINCT w.pid, b.pid AS blocker, w.place FROM waiters w
@@ -119,9 +121,7 @@ BEGIN ATOMIC
     )
     SELECT w.pid, h.blocker, h.gid, h.prepared, h.owner, h.database, coalesce(NOT h.granted, false), w.locktype,
         w.mode, h.mode,
-        coalesce(CASE WHEN w.locktype = 'transactionid' THEN r.object END,
-            troubleshoot.lock_object(w.locktype, w.database, w.relation, w.page, w.tuple, w.virtualxid,
-                w.transactionid, w.classid, w.objid, w.objsubid)),
+        coalesce(CASE WHEN w.locktype = 'transactionid' THEN r.object END, w.object),
         w.waitstart,
         -- A statement gets its number before it waits for its first row; only what ran before it has written anything.
         EXISTS (SELECT FROM locks o WHERE o.pid = w.pid AND o.granted AND o.locktype = 'transactionid')

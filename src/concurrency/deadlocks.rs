@@ -104,14 +104,17 @@ struct Piece {
     bytes: Vec<u8>,
 }
 
-/// What was added to the server's log in JSON since that place, with the caller's own rights. Nothing where there is no
-/// such log, or the caller may not read it.
-fn piece(seen: Option<&str>, offset: i64) -> Result<Option<Piece>, Error> {
+/// What was added to the server's log in JSON since that place, with the caller's own rights; of what was there at the
+/// first call nothing. None where there is no such log, or the caller may not read it.
+fn piece(seen: Option<&str>, offset: i64, is_first: bool) -> Result<Option<Piece>, Error> {
     let read = attempted(|| {
         let session = Session::write();
         let found = session.run(&LOG_FILE, &[])?.first().map(|row| (row.text(1), row.bigint(2)));
         let Some((Some(file), Some(size))) = found else { return Ok(None) };
-        // Of a log that was not there at the last call only what is new counts from its beginning on.
+        if is_first {
+            return Ok(Some(Piece { file, offset: size, bytes: Vec::new() }));
+        }
+        // Another file than at the last call, or one that was begun anew, is read from its beginning.
         let offset = if seen == Some(file.as_str()) && offset <= size { offset } else { 0 };
         let args = [Arg::Text(Some(&file)), Arg::BigInt(Some(offset)), Arg::BigInt(Some(MAX_LOG_BYTES))];
         let bytes = session.run(&LOG, &args)?.first().and_then(|row| row.get::<Vec<u8>>(1));
@@ -140,17 +143,17 @@ fn record_logged(session: &Session, logged: &Logged, role: &str) -> Result<bool,
 
 /// Writes down what the log and the counter have since the last call; how many rows.
 pub fn collect(role: &str) -> Result<i32, Error> {
-    let (seen, offset, counted, told, database) = {
+    let (is_first, seen, offset, counted, told, database) = {
         let _rights = OwnerRights::to_write();
         let session = Session::write();
         session.run(&CLEAR, &[])?;
-        session.run(&START, &[])?;
+        let is_first = session.run(&START, &[])?.count() > 0;
         let rows = session.run_latest(&LOCK, &[])?;
         let row = rows.first().expect("the row is there by now");
         let number = |column| row.bigint(column).unwrap_or(0);
-        (row.text(2), number(3), number(4), number(5), row.text(6).expect(PRESENT))
+        (is_first, row.text(2), number(3), number(4), number(5), row.text(6).expect(PRESENT))
     };
-    let piece = piece(seen.as_deref(), offset)?;
+    let piece = piece(seen.as_deref(), offset, is_first)?;
     let _rights = OwnerRights::to_write();
     let session = Session::write();
     let (mut rows, mut logged, mut place) = (0, 0, (seen, offset));
@@ -161,7 +164,10 @@ pub fn collect(role: &str) -> Result<i32, Error> {
             rows += i32::from(new);
             logged += i64::from(new);
         }
-        place = (Some(piece.file), piece.offset + read as i64);
+        // A line that is longer than all that is read at once is not a deadlock's.
+        let past =
+            if read == 0 && piece.bytes.len() as i64 == MAX_LOG_BYTES { piece.bytes.len() } else { read };
+        place = (Some(piece.file), piece.offset + past as i64);
     }
     let untold = counted - told - logged;
     if untold > 0 {

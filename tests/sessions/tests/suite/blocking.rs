@@ -435,8 +435,7 @@ fn lone_server(name: &str, settings: &str) -> Option<(PrivateCluster, Client)> {
 
 #[test]
 fn waits_for_pages_standbys_and_servers_own_processes() {
-    let settings = "autovacuum_naptime = 1\nautovacuum_vacuum_cost_delay = 100\nautovacuum_vacuum_cost_limit = 1\n\
-                    autovacuum_vacuum_threshold = 10\nautovacuum_vacuum_scale_factor = 0\nmax_wal_senders = 4";
+    let settings = "autovacuum_naptime = 1\nmax_wal_senders = 4";
     let Some((cluster, mut db)) = lone_server("waits", settings) else {
         skipped("waits for pages and standbys", "initdb or pg_ctl is missing");
         return;
@@ -454,7 +453,8 @@ fn waits_for_pages_standbys_and_servers_own_processes() {
     vacuum.end().expect("the page is free");
 
     // Autovacuum at work, and the sender of WAL: nobody's business to end.
-    db.run("create table w (v int); insert into w select generate_series(1, 50000); delete from w where v % 2 = 0");
+    db.run("create table w (v int) with (autovacuum_vacuum_cost_delay = 100, autovacuum_vacuum_cost_limit = 1, \
+         autovacuum_vacuum_threshold = 10, autovacuum_vacuum_scale_factor = 0); insert into w select generate_series(1, 50000); delete from w where v % 2 = 0");
     wait_until(
         &mut db,
         "select count(*) = 1 from pg_stat_activity where query ~ '^autovacuum:.*public.w' and query_start < now() - interval '300 ms'",
