@@ -52,6 +52,7 @@ RETURNS TABLE (
 LANGUAGE sql VOLATILE PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
 SET lock_timeout = '1ms'
+SET datestyle = 'ISO, YMD'
 BEGIN ATOMIC
     SELECT r.check_id, r.severity, r.object, r.value, r.unit, r.warning_threshold, r.critical_threshold, r.detail,
            r.remediation_sql, r.fingerprint, r.acknowledged_until

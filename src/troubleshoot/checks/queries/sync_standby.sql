@@ -1,7 +1,7 @@
 -- Commits wait until enough of them have answered.
 WITH wanted AS (
     SELECT current_setting('synchronous_standby_names') AS names,
-           coalesce(substring(current_setting('synchronous_standby_names') FROM '^\s*(?:(?i:first|any)\s+)?(\d+)\s*\(')::int, 1) AS needed,
+           coalesce(substring(current_setting('synchronous_standby_names') FROM '^\s*(?:[A-Za-z]+\s+)?(\d+)\s*\(')::int, 1) AS needed,
            (SELECT count(*) FROM pg_stat_replication r WHERE r.sync_state IN ('sync', 'quorum') AND r.state = 'streaming') AS present,
            (SELECT count(*) FROM pg_stat_activity a WHERE a.wait_event = 'SyncRep') AS waiting
 )

@@ -166,7 +166,7 @@ fn no_check_waits_for_a_lock() {
     let mut holder = bank.session();
     holder.run(
         "begin; lock table public.held, public.parts, public.part in access exclusive mode; \
-         alter sequence public.held_id_seq increment 1; lock table banking.accounts in access exclusive mode",
+         alter sequence public.held_id_seq rename to renamed; lock table banking.accounts in access exclusive mode",
     );
     let began = Instant::now();
     bank.db.run("set lock_timeout = 0; set statement_timeout = '20s'");

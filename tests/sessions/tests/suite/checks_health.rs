@@ -14,12 +14,15 @@ fn table_health_tells_bloat_from_dead_rows() {
          create table banking.dead (a int) with (autovacuum_enabled = off); insert into banking.dead select generate_series(1, 30000)",
     );
     bank.db.run("delete from banking.small where a < 3; delete from banking.bloated where id % 20 <> 0; delete from banking.dead where a <= 20000");
+    bank.db.run("select pg_stat_force_next_flush()");
     bank.db.run("vacuum analyze banking.bloated");
     bank.db.run("analyze banking.dead");
     bank.db.run("select pg_stat_force_next_flush()");
     let health = "select table_name, issue_type, severity from troubleshoot.check_table_health() \
                   where issue_type in ('Table Bloat', 'Dead Tuples') order by 1, 2";
-    assert_eq!(bank.db.lines(health), ["banking.bloated|Table Bloat|INFO", "banking.dead|Dead Tuples|CRITICAL"]);
+    let wanted =
+        ["banking.bloated|Table Bloat|INFO", "banking.dead|Dead Tuples|CRITICAL", "banking.dead|Table Bloat|INFO"];
+    assert_eq!(bank.db.lines(health), wanted);
     bank.db.run("select troubleshoot.set_threshold('table_bloat', 30, 80, 1)");
     assert_eq!(bank.db.lines(health)[0], "banking.bloated|Table Bloat|CRITICAL");
     let elsewhere = "select count(*) from troubleshoot.check_table_health('public')";

@@ -144,12 +144,12 @@ fn a_standby_that_lags_is_stopped_and_dies() {
         return skipped("checks of replication", "no initdb and pg_ctl beside the server");
     };
     let mut db = bank_on(&primary);
-    let object = "standby first";
-    silent(&mut db, "slot", "slot first");
-    let Some(standby) = primary.standby("first", "wal_receiver_status_interval = 1") else {
+    let object = "standby near";
+    silent(&mut db, "slot", "slot near");
+    let Some(standby) = primary.standby("near", "wal_receiver_status_interval = 1") else {
         return skipped("checks of replication", "no pg_basebackup beside the server");
     };
-    comes_to(&mut db, "slot", "slot first", "silent");
+    comes_to(&mut db, "slot", "slot near", "silent");
     let streams = "select count(*) from pg_stat_replication where state = 'streaming'";
     while db.count(streams) == 0 {
         std::thread::sleep(Duration::from_millis(20));
@@ -193,26 +193,26 @@ fn stopped(standby: &PrivateCluster, db: &mut Client, object: &str) {
     let mut there = standby.connect("bank");
     let receiver = there.one("select pid from pg_stat_wal_receiver");
     threshold(db, "slot", "2, 1000");
-    silent(db, "slot", "slot first");
+    silent(db, "slot", "slot near");
     signal("-STOP", &receiver);
     write_mb(db, 4);
-    comes_to(db, "slot", "slot first", "warning");
-    let told = detail(db, "slot", "slot first");
+    comes_to(db, "slot", "slot near", "warning");
+    let told = detail(db, "slot", "slot near");
     assert!(told.contains("Its reader is connected and does not get on"), "{told}");
     comes_to(db, "standby_silent", object, "warning");
     signal("-CONT", &receiver);
     comes_to(db, "standby_silent", object, "silent");
-    comes_to(db, "slot", "slot first", "silent");
+    comes_to(db, "slot", "slot near", "silent");
     db.run("select troubleshoot.reset_threshold('slot')");
 }
 
 /// It is the synchronous one, and goes: commits hang.
 fn synchronous(primary: &PrivateCluster, standby: &PrivateCluster, db: &mut Client) {
     db.run("set synchronous_commit = local");
-    primary.reload("synchronous_standby_names = 'FIRST 1 (first, second)'");
-    comes_to(db, "sync_standby", "FIRST 1 (first, second)", "silent");
+    primary.reload("synchronous_standby_names = 'FIRST 1 (near, far)'");
+    comes_to(db, "sync_standby", "FIRST 1 (near, far)", "silent");
     standby.stop();
-    comes_to(db, "sync_standby", "FIRST 1 (first, second)", "critical");
+    comes_to(db, "sync_standby", "FIRST 1 (near, far)", "critical");
     let mut hanging = primary.connect("bank");
     let commit = std::thread::spawn(move || hanging.run("create table public.not_acknowledged ()"));
     let waits =
@@ -220,18 +220,18 @@ fn synchronous(primary: &PrivateCluster, standby: &PrivateCluster, db: &mut Clie
     while db.count(waits) == 0 {
         std::thread::sleep(Duration::from_millis(20));
     }
-    let give_up = remedy(db, "sync_standby", "FIRST 1 (first, second)");
+    let give_up = remedy(db, "sync_standby", "FIRST 1 (near, far)");
     for statement in give_up.split(" -- ").next().expect("its beginning").split("; ") {
         db.run(statement);
     }
     commit.join().expect("it goes on");
-    silent(db, "sync_standby", "FIRST 1 (first, second)");
+    silent(db, "sync_standby", "FIRST 1 (near, far)");
 }
 
 /// Nobody reads the slot any more; then what it kept is gone.
 fn slots(primary: &PrivateCluster, db: &mut Client) {
-    found(db, "slot", "slot first", "warning");
-    assert!(detail(db, "slot", "slot first").contains("nobody reads it"));
+    found(db, "slot", "slot near", "warning");
+    assert!(detail(db, "slot", "slot near").contains("nobody reads it"));
     db.run("select pg_create_logical_replication_slot('left_behind', 'test_decoding')");
     found(db, "slot", "slot left_behind", "warning");
     db.run("select pg_current_xact_id(); select pg_current_xact_id()");
@@ -247,6 +247,6 @@ fn slots(primary: &PrivateCluster, db: &mut Client) {
         db.run("select pg_switch_wal()");
         db.run("checkpoint");
     }
-    comes_to(db, "slot", "slot first", "critical");
-    assert!(detail(db, "slot", "slot first").contains("has to be built anew"));
+    comes_to(db, "slot", "slot near", "critical");
+    assert!(detail(db, "slot", "slot near").contains("has to be built anew"));
 }
