@@ -128,6 +128,7 @@ fn every_parser_reads_it_whatever_tables_are_called() {
     let mut bank = Bank::new();
     bank.db
         .run(&format!("create table \"{}\" as select 1 as n from generate_series(1, 50000)", ODD.replace('"', "\"\"")));
+    bank.db.run("select pg_stat_force_next_flush()");
     bank.db.run("vacuum analyze");
     let text = metrics(&mut bank.db);
     let (kinds, samples) = parsed(&text);
@@ -203,6 +204,8 @@ fn the_dashboard_draws_metrics_that_there_are() {
     }
     assert!(drawn.len() >= 20, "{drawn:?}");
     let mut bank = Bank::new();
+    bank.db.run("create table large as select i, repeat('x', 90) from generate_series(1, 20000) i");
+    bank.db.run("vacuum analyze large");
     bank.db.run("select pg_create_physical_replication_slot(current_database() || '_grafana', true)");
     let (kinds, _) = parsed(&metrics(&mut bank.db));
     bank.db.run("select pg_drop_replication_slot(current_database() || '_grafana')");
