@@ -182,13 +182,33 @@ extension_sql_file!(
     name = "troubleshoot_sessions",
     requires = ["schemas"]
 );
-extension_sql_file!("../sql/troubleshoot_explain.sql", name = "troubleshoot_explain", requires = ["schemas"]);
+extension_sql_file!(
+    "../sql/troubleshoot_explain.sql",
+    name = "troubleshoot_explain",
+    requires = ["schemas", troubleshoot::explain::api::explain]
+);
 extension_sql_file!(
     "../sql/troubleshoot_baselines.sql",
     name = "troubleshoot_baselines",
-    requires = ["schemas"]
+    requires = [
+        "schemas",
+        troubleshoot::baselines::api::capture_baseline,
+        troubleshoot::baselines::api::compare_baseline,
+        troubleshoot::baselines::api::run_baseline
+    ]
 );
-extension_sql_file!("../sql/troubleshoot_report.sql", name = "troubleshoot_report", requires = ["schemas"]);
+extension_sql_file!(
+    "../sql/troubleshoot_report.sql",
+    name = "troubleshoot_report",
+    requires = [
+        "troubleshoot_checks",
+        "troubleshoot_health",
+        "troubleshoot_sessions",
+        "troubleshoot_baselines",
+        troubleshoot::report::api::metrics,
+        troubleshoot::report::api::report_html
+    ]
+);
 extension_sql_file!("../sql/pooling.sql", name = "pooling_tables", requires = ["schemas"]);
 extension_sql_file!(
     "../sql/concurrency.sql",

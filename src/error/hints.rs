@@ -63,6 +63,11 @@ impl Error {
             Error::LedgerStream { .. } => {
                 "Leave the aggregate ids that event_store.ledger_stream answers to the ledger."
             }
+            Error::NotExplainable { .. } => "Give one SELECT, INSERT, UPDATE, DELETE or MERGE.",
+            Error::ParametersDiffer { .. } => {
+                "Give each of $1, $2 ... one element of params, as text; NULL is an element."
+            }
+            Error::BaselineInTransaction => "Call it by itself, as pg_cron does.",
             Error::EventsDeleted { .. } => "Look into event_store.tombstones, and read the archive.",
             Error::SameAccount { .. } => "Give two different accounts.",
             Error::IdConflict { .. } => {

@@ -335,6 +335,15 @@ pub enum Error {
         transactions: usize,
     },
     /// A retention rule has deleted the events that are asked for, with their state.
+    NotExplainable {
+        why: String,
+    },
+    ParametersDiffer {
+        wanted: usize,
+        given: usize,
+    },
+    /// The scheduler's run amid somebody's transaction.
+    BaselineInTransaction,
     EventsDeleted {
         aggregate: Uuid,
         through: i32,

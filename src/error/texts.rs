@@ -129,6 +129,15 @@ impl Error {
                 "stream of a posting exists already".into(),
                 Some(format!("Of {transactions} transactions one has a stream that it did not open.")),
             ),
+            Error::NotExplainable { why } => ("query cannot be explained".into(), Some(why.clone())),
+            Error::ParametersDiffer { wanted, given } => (
+                "parameters do not match the query".into(),
+                Some(format!("The query has {wanted} parameters, and {given} were given.")),
+            ),
+            Error::BaselineInTransaction => (
+                "baselines run in a transaction of their own".into(),
+                Some("The transaction has written already; its commit would wait for the notification's lock.".into()),
+            ),
             Error::EventsDeleted { aggregate, through } => (
                 "events are deleted".into(),
                 Some(format!(

@@ -35,6 +35,19 @@ impl ServerError {
         self.is("57014") || self.packed_sqlstate() & 0xFFF == pack_sqlstate("53")
     }
 
+    /// Says that the place of the error is one in a text of its own, and not in the caller's statement.
+    pub(super) fn within(self, text: &CStr) -> Self {
+        // SAFETY: as in `stops_all`; the copy lives where the error does.
+        unsafe {
+            if let Some(data) = self.0.as_mut().filter(|data| data.cursorpos > 0) {
+                data.internalquery =
+                    pg_sys::MemoryContextStrdup(pg_sys::CurTransactionContext, text.as_ptr());
+                data.internalpos = std::mem::take(&mut data.cursorpos);
+            }
+        }
+        self
+    }
+
     fn packed_sqlstate(&self) -> c_int {
         // SAFETY: copied by `catch`, it lives as long as the transaction.
         unsafe { self.0.as_ref() }.map_or_else(|| pack_sqlstate(OUT_OF_MEMORY), |data| data.sqlerrcode)

@@ -8,6 +8,7 @@ pub mod compat;
 pub mod each;
 pub mod ereport;
 pub mod event;
+pub mod explain;
 #[cfg(any(test, feature = "pg_test"))]
 pub mod faults;
 pub mod handler;

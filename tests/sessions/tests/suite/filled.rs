@@ -53,6 +53,7 @@ pub fn fill(bank: &mut Bank, tenant: Option<&str>) -> Filled {
     sagas(bank);
     histories(bank, a, b);
     checks(bank);
+    baselines(bank);
     toolkit(bank);
     bank.db.run(
         "set neobank.ledger_guard = off; \
@@ -280,6 +281,19 @@ fn checks(bank: &mut Bank) {
          troubleshoot.acknowledge(fingerprint, now() + interval '9 days', 'why') from troubleshoot.checks(array['restore_test'])",
     );
     bank.db.run("select troubleshoot.note_restore_test(now(), 'all of it')");
+/// Samples, settings and an alert. None in a bank of before there were any.
+fn baselines(bank: &mut Bank) {
+    if bank.db.one("select to_regclass('troubleshoot.samples') is null") == "t" {
+        return;
+    }
+    bank.db.run(
+        "select troubleshoot.capture_baseline(); \
+         insert into troubleshoot.baseline_settings values ('keep_days', 20); \
+         insert into troubleshoot.alerts (metric, severity, raised_at, last_seen_at, value, median, deviation, detail) \
+         values ('connections', 'warning', now(), now(), 90, 10, 4.5, 'many')",
+    );
+}
+
 /// What operators and applications leave in the toolkit's tables. None in a bank of before it.
 fn toolkit(bank: &mut Bank) {
     if bank.db.one("select to_regclass('concurrency.leases') is null") == "t" {

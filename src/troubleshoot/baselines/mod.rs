@@ -1,0 +1,6 @@
+//! What is usual on this server, and what departs from it.
+
+pub mod api;
+mod core;
+mod store;
+mod watched;

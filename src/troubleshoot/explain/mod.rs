@@ -1,0 +1,5 @@
+//! Plans in plain words.
+
+pub mod api;
+pub mod core;
+mod store;
