@@ -85,6 +85,8 @@ impl Error {
             Error::ProjectionNotFound { .. } => ("NB125", "projection_not_found"),
             Error::ProjectionExists { .. } => ("NB126", "projection_exists"),
             Error::ProjectionState { .. } => ("NB127", "projection_state"),
+            Error::PgbouncerSetting { .. } => ("NB540", "pgbouncer_setting"),
+            Error::PoolDatabase { .. } => ("NB541", "pool_database"),
             Error::ProjectionTarget { .. } => ("NB128", "projection_target"),
             Error::NotPublished => ("NB130", "ledger_not_published"),
             Error::LedgerStream { .. } => ("NB131", "ledger_stream"),

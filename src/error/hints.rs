@@ -152,6 +152,10 @@ impl Error {
             Error::ProjectionState { .. } => {
                 "Look at cqrs.projection_status; cqrs.rebuild_projection makes it whole again."
             }
+            Error::PgbouncerSetting { .. } => {
+                "Give settings of pgbouncer 1.18 as an object of texts and whole numbers; null leaves one out."
+            }
+            Error::PoolDatabase { .. } => "Look at pg_database: it must exist, and take connections.",
             Error::ProjectionTarget { .. } => "Give a plain table of your own, to which nothing else refers.",
             Error::NotATrigger { .. } => "It is called by the triggers on the ledger's tables.",
             Error::NullArgument { .. } => "Give a value.",

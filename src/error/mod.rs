@@ -370,6 +370,16 @@ pub enum Error {
         why: &'static str,
     },
     /// The table cannot be, or be rebuilt as, a projection's.
+    /// A setting that a pgbouncer.ini cannot have.
+    PgbouncerSetting {
+        name: String,
+        why: String,
+    },
+    /// A database that cannot be behind a pool.
+    PoolDatabase {
+        name: String,
+        why: &'static str,
+    },
     ProjectionTarget {
         target: String,
         why: String,

@@ -119,6 +119,12 @@ impl Error {
             Error::ProjectionState { name, why } => {
                 ("projection does not allow it".into(), Some(format!("Projection {name:?} {why}.")))
             }
+            Error::PgbouncerSetting { name, why } => {
+                ("setting of pgbouncer is not possible".into(), Some(format!("Setting {name:?} {why}.")))
+            }
+            Error::PoolDatabase { name, why } => {
+                ("database cannot have a pool".into(), Some(format!("Database {name:?} {why}.")))
+            }
             Error::ProjectionTarget { target, why } => {
                 ("table cannot be a projection's".into(), Some(format!("Table {target} {why}.")))
             }
