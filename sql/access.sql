@@ -143,6 +143,8 @@ INSERT INTO neobank.access_rights (access_level, privileges, object_kind, object
     ('reader', 'EXECUTE', 'FUNCTION', 'pooling.sessions'),
     ('reader', 'EXECUTE', 'FUNCTION', 'pooling.bounded_period'),
     ('reader', 'EXECUTE', 'FUNCTION', 'pooling.bounded_pool_size'),
+    ('reader', 'EXECUTE', 'FUNCTION', 'pooling.bounded_seconds'),
+    ('reader', 'EXECUTE', 'FUNCTION', 'pooling.idle_connections'),
     ('reader', 'EXECUTE', 'FUNCTION', 'pooling.check_pool_health'),
     ('reader', 'EXECUTE', 'FUNCTION', 'pooling.load'),
     ('reader', 'EXECUTE', 'FUNCTION', 'pooling.recommend_for'),

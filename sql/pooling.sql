@@ -9,6 +9,10 @@ REVOKE ALL ON FUNCTION pooling.generate_pgbouncer_config(text[], text, text, int
 REVOKE ALL ON FUNCTION pooling.capture_sample(interval, integer) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pooling.bounded_period(interval) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pooling.bounded_pool_size(integer) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pooling.bounded_seconds(numeric) FROM PUBLIC;
+-- One row each, which the planner cannot know.
+ALTER FUNCTION pooling.what_if(integer, numeric, numeric) ROWS 1;
+ALTER FUNCTION pooling.recommended_size(numeric, numeric, integer, integer, numeric) ROWS 1;
 COMMENT ON FUNCTION pooling.machine_cores() IS
     'The processors that the server''s processes may run on: what control group and affinity leave of the machine''s.';
 COMMENT ON FUNCTION pooling.what_if(integer, numeric, numeric) IS
@@ -25,6 +29,9 @@ COMMENT ON FUNCTION pooling.bounded_period(interval) IS
     'The period itself, for functions that read samples. NB021: not above 0 and up to 366 days; 22004: null.';
 COMMENT ON FUNCTION pooling.bounded_pool_size(integer) IS
     'The size itself; null for null. NB021: not 1 to 262,143.';
+
+COMMENT ON FUNCTION pooling.bounded_seconds(numeric) IS
+    'The seconds themselves. NB021: not 0 to 31,622,400; 22004: null.';
 
 CREATE FUNCTION pooling.usable_connections() RETURNS integer
 LANGUAGE sql STABLE PARALLEL SAFE
@@ -43,7 +50,7 @@ CREATE FUNCTION pooling.sessions() RETURNS TABLE (
     backend_start timestamptz, xact_start timestamptz, state_change timestamptz, state text,
     wait_event_type text, wait_event text, holds_transaction_id boolean, holds_snapshot boolean, query text,
     is_visible boolean, seconds_in_state numeric, age_seconds numeric, transaction_seconds numeric)
-LANGUAGE sql VOLATILE PARALLEL UNSAFE
+LANGUAGE sql VOLATILE PARALLEL UNSAFE ROWS 100
 BEGIN ATOMIC
     -- Within a transaction the server shows what it showed first until this is called.
     SELECT pg_catalog.pg_stat_clear_snapshot();
@@ -85,18 +92,31 @@ REVOKE ALL ON pooling.v_connection_analysis FROM PUBLIC;
 COMMENT ON VIEW pooling.v_connection_analysis IS
     'Connections of each role by state. not_visible: how many the reader may not look into (pg_monitor may); the counts by state are null then.';
 
+CREATE FUNCTION pooling.idle_connections(seconds numeric DEFAULT 300) RETURNS TABLE (
+    pid integer, usename text, application_name text, client_addr inet, state text, state_change timestamptz,
+    idle_seconds numeric, query text, database_name text, holds_transaction_id boolean, holds_snapshot boolean,
+    remediation_sql text)
+LANGUAGE sql VOLATILE PARALLEL UNSAFE ROWS 100
+BEGIN ATOMIC
+    SELECT s.pid, s.user_name, s.application_name, s.client_addr, s.state, s.state_change, s.seconds_in_state, s.query,
+           s.database_name, s.holds_transaction_id, s.holds_snapshot,
+           -- pg_cancel_backend does nothing to a session that runs nothing.
+           pg_catalog.format('SELECT pg_catalog.pg_terminate_backend(%s);', s.pid)
+    FROM pooling.sessions() s, pooling.bounded_seconds(idle_connections.seconds) b
+    WHERE s.state LIKE 'idle%' AND s.seconds_in_state > b OR NOT s.is_visible
+    ORDER BY s.seconds_in_state DESC NULLS LAST, s.pid;
+END;
+REVOKE ALL ON FUNCTION pooling.idle_connections(numeric) FROM PUBLIC;
+COMMENT ON FUNCTION pooling.idle_connections(numeric) IS
+    'Sessions that have been idle, in a transaction or not, for longer than that; with state unknown those that the caller may not look into. seconds: 0 to 31,622,400. query: the last one; holds_snapshot: it keeps VACUUM from removing rows; remediation_sql: what ends the session. NB021: seconds; 22004: null.';
+
 CREATE VIEW pooling.v_idle_connections AS
-SELECT s.pid, s.user_name AS usename, s.application_name, s.client_addr, s.state, s.state_change,
-       s.seconds_in_state AS idle_seconds, s.query,
-       s.database_name, s.holds_transaction_id, s.holds_snapshot,
-       -- pg_cancel_backend does nothing to a session that runs nothing.
-       pg_catalog.format('SELECT pg_catalog.pg_terminate_backend(%s);', s.pid) AS remediation_sql
-FROM pooling.sessions() s
-WHERE s.state LIKE 'idle%' AND s.seconds_in_state > 300 OR NOT s.is_visible
-ORDER BY s.seconds_in_state DESC NULLS LAST, s.pid;
+SELECT i.pid, i.usename, i.application_name, i.client_addr, i.state, i.state_change, i.idle_seconds, i.query,
+       i.database_name, i.holds_transaction_id, i.holds_snapshot, i.remediation_sql
+FROM pooling.idle_connections() i;
 REVOKE ALL ON pooling.v_idle_connections FROM PUBLIC;
 COMMENT ON VIEW pooling.v_idle_connections IS
-    'Sessions that have been idle, in a transaction or not, for more than 5 minutes; with state unknown those that the reader may not look into. query: the last one; remediation_sql: what ends the session.';
+    'pooling.idle_connections() of more than 5 minutes.';
 
 CREATE TABLE pooling.samples (
     sampled_at timestamptz NOT NULL,
@@ -175,7 +195,7 @@ CREATE FUNCTION pooling.session_groups(max_groups integer) RETURNS TABLE (
     database_name text, user_name text, application_name text, connections integer, active integer, idle integer,
     idle_in_transaction integer, aborted integer, not_visible integer, on_cpu integer, waiting_lock integer,
     waiting_io integer, oldest_connection_seconds numeric, longest_transaction_seconds numeric)
-LANGUAGE sql VOLATILE PARALLEL UNSAFE
+LANGUAGE sql VOLATILE PARALLEL UNSAFE ROWS 100
 BEGIN ATOMIC
     WITH sessions AS MATERIALIZED (
         SELECT s.*, coalesce(s.database_name, '') AS of_database, coalesce(s.user_name, '') AS of_user,

@@ -6,7 +6,7 @@ CREATE FUNCTION pooling.load(since interval DEFAULT '01:00:00') RETURNS TABLE (
     peak_busy_connections numeric, idle_in_transaction_share numeric, cpu_share numeric, lock_share numeric,
     sessions_per_second numeric, sessions_lost numeric, mean_connections numeric, peak_connections integer,
     usable_connections integer, not_visible bigint)
-LANGUAGE sql STABLE PARALLEL SAFE
+LANGUAGE sql STABLE PARALLEL SAFE ROWS 5
 BEGIN ATOMIC
     WITH bounds AS MATERIALIZED (
         SELECT pg_catalog.clock_timestamp() - pooling.bounded_period(load.since) AS from_time
@@ -68,7 +68,7 @@ CREATE FUNCTION pooling.recommend_for(
     busy_connections numeric, needed_connections numeric, core_limit integer, used_cores integer,
     used_cpu_share numeric, available_connections integer, utilization numeric, mean_wait_ms numeric, is_stable boolean,
     detail text)
-LANGUAGE sql STABLE PARALLEL SAFE
+LANGUAGE sql STABLE PARALLEL SAFE ROWS 1
 BEGIN ATOMIC
     WITH measured AS MATERIALIZED (
         SELECT l.* FROM pooling.load(recommend_for.since) l
@@ -92,7 +92,7 @@ BEGIN ATOMIC
     FROM asked a
     CROSS JOIN LATERAL pooling.recommended_size(
         least(coalesce(a.peak_arrival_rate, 0), 1000000000), least(coalesce(a.service_time_ms, 1), 86400000),
-        a.available, recommend_for.cores, greatest(a.cpu_share, 0.05)) r
+        a.available, recommend_for.cores, CASE WHEN a.cpu_share < 0.05 THEN 0.05 ELSE a.cpu_share END) r
     LEFT JOIN LATERAL pooling.what_if(
         r.recommended_pool_size, least(a.peak_arrival_rate, 1000000000), least(a.service_time_ms, 86400000)) w ON a.is_known;
 END;
@@ -105,7 +105,7 @@ CREATE FUNCTION pooling.recommend(cores integer DEFAULT NULL, since interval DEF
     service_time_ms numeric, busy_connections numeric, needed_connections numeric, core_limit integer,
     used_cores integer, used_cpu_share numeric, available_connections integer, utilization numeric, mean_wait_ms numeric,
     is_stable boolean, detail text)
-LANGUAGE sql STABLE PARALLEL SAFE
+LANGUAGE sql STABLE PARALLEL SAFE ROWS 5
 BEGIN ATOMIC
     SELECT d.name, r.*
     FROM (SELECT l.database_name AS name FROM pooling.load(recommend.since) l
@@ -134,7 +134,7 @@ COMMENT ON FUNCTION pooling.advised_pool_size(integer, interval, integer) IS
 CREATE FUNCTION pooling.advice(
     current_pool_size integer DEFAULT NULL, since interval DEFAULT '00:15:00', cores integer DEFAULT NULL)
 RETURNS TABLE (check_id text, severity text, value numeric, unit text, detail text, remediation text)
-LANGUAGE sql STABLE PARALLEL SAFE
+LANGUAGE sql STABLE PARALLEL SAFE ROWS 8
 BEGIN ATOMIC
     WITH measured AS MATERIALIZED (
         SELECT l.*, r.recommended_pool_size AS wanted, r.detail AS why,
@@ -213,16 +213,16 @@ REVOKE ALL ON FUNCTION pooling.advice(integer, interval, integer) FROM PUBLIC;
 COMMENT ON FUNCTION pooling.advice(integer, interval, integer) IS
     'What to do about the pool of this database, by the load of a while. current_pool_size: as it is, null: what pooling.pool_stats says of a pool of the database''s name, else the most connections seen; since: how far back; cores: null, those of the machine. severity: ok, info, warning, critical, or unknown, where samples are missing or the role that took them could not see. NB021: a bound; 22004: since null.';
 
-CREATE FUNCTION pooling.check_pool_health()
+CREATE FUNCTION pooling.check_pool_health(seconds numeric DEFAULT 60)
 RETURNS TABLE (check_name text, status text, current_value text, recommendation text)
-LANGUAGE sql VOLATILE PARALLEL UNSAFE
+LANGUAGE sql VOLATILE PARALLEL UNSAFE ROWS 6
 BEGIN ATOMIC
     WITH seen AS MATERIALIZED (
         SELECT pg_catalog.count(*) AS connections, pg_catalog.count(*) FILTER (WHERE NOT s.is_visible) AS hidden,
-               pg_catalog.count(*) FILTER (WHERE s.state LIKE 'idle in transaction%' AND s.seconds_in_state > 60) AS in_transaction,
+               pg_catalog.count(*) FILTER (WHERE s.state LIKE 'idle in transaction%' AND s.seconds_in_state > b) AS in_transaction,
                pg_catalog.max(s.transaction_seconds) FILTER (WHERE s.state LIKE 'idle in transaction%') AS longest,
                pg_catalog.avg(s.age_seconds) AS age
-        FROM pooling.sessions() s
+        FROM pooling.sessions() s, pooling.bounded_seconds(check_pool_health.seconds) b
     ), judged AS (
         SELECT 1 AS no, 'Connection Utilization' AS name,
                CASE WHEN s.connections >= 0.9 * u.usable THEN 'CRITICAL' WHEN s.connections >= 0.75 * u.usable THEN 'WARNING' ELSE 'OK' END AS status,
@@ -262,6 +262,6 @@ BEGIN ATOMIC
                 WHEN j.status = 'OK' THEN 'Healthy' ELSE j.advice END
     FROM judged j ORDER BY j.no;
 END;
-REVOKE ALL ON FUNCTION pooling.check_pool_health() FROM PUBLIC;
-COMMENT ON FUNCTION pooling.check_pool_health() IS
-    'Connections at this moment: of those that clients may use (75 and 90 %), idle in a transaction for more than a minute (1 and 5) and for how long (300 and 900 s), their mean age (an hour), the wait that the pooler tells of (0 and 1,000 ms, pooling.pool_stats), the last sample. status: OK, REVIEW, WARNING, CRITICAL, or UNKNOWN: the caller may not see it (pg_monitor may), or nobody has measured it.';
+REVOKE ALL ON FUNCTION pooling.check_pool_health(numeric) FROM PUBLIC;
+COMMENT ON FUNCTION pooling.check_pool_health(numeric) IS
+    'Connections at this moment: of those that clients may use (75 and 90 %), idle in a transaction for more than so many seconds (1 and 5 of them) and the longest (300 and 900 s), their mean age (an hour), the wait that the pooler tells of (0 and 1,000 ms, pooling.pool_stats), the last sample. status: OK, REVIEW, WARNING, CRITICAL, or UNKNOWN: the caller may not see it (pg_monitor may), or nobody has measured it. NB021: seconds; 22004: null.';

@@ -138,6 +138,7 @@ extension_sql_file!(
         pooling::api::recommended_size,
         pooling::api::calculate_pool_size,
         pooling::api::bounded_pool_size,
+        pooling::api::bounded_seconds,
         pooling::capture::bounded_period,
         pooling::capture::capture_sample,
         pooling::pgbouncer_api::generate_pgbouncer_config

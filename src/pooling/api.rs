@@ -11,6 +11,8 @@ use rust_decimal::prelude::{FromPrimitive, ToPrimitive};
 
 const MOST_ARRIVALS: i64 = 1_000_000_000;
 const MOST_SERVICE_MS: i64 = 86_400_000;
+/// 366 days.
+const MOST_SECONDS: i32 = 31_622_400;
 const MOST_CORES: i32 = 65_536;
 
 fn within(argument: &'static str, value: i32, most: i32) -> Result<u32, Error> {
@@ -89,6 +91,18 @@ fn machine_cores() -> i32 {
 fn bounded_pool_size(pool_size: Option<i32>) -> Option<i32> {
     finish(pool_size.map(|size| connections("current_pool_size", Some(size))).transpose())
         .map(u32::cast_signed)
+}
+
+/// The same.
+#[pg_extern(schema = "pooling", immutable, parallel_safe)]
+fn bounded_seconds(seconds: Option<Numeric>) -> Numeric {
+    finish(figure("seconds", seconds).and_then(|value| {
+        if value >= Decimal::ZERO && value <= Decimal::from(MOST_SECONDS) {
+            return Ok(value.into());
+        }
+        let why = format!("It is {value}; it must be 0 to {MOST_SECONDS}.");
+        Err(Error::ArgumentBounds { argument: "seconds", why })
+    }))
 }
 
 #[pg_extern(schema = "pooling", immutable, parallel_safe)]

@@ -10,13 +10,15 @@ const MICROS_PER_DAY: i128 = 86_400_000_000;
 const MOST_DAYS: i128 = 366;
 const MOST_GROUPS: i32 = 1_000;
 
-/// Groups beyond the largest ones go into one row of each database.
+/// Groups beyond the largest ones go into one row of each database. Two sessions may sample in the same microsecond: one
+/// of them is as good as the other.
 static CONNECTIONS: Statement = Statement::new(
     c"INSERT INTO pooling.samples AS s
       SELECT $1, g.database_name, g.user_name, g.application_name, g.connections, g.active, g.idle,
              g.idle_in_transaction, g.aborted, g.not_visible, g.on_cpu, g.waiting_lock, g.waiting_io,
              g.oldest_connection_seconds, g.longest_transaction_seconds
-      FROM pooling.session_groups($2) g",
+      FROM pooling.session_groups($2) g
+      ON CONFLICT DO NOTHING",
     &[Type::Timestamp, Type::Int],
 );
 
@@ -29,7 +31,8 @@ static LOAD: Statement = Statement::new(
       FROM pg_catalog.pg_stat_database d
       WHERE d.datid <> 0 AND (d.numbackends > 0 OR d.datname = pg_catalog.current_database())
       ORDER BY d.datname = pg_catalog.current_database() DESC, d.numbackends DESC, d.datname
-      LIMIT $2",
+      LIMIT $2
+      ON CONFLICT DO NOTHING",
     &[Type::Timestamp, Type::Int],
 );
 
