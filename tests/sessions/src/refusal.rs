@@ -45,7 +45,7 @@ pub fn snapshot(admin: &mut Client) -> Vec<String> {
         md5(coalesce(string_agg(t::text, E'\\n' order by t::text), '')) from %s t$q$, \
         c.oid::regclass, c.oid::regclass), ' union all ' order by c.oid::regclass::text) \
         from pg_class c join pg_namespace n on n.oid = c.relnamespace \
-        where n.nspname in ('banking', 'txn_processing', 'event_store', 'cqrs', 'neobank') and c.relkind in ('r', 'p')";
+        where n.nspname in ('banking', 'txn_processing', 'event_store', 'cqrs', 'neobank', 'pooling') and c.relkind in ('r', 'p')";
     let sql = admin.one(one_table);
     admin.lines(&format!("{sql} order by 1"))
 }

@@ -50,6 +50,7 @@ pub fn fill(bank: &mut Bank, tenant: Option<&str>) -> Filled {
     queue(bank, a);
     events(bank, a);
     read_models(bank, a, b);
+    pools(bank);
     bank.db.run(
         "set neobank.ledger_guard = off; \
               update txn_processing.movements set description = 'mended' where amount = 7.25; \
@@ -235,6 +236,22 @@ fn read_models(bank: &mut Bank, a: Uuid, b: Uuid) {
          insert into cqrs.projections (name, mode, handler_schema, handler_name, target_schema, target_name, \
            aggregate_types, event_types, tags, created_by) \
          values ('told', 'async', 'app', 'project', 'app', 'told', '{Told}', '{}', '{}', 'postgres')",
+    );
+}
+
+/// Samples of connections; none in a bank of before them.
+fn pools(bank: &mut Bank) {
+    if bank.db.one("select to_regclass('pooling.samples') is null") == "t" {
+        return;
+    }
+    bank.db.run(
+        "select pooling.capture_sample(); \
+         insert into pooling.pool_stats (pool_name, max_wait_ms) values ('app', 3)",
+    );
+    // The session that samples is in no sample, and may be the only one.
+    bank.db.run(
+        "insert into pooling.samples select sampled_at, 'app', 'u', 'a', 1, 0, 1, 0, 0, 0, 0, 0, 0, 1.5, null \
+         from pooling.load_samples limit 1",
     );
 }
 
