@@ -203,7 +203,7 @@ BEGIN ATOMIC
         FROM pooling.sessions() s WHERE s.pid <> pg_catalog.pg_backend_pid()
     ), largest AS (
         SELECT g.of_database, g.of_user, g.of_application FROM sessions g
-        GROUP BY 1, 2, 3 ORDER BY pg_catalog.count(*) DESC, 1, 2, 3 LIMIT session_groups.max_groups
+        GROUP BY 1, 2, 3 ORDER BY pg_catalog.count(*) DESC, 1, 2, 3 LIMIT CASE WHEN session_groups.max_groups < 0 THEN 0 ELSE session_groups.max_groups END
     )
     SELECT s.of_database, CASE WHEN l.of_user IS NULL THEN '(others)' ELSE s.of_user END,
            CASE WHEN l.of_user IS NULL THEN '(others)' ELSE s.of_application END, pg_catalog.count(*)::int,
@@ -222,4 +222,4 @@ BEGIN ATOMIC
 END;
 REVOKE ALL ON FUNCTION pooling.session_groups(integer) FROM PUBLIC;
 COMMENT ON FUNCTION pooling.session_groups(integer) IS
-    'The rows that pooling.capture_sample writes: other sessions by database, role and application, the largest max_groups, the rest as (others). Null: all groups.';
+    'The rows that pooling.capture_sample writes: other sessions by database, role and application, the largest max_groups, the rest as (others). Null: all groups; below 0: as 0.';

@@ -5,6 +5,7 @@ select username, total_connections as connections, active, idle, idle_in_transac
 select check_name, status, current_value from pooling.check_pool_health();
 
 \echo 'A second of load between two samples: 400 transactions of a few milliseconds, and the pool they want'
+select pg_stat_force_next_flush() is null as flushed \gset
 select pooling.capture_sample() is not null as first \gset
 do $$ begin for n in 1..400 loop perform sum(length(md5(x::text))) from generate_series(1, 2000) x; commit; end loop; end $$;
 select pg_stat_force_next_flush() is null as flushed \gset
