@@ -70,31 +70,33 @@ CREATE FUNCTION pooling.recommend_for(
     detail text)
 LANGUAGE sql STABLE PARALLEL SAFE ROWS 1
 BEGIN ATOMIC
+    -- At the most one row; the aggregates make it exactly one. Outer joins to functions beside each other are more than
+    -- some planners (17.10) find a plan for.
     WITH measured AS MATERIALIZED (
-        SELECT l.* FROM pooling.load(recommend_for.since) l
+        SELECT pg_catalog.count(*) > 0 AS is_known, least(pg_catalog.max(l.peak_arrival_rate), 1000000000) AS rate,
+               least(pg_catalog.max(l.service_time_ms), 86400000) AS service, pg_catalog.max(l.cpu_share) AS cpu_share,
+               greatest(1, pooling.usable_connections() * 4 / 5) AS available
+        FROM pooling.load(recommend_for.since) l
         WHERE l.database_name = recommend_for.database_name AND l.service_time_ms > 0 AND l.peak_arrival_rate > 0
-    ), asked AS (
-        SELECT m.*, m.database_name IS NOT NULL AS is_known, greatest(1, pooling.usable_connections() * 4 / 5) AS available
-        FROM (SELECT) one LEFT JOIN measured m ON true
+    ), sized AS MATERIALIZED (
+        SELECT m.*, r.*,
+               CASE WHEN m.is_known THEN r.recommended_pool_size ELSE least(r.core_limit, m.available) END AS size
+        FROM measured m, LATERAL pooling.recommended_size(
+            coalesce(m.rate, 0), coalesce(m.service, 1), m.available, recommend_for.cores,
+            CASE WHEN m.cpu_share < 0.05 THEN 0.05 ELSE m.cpu_share END) r
     )
-    SELECT CASE WHEN a.is_known THEN r.recommended_pool_size ELSE least(r.core_limit, a.available) END,
-           CASE WHEN a.is_known THEN r.limited_by ELSE 'nothing measured' END,
-           a.is_known, a.peak_arrival_rate, a.service_time_ms,
-           CASE WHEN a.is_known THEN r.busy_connections END, CASE WHEN a.is_known THEN r.needed_connections END,
-           r.core_limit, r.used_cores, r.used_cpu_share, a.available, w.utilization, w.mean_wait_ms, w.is_stable,
-           CASE WHEN a.is_known THEN pg_catalog.format(
+    SELECT s.size, CASE WHEN s.is_known THEN s.limited_by ELSE 'nothing measured' END, s.is_known, s.rate, s.service,
+           CASE WHEN s.is_known THEN s.busy_connections END, CASE WHEN s.is_known THEN s.needed_connections END,
+           s.core_limit, s.used_cores, s.used_cpu_share, s.available,
+           CASE WHEN s.is_known THEN w.utilization END, CASE WHEN s.is_known THEN w.mean_wait_ms END,
+           CASE WHEN s.is_known THEN w.is_stable END,
+           CASE WHEN s.is_known THEN pg_catalog.format(
                     '%s transactions/s at peak, %s ms each: %s connections busy; %s needed, %s cores can use %s, %s available',
-                    a.peak_arrival_rate, a.service_time_ms, r.busy_connections, r.needed_connections, r.used_cores,
-                    r.core_limit, a.available)
+                    s.rate, s.service, s.busy_connections, s.needed_connections, s.used_cores, s.core_limit, s.available)
                 ELSE pg_catalog.format(
-                    'no load measured: %s cores can use %s connections, %s available', r.used_cores, r.core_limit, a.available)
+                    'no load measured: %s cores can use %s connections, %s available', s.used_cores, s.core_limit, s.available)
            END
-    FROM asked a
-    CROSS JOIN LATERAL pooling.recommended_size(
-        least(coalesce(a.peak_arrival_rate, 0), 1000000000), least(coalesce(a.service_time_ms, 1), 86400000),
-        a.available, recommend_for.cores, CASE WHEN a.cpu_share < 0.05 THEN 0.05 ELSE a.cpu_share END) r
-    LEFT JOIN LATERAL pooling.what_if(
-        r.recommended_pool_size, least(a.peak_arrival_rate, 1000000000), least(a.service_time_ms, 86400000)) w ON a.is_known;
+    FROM sized s, LATERAL pooling.what_if(s.size, coalesce(s.rate, 0), coalesce(s.service, 1)) w;
 END;
 REVOKE ALL ON FUNCTION pooling.recommend_for(text, integer, interval) FROM PUBLIC;
 COMMENT ON FUNCTION pooling.recommend_for(text, integer, interval) IS
