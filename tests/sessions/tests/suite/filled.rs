@@ -48,9 +48,9 @@ pub fn fill(bank: &mut Bank, tenant: Option<&str>) -> Filled {
     statements(bank, a);
     rules(bank, a, b);
     queue(bank, a);
+    pools(bank);
     events(bank, a);
     read_models(bank, a, b);
-    pools(bank);
     bank.db.run(
         "set neobank.ledger_guard = off; \
               update txn_processing.movements set description = 'mended' where amount = 7.25; \
@@ -166,6 +166,22 @@ fn queue(bank: &mut Bank, a: Uuid) {
     ));
 }
 
+/// Samples of connections; none in a bank of before them.
+fn pools(bank: &mut Bank) {
+    if bank.db.one("select to_regclass('pooling.samples') is null") == "t" {
+        return;
+    }
+    bank.db.run(
+        "select pooling.capture_sample(); \
+         insert into pooling.pool_stats (pool_name, max_wait_ms) values ('app', 3)",
+    );
+    // The session that samples is in no sample, and may be the only one.
+    bank.db.run(
+        "insert into pooling.samples select sampled_at, 'app', 'u', 'a', 1, 0, 1, 0, 0, 0, 0, 0, 0, 1.5, null \
+         from pooling.load_samples limit 1",
+    );
+}
+
 /// None in a bank of before the event store.
 fn events(bank: &mut Bank, a: Uuid) {
     if bank.db.count("select count(*) from pg_namespace where nspname = 'event_store'") == 0 {
@@ -236,22 +252,6 @@ fn read_models(bank: &mut Bank, a: Uuid, b: Uuid) {
          insert into cqrs.projections (name, mode, handler_schema, handler_name, target_schema, target_name, \
            aggregate_types, event_types, tags, created_by) \
          values ('told', 'async', 'app', 'project', 'app', 'told', '{Told}', '{}', '{}', 'postgres')",
-    );
-}
-
-/// Samples of connections; none in a bank of before them.
-fn pools(bank: &mut Bank) {
-    if bank.db.one("select to_regclass('pooling.samples') is null") == "t" {
-        return;
-    }
-    bank.db.run(
-        "select pooling.capture_sample(); \
-         insert into pooling.pool_stats (pool_name, max_wait_ms) values ('app', 3)",
-    );
-    // The session that samples is in no sample, and may be the only one.
-    bank.db.run(
-        "insert into pooling.samples select sampled_at, 'app', 'u', 'a', 1, 0, 1, 0, 0, 0, 0, 0, 0, 1.5, null \
-         from pooling.load_samples limit 1",
     );
 }
 
