@@ -215,6 +215,30 @@ extension_sql_file!(
     name = "concurrency_tables",
     requires = ["troubleshoot_sessions"]
 );
+extension_sql_file!("../sql/troubleshoot_report.sql", name = "troubleshoot_report", requires = ["schemas"]);
+extension_sql_file!(
+    "../sql/pooling.sql",
+    name = "pooling_tables",
+    requires = [
+        "schemas",
+        pooling::api::machine_cores,
+        pooling::api::what_if,
+        pooling::api::recommended_size,
+        pooling::api::calculate_pool_size,
+        pooling::api::bounded_pool_size,
+        pooling::api::bounded_seconds,
+        pooling::capture::bounded_period,
+        pooling::capture::capture_sample,
+        pooling::pgbouncer_api::generate_pgbouncer_config
+    ]
+);
+extension_sql_file!("../sql/pooling_advice.sql", name = "pooling_advice", requires = ["pooling_tables"]);
+extension_sql_file!(
+    "../sql/slow_queries.sql",
+    name = "slow_queries",
+    requires = ["pooling_tables", pooling::api::slow_query_rows]
+);
+extension_sql_file!("../sql/concurrency.sql", name = "concurrency_tables", requires = ["schemas"]);
 extension_sql_file!(
     "../sql/access.sql",
     name = "access",
@@ -237,7 +261,8 @@ extension_sql_file!(
         "troubleshoot_explain",
         "troubleshoot_baselines",
         "troubleshoot_report",
-        "pooling_tables",
+        "pooling_advice",
+        "slow_queries",
         "concurrency_tables"
     ]
 );

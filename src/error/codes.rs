@@ -88,6 +88,8 @@ impl Error {
             Error::CheckNotFound { .. } => ("NB500", "check_not_found"),
             Error::FindingNotFound { .. } => ("NB501", "finding_not_found"),
             Error::NoThreshold { .. } => ("NB502", "no_threshold"),
+            Error::PgbouncerSetting { .. } => ("NB540", "pgbouncer_setting"),
+            Error::PoolDatabase { .. } => ("NB541", "pool_database"),
             Error::ProjectionTarget { .. } => ("NB128", "projection_target"),
             Error::NotPublished => ("NB130", "ledger_not_published"),
             Error::LedgerStream { .. } => ("NB131", "ledger_stream"),

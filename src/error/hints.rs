@@ -176,6 +176,10 @@ impl Error {
             Error::CheckNotFound { .. } => "Look at troubleshoot.check_catalogue.",
             Error::FindingNotFound { .. } => "Take a fingerprint that troubleshoot.checks() shows.",
             Error::NoThreshold { .. } => "Acknowledge its findings with troubleshoot.acknowledge.",
+            Error::PgbouncerSetting { .. } => {
+                "Give settings of pgbouncer 1.18 as an object of texts and whole numbers; null leaves one out."
+            }
+            Error::PoolDatabase { .. } => "Look at pg_database: it must exist, and take connections.",
             Error::ProjectionTarget { .. } => "Give a plain table of your own, to which nothing else refers.",
             Error::PeriodInvalid { .. } => {
                 "Give a valid_from before valid_to, and a valid_to up to now; without it the period is up to now."

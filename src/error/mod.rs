@@ -249,6 +249,16 @@ pub enum Error {
         account: Uuid,
         day: String,
     },
+    /// A setting that a pgbouncer.ini cannot have.
+    PgbouncerSetting {
+        name: String,
+        why: String,
+    },
+    /// A database that cannot be behind a pool.
+    PoolDatabase {
+        name: String,
+        why: &'static str,
+    },
     /// The extension cannot be dropped with what is in it.
     LedgerNotEmpty {
         content: Option<String>,

@@ -175,6 +175,12 @@ impl Error {
                 "check has no thresholds".into(),
                 Some(format!("Check {check:?} does not measure what it finds.")),
             ),
+            Error::PgbouncerSetting { name, why } => {
+                ("setting of pgbouncer is not possible".into(), Some(format!("Setting {name:?} {why}.")))
+            }
+            Error::PoolDatabase { name, why } => {
+                ("database cannot have a pool".into(), Some(format!("Database {name:?} {why}.")))
+            }
             Error::ProjectionTarget { target, why } => {
                 ("table cannot be a projection's".into(), Some(format!("Table {target} {why}.")))
             }

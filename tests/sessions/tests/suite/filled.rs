@@ -48,6 +48,7 @@ pub fn fill(bank: &mut Bank, tenant: Option<&str>) -> Filled {
     statements(bank, a);
     rules(bank, a, b);
     queue(bank, a);
+    pools(bank);
     events(bank, a);
     read_models(bank, a, b);
     sagas(bank);
@@ -185,6 +186,22 @@ fn queue(bank: &mut Bank, a: Uuid) {
         "insert into txn_processing.transaction_queue (transaction_type, destination_account_id, \
          amount, request_data) values ('deposit', '{a}', 5, '{{}}')"
     ));
+}
+
+/// Samples of connections; none in a bank of before them.
+fn pools(bank: &mut Bank) {
+    if bank.db.one("select to_regclass('pooling.samples') is null") == "t" {
+        return;
+    }
+    bank.db.run(
+        "select pooling.capture_sample(); \
+         insert into pooling.pool_stats (pool_name, max_wait_ms) values ('app', 3)",
+    );
+    // The session that samples is in no sample, and may be the only one.
+    bank.db.run(
+        "insert into pooling.samples select sampled_at, 'app', 'u', 'a', 1, 0, 1, 0, 0, 0, 0, 0, 0, 1.5, null \
+         from pooling.load_samples limit 1",
+    );
 }
 
 /// None in a bank of before the event store.
