@@ -140,8 +140,6 @@ extension_sql_file!(
     name = "saga_payments",
     requires = ["saga_functions", txn_processing::holds::api::place_hold, txn_processing::strict::reverse]
 );
-extension_sql_file!("../sql/temporal_accounts.sql", name = "temporal_accounts", requires = ["guards"]);
-extension_sql_file!("../sql/saga_payments.sql", name = "saga_payments", requires = ["saga_tables"]);
 extension_sql_file!(
     "../sql/temporal_accounts.sql",
     name = "temporal_accounts",
@@ -152,16 +150,42 @@ extension_sql_file!(
         temporal::accounts::reading::get_account_as_of
     ]
 );
-extension_sql_file!("../sql/temporal_tables.sql", name = "temporal_tables", requires = ["guards"]);
 extension_sql_file!("../sql/temporal_tables.sql", name = "temporal_registry", requires = ["guards"]);
-extension_sql_file!("../sql/temporal_tables_make.sql", name = "temporal_make", requires = ["temporal_registry"]);
-extension_sql_file!("../sql/temporal_tables_change.sql", name = "temporal_change", requires = ["temporal_make"]);
-extension_sql_file!("../sql/temporal_tables_portions.sql", name = "temporal_portions", requires = ["temporal_change"]);
-extension_sql_file!("../sql/temporal_tables_keys.sql", name = "temporal_keys", requires = ["temporal_portions"]);
-extension_sql_file!("../sql/temporal_tables_enable.sql", name = "temporal_enable", requires = ["temporal_keys"]);
-extension_sql_file!("../sql/temporal_tables_keep.sql", name = "temporal_keep", requires = ["temporal_enable"]);
-extension_sql_file!("../sql/temporal_tables_follow.sql", name = "temporal_tables", requires = ["temporal_keep"]);
-extension_sql_file!("../sql/troubleshoot_checks.sql", name = "troubleshoot_checks", requires = ["schemas"]);
+extension_sql_file!(
+    "../sql/temporal_tables_make.sql",
+    name = "temporal_make",
+    requires = ["temporal_registry"]
+);
+extension_sql_file!(
+    "../sql/temporal_tables_change.sql",
+    name = "temporal_change",
+    requires = ["temporal_make"]
+);
+extension_sql_file!(
+    "../sql/temporal_tables_portions.sql",
+    name = "temporal_portions",
+    requires = ["temporal_change"]
+);
+extension_sql_file!(
+    "../sql/temporal_tables_keys.sql",
+    name = "temporal_keys",
+    requires = ["temporal_portions"]
+);
+extension_sql_file!(
+    "../sql/temporal_tables_enable.sql",
+    name = "temporal_enable",
+    requires = ["temporal_keys"]
+);
+extension_sql_file!(
+    "../sql/temporal_tables_keep.sql",
+    name = "temporal_keep",
+    requires = ["temporal_enable"]
+);
+extension_sql_file!(
+    "../sql/temporal_tables_follow.sql",
+    name = "temporal_tables",
+    requires = ["temporal_keep"]
+);
 extension_sql_file!(
     "../sql/troubleshoot_checks.sql",
     name = "troubleshoot_checks",
@@ -209,13 +233,11 @@ extension_sql_file!(
         troubleshoot::report::api::report_html
     ]
 );
-extension_sql_file!("../sql/pooling.sql", name = "pooling_tables", requires = ["schemas"]);
 extension_sql_file!(
     "../sql/concurrency.sql",
     name = "concurrency_tables",
     requires = ["troubleshoot_sessions"]
 );
-extension_sql_file!("../sql/troubleshoot_report.sql", name = "troubleshoot_report", requires = ["schemas"]);
 extension_sql_file!(
     "../sql/pooling.sql",
     name = "pooling_tables",
@@ -238,7 +260,6 @@ extension_sql_file!(
     name = "slow_queries",
     requires = ["pooling_tables", pooling::api::slow_query_rows]
 );
-extension_sql_file!("../sql/concurrency.sql", name = "concurrency_tables", requires = ["schemas"]);
 extension_sql_file!(
     "../sql/access.sql",
     name = "access",

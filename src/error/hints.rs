@@ -186,6 +186,7 @@ impl Error {
             }
             Error::CorrectionInvalid { .. } => {
                 "Keys are customer_id, account_number, account_type, account_status and overdraft_limit."
+            }
             Error::LeaseNotHeld { .. } => {
                 "Undo what was not committed under it, and take it anew with concurrency.acquire_lease."
             }

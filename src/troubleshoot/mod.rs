@@ -1,6 +1,5 @@
 //! Schema `troubleshoot`: finding out what is wrong with a server.
 
-pub mod checks;
 pub mod baselines;
 pub mod checks;
 pub mod explain;
