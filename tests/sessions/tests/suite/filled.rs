@@ -288,6 +288,8 @@ fn sagas(bank: &mut Bank) {
          select saga.execute_step(saga.create_saga('manual', '{one,two}'), '{\"n\": 3.50}'); \
          insert into saga.compensations (saga_id, step_number) select saga_id, 1 from saga.sagas where saga_type = 'manual'",
     );
+}
+
 /// None in a bank of before them.
 fn checks(bank: &mut Bank) {
     if bank.db.one("select to_regclass('troubleshoot.thresholds') is null") == "t" {
@@ -298,6 +300,8 @@ fn checks(bank: &mut Bank) {
          troubleshoot.acknowledge(fingerprint, now() + interval '9 days', 'why') from troubleshoot.checks(array['restore_test'])",
     );
     bank.db.run("select troubleshoot.note_restore_test(now(), 'all of it')");
+}
+
 /// Samples, settings and an alert. None in a bank of before there were any.
 fn baselines(bank: &mut Bank) {
     if bank.db.one("select to_regclass('troubleshoot.samples') is null") == "t" {
