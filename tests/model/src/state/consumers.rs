@@ -100,8 +100,10 @@ impl State {
         }
         let (token, attempts, sure) = before.map_or((0, 0, true), |it| (it.token, it.attempts, it.sure));
         agree("a later token for the same stream", line.token > token, true)?;
-        agree("the first attempt is 1", line.attempt >= 1 && line.attempt <= MAX_ATTEMPTS, true)?;
+        agree("the first attempt is 1", line.attempt >= 1, true)?;
+        // One whose lease ran out with others in it has one attempt more, alone.
         if sure {
+            agree("no more attempts than there may be", line.attempt <= MAX_ATTEMPTS, true)?;
             agree("the attempt", line.attempt, attempts + 1)?;
         }
         if line.version > 1 {
