@@ -93,6 +93,14 @@ pub fn apart(session: &Session, name: &str, stream: Uuid, version: i32) -> Resul
     })
 }
 
+impl Apart {
+    /// Whether an event that its lease has was discarded meanwhile: its replay was under way. The stream is past it then,
+    /// and not because a later one failed in the same lease.
+    pub fn is_past(&self, version: i32, token: i64) -> bool {
+        !self.is_replay && self.next_version > version && self.failed_token != Some(token)
+    }
+}
+
 /// An event that failed.
 pub struct Failure<'a> {
     pub event: Open,
@@ -221,6 +229,9 @@ pub fn reclaim(session: &Session, subscription: &Subscription, now: i64) -> Resu
             };
             let failure = Failure { event, token, consumer: &consumer, reason, kept_by: None, delay_ms, now };
             let apart = apart(session, &subscription.name, event.aggregate, event.version)?;
+            if apart.as_ref().is_some_and(|apart| apart.is_past(event.version, token)) {
+                continue;
+            }
             let before = failure.attempts_before(apart.as_ref());
             let verdict = if restored {
                 Verdict::Retry { attempts: before, alone: false }

@@ -1,6 +1,6 @@
 //! What consumers say about the events that they have.
 
-use super::core::{self, Open};
+use super::core::{self, Open, Verdict};
 use super::failure::{self, Failure};
 use super::store::{self, Lease};
 use crate::error::Error;
@@ -143,20 +143,30 @@ pub fn nack(session: &Session, name: &str, token: i64, given: &GivenBack) -> Res
     let open = store::open_events(session, &lease.open)?;
     let is_given = |other: &Open| other.aggregate == event.aggregate && other.version >= event.version;
     let left: Vec<Open> = open.iter().filter(|other| !is_given(other)).copied().collect();
-    let earlier = left.iter().any(|other| other.aggregate == event.aggregate);
+    let earlier =
+        left.iter().filter(|other| other.aggregate == event.aggregate).map(|other| other.version).min();
     let failure = Failure {
         event,
         token,
         consumer: &lease.consumer,
         reason: given.reason,
-        kept_by: earlier.then_some(token),
+        kept_by: earlier.map(|_| token),
         delay_ms: given.delay_ms.map(i64::from),
         now: server::clock_micros(),
     };
     let apart = failure::apart(session, name, event.aggregate, event.version)?;
-    let before = failure.attempts_before(apart.as_ref());
-    let verdict = failure::verdict_of(before, &subscription, given.park);
-    let retry_at = failure.settle(session, &subscription, apart.as_ref(), verdict)?;
+    let retry_at = if apart.as_ref().is_some_and(|apart| apart.is_past(event.version, token)) {
+        failure::release(session, name, token, &left)?;
+        None
+    } else {
+        let before = failure.attempts_before(apart.as_ref());
+        let verdict = failure::verdict_of(before, &subscription, given.park);
+        // The stream would be past the earlier one, and back at the parked one if that fails.
+        if let (Verdict::Park { .. }, Some(open)) = (verdict, earlier) {
+            return Err(Error::EventOrder { aggregate: event.aggregate, open, given: event.version });
+        }
+        failure.settle(session, &subscription, apart.as_ref(), verdict)?
+    };
     let positions: Vec<i64> = left.iter().map(|event| event.position).collect();
     lease.settle(session, name, &positions, &[])?;
     Ok(retry_at.map(Time))

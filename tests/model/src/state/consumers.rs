@@ -65,9 +65,18 @@ impl State {
             let there = self.standing(*place).expect("it was handed out");
             if there.is == Is::Open(token) {
                 self.handed.set(*place, Standing { is: Is::Waiting, sure: false, ..there });
+                self.forget_failures_after(*place);
             }
         }
         Ok(())
+    }
+
+    /// A stream remembers one failure, that of its next event.
+    fn forget_failures_after(&mut self, place: Place) {
+        for version in place.1 + 1.. {
+            let Some(later) = self.standing((place.0, version)) else { break };
+            self.handed.set((place.0, version), Standing { sure: later.sure && later.attempts == 0, ..later });
+        }
     }
 
     fn hand_out(&mut self, line: &Line, how: Circumstances) -> Result<(), String> {
@@ -91,8 +100,10 @@ impl State {
         }
         let (token, attempts, sure) = before.map_or((0, 0, true), |it| (it.token, it.attempts, it.sure));
         agree("a later token for the same stream", line.token > token, true)?;
-        agree("the first attempt is 1", line.attempt >= 1 && line.attempt <= MAX_ATTEMPTS, true)?;
+        agree("the first attempt is 1", line.attempt >= 1, true)?;
+        // One whose lease ran out with others in it has one attempt more, alone.
         if sure {
+            agree("no more attempts than there may be", line.attempt <= MAX_ATTEMPTS, true)?;
             agree("the attempt", line.attempt, attempts + 1)?;
         }
         if line.version > 1 {
@@ -202,6 +213,12 @@ impl State {
         let was_in_it = there.is_some_and(|it| !matches!(it.is, Is::Told | Is::Open(_)));
         faults.must("NB117", lease.is_some() && !is_open && !was_in_it);
         faults.may("NB117", !is_open);
+        if let (Some(place), Some(there), true) = (place, there, is_open) {
+            let open_before = (1..place.1)
+                .any(|version| self.standing((place.0, version)).is_some_and(|other| other.is == Is::Open(token)));
+            faults.must("NB118", open_before && (park || there.sure && there.attempts + 1 >= MAX_ATTEMPTS));
+            faults.may("NB118", open_before && !there.sure);
+        }
         let lines = match seen {
             Answer::Refused(code) => return faults.allow(code),
             Answer::Done(lines) => lines,
@@ -219,9 +236,9 @@ impl State {
         for version in place.1 + 1.. {
             let Some(later) = self.standing((place.0, version)) else { break };
             let is = if later.is == Is::Open(token) { Is::Waiting } else { later.is };
-            // Its stream remembers one failure, that of its next event.
-            self.handed.set((place.0, version), Standing { is, sure: later.sure && later.attempts == 0, ..later });
+            self.handed.set((place.0, version), Standing { is, ..later });
         }
+        self.forget_failures_after(place);
         Ok(())
     }
 

@@ -272,3 +272,74 @@ fn a_reset_beside_acknowledgements_ends_in_no_deadlock() {
         assert_eq!(acknowledged.join().expect("it answers").expect_err("all was forgotten").code, code);
     }
 }
+
+#[test]
+fn an_event_is_not_parked_before_an_earlier_one_of_its_stream() {
+    // The stream was past the earlier one, went back to it when that failed, and handed out the parked one behind it.
+    let mut bank = Bank::new();
+    let stream = stream_of(&mut bank, 3);
+    for most in [1, 5] {
+        let name = format!("s{most}");
+        create(&mut bank, &name, &format!(", max_attempts => {most}, backoff_first_ms => 0"));
+        let taken = fetch(&mut bank.db, &name, 99, "c");
+        assert_eq!(versions(&taken, stream), [1, 2, 3]);
+        let given = |at: usize, park: bool| {
+            let Delivery { token, event, .. } = &taken[at];
+            format!("select event_store.nack('{name}', {token}, '{event}', 'why', park => {park}) is null")
+        };
+        refused(&mut bank.db, &given(1, true), "NB118");
+        if most == 1 {
+            refused(&mut bank.db, &given(1, false), "NB118");
+        } else {
+            assert_eq!(bank.db.one(&given(1, false)), "f", "it is tried again");
+        }
+        assert_eq!(bank.db.one(&given(0, true)), "t");
+        assert_eq!(bank.db.lines("select event_version from event_store.parked_events order by 1"), ["1"]);
+        assert_eq!(
+            bank.db.count(&format!("select event_store.discard_parked('{name}', array['{}'::uuid])", taken[0].event)),
+            1
+        );
+        let next = fetch(&mut bank.db, &name, 99, "c");
+        assert_eq!(versions(&next, stream)[0], 2);
+        bank.db.run(&format!("select event_store.drop_subscription('{name}')"));
+    }
+}
+
+#[test]
+fn what_is_discarded_while_it_is_replayed_stays_so() {
+    // If its consumer failed all the same, the stream went back to it, and all later ones were handed out once more.
+    for fails in ["nack", "lease"] {
+        let mut bank = Bank::new();
+        let stream = stream_of(&mut bank, 4);
+        create(&mut bank, "s", ", parked_blocks => false, backoff_first_ms => 0, lease_ms => 60000");
+        let taken = fetch(&mut bank.db, "s", 99, "c");
+        let park = format!(
+            "select event_store.nack('s', {}, '{}', 'why', park => true) is null",
+            taken[0].token, taken[0].event
+        );
+        assert_eq!(bank.db.one(&park), "t");
+        let taken = fetch(&mut bank.db, "s", 99, "c");
+        assert_eq!(versions(&taken, stream), [2, 3, 4]);
+        ack(&mut bank.db, "s", taken[0].token);
+        bank.db.run("select event_store.replay_parked('s')");
+        let replayed = fetch(&mut bank.db, "s", 99, "c");
+        assert_eq!(versions(&replayed, stream), [1]);
+        assert_eq!(
+            bank.db.count(&format!("select event_store.discard_parked('s', array['{}'::uuid])", replayed[0].event)),
+            1
+        );
+        if fails == "nack" {
+            let Delivery { token, event, .. } = &replayed[0];
+            bank.db.run(&format!("select event_store.nack('s', {token}, '{event}', 'why')"));
+        } else {
+            bank.db.run("update event_store.subscription_leases set leased_until = now() where not done");
+        }
+        for _ in 0..3 {
+            assert_eq!(versions(&fetch(&mut bank.db, "s", 99, "c"), stream), [0_i64; 0], "{fails}");
+        }
+        // It goes on with what comes.
+        bank.db.run(&append(stream, "T", "{}", ""));
+        all_read(&mut bank.db);
+        assert_eq!(versions(&fetch(&mut bank.db, "s", 99, "c"), stream), [5], "{fails}");
+    }
+}
