@@ -35,7 +35,7 @@ unsafe fn storage(sequence: pg_sys::Oid) -> Option<(Place, bool)> {
         let is_permanent = form.relpersistence as u8 == pg_sys::RELPERSISTENCE_PERMANENT;
         let is_here = is_permanent
             || form.relpersistence as u8 == pg_sys::RELPERSISTENCE_UNLOGGED && !pg_sys::RecoveryInProgress();
-        let wanted = (pg_sys::ACL_SELECT | pg_sys::ACL_USAGE).into();
+        let wanted = (pg_sys::ACL_SELECT | pg_sys::ACL_USAGE) as pg_sys::AclMode;
         let found = (form.relkind as u8 == pg_sys::RELKIND_SEQUENCE
             && is_here
             && pg_sys::pg_class_aclcheck(sequence, pg_sys::GetUserId(), wanted)

@@ -66,6 +66,7 @@ fn row(finding: Finding) -> Row {
 }
 
 #[pg_extern(schema = "troubleshoot", volatile, parallel_unsafe)]
+#[allow(clippy::type_complexity)]
 fn run_checks(
     only_checks: default!(Option<Many<String>>, "NULL"),
 ) -> TableIterator<
@@ -90,6 +91,7 @@ fn run_checks(
 }
 
 #[pg_extern(schema = "troubleshoot", immutable, parallel_safe)]
+#[allow(clippy::type_complexity)]
 fn check_definitions() -> TableIterator<
     'static,
     (

@@ -4,8 +4,8 @@ WITH alike AS MATERIALIZED (
     SELECT i.* FROM pg_index i
     WHERE i.indisvalid
       AND EXISTS (SELECT FROM pg_index o
-                  WHERE o.indrelid = i.indrelid AND o.indexrelid <> i.indexrelid AND o.indisvalid
-                    AND o.indkey::int2[] = i.indkey::int2[])
+                  WHERE o.indrelid = i.indrelid AND o.indnatts = i.indnatts AND o.indkey[0] = i.indkey[0]
+                    AND o.indexrelid <> i.indexrelid AND o.indisvalid)
 ), signed AS (
     SELECT i.indexrelid, c.relname, n.nspname, c.relpages,
            first_value(i.indexrelid) OVER same AS kept, k.conname, r.relname AS table_name

@@ -17,6 +17,7 @@ mod bounds;
 mod catalog;
 mod checks;
 mod checks_health;
+mod checks_indexes;
 mod checks_server;
 mod checks_sessions;
 mod checks_tables;
