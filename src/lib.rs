@@ -115,13 +115,41 @@ extension_sql_file!("../sql/saga.sql", name = "saga_tables", requires = ["guards
 extension_sql_file!("../sql/saga_payments.sql", name = "saga_payments", requires = ["saga_tables"]);
 extension_sql_file!("../sql/temporal_accounts.sql", name = "temporal_accounts", requires = ["guards"]);
 extension_sql_file!("../sql/temporal_tables.sql", name = "temporal_registry", requires = ["guards"]);
-extension_sql_file!("../sql/temporal_tables_make.sql", name = "temporal_make", requires = ["temporal_registry"]);
-extension_sql_file!("../sql/temporal_tables_change.sql", name = "temporal_change", requires = ["temporal_make"]);
-extension_sql_file!("../sql/temporal_tables_portions.sql", name = "temporal_portions", requires = ["temporal_change"]);
-extension_sql_file!("../sql/temporal_tables_keys.sql", name = "temporal_keys", requires = ["temporal_portions"]);
-extension_sql_file!("../sql/temporal_tables_enable.sql", name = "temporal_enable", requires = ["temporal_keys"]);
-extension_sql_file!("../sql/temporal_tables_keep.sql", name = "temporal_keep", requires = ["temporal_enable"]);
-extension_sql_file!("../sql/temporal_tables_follow.sql", name = "temporal_tables", requires = ["temporal_keep"]);
+extension_sql_file!(
+    "../sql/temporal_tables_make.sql",
+    name = "temporal_make",
+    requires = ["temporal_registry"]
+);
+extension_sql_file!(
+    "../sql/temporal_tables_change.sql",
+    name = "temporal_change",
+    requires = ["temporal_make"]
+);
+extension_sql_file!(
+    "../sql/temporal_tables_portions.sql",
+    name = "temporal_portions",
+    requires = ["temporal_change"]
+);
+extension_sql_file!(
+    "../sql/temporal_tables_keys.sql",
+    name = "temporal_keys",
+    requires = ["temporal_portions"]
+);
+extension_sql_file!(
+    "../sql/temporal_tables_enable.sql",
+    name = "temporal_enable",
+    requires = ["temporal_keys"]
+);
+extension_sql_file!(
+    "../sql/temporal_tables_keep.sql",
+    name = "temporal_keep",
+    requires = ["temporal_enable"]
+);
+extension_sql_file!(
+    "../sql/temporal_tables_follow.sql",
+    name = "temporal_tables",
+    requires = ["temporal_keep"]
+);
 extension_sql_file!("../sql/troubleshoot_checks.sql", name = "troubleshoot_checks", requires = ["schemas"]);
 extension_sql_file!(
     "../sql/troubleshoot_sessions.sql",

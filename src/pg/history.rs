@@ -264,7 +264,10 @@ unsafe fn short_way(fired: *mut pg_sys::TriggerData, shape: &Shape) -> Result<bo
                 state: raw::CreateExecutorState(),
                 old: raw::MakeSingleTupleTableSlot((*table).rd_att, minimal),
                 new: raw::MakeSingleTupleTableSlot((*table).rd_att, minimal),
-                wanted: raw::MakeSingleTupleTableSlot((*current.relation).rd_att, &raw const pg_sys::TTSOpsVirtual),
+                wanted: raw::MakeSingleTupleTableSlot(
+                    (*current.relation).rd_att,
+                    &raw const pg_sys::TTSOpsVirtual,
+                ),
                 found: raw::table_slot_create(current.relation, std::ptr::null_mut()),
                 who,
                 transaction,
@@ -309,7 +312,10 @@ impl Work<'_> {
                 columns.iter().all(|column| same(one, column.own, other, place(column)))
             };
             if is_update {
-                if columns.iter().any(|column| column.is_key && !same(self.old, column.own, self.new, column.own)) {
+                if columns
+                    .iter()
+                    .any(|column| column.is_key && !same(self.old, column.own, self.new, column.own))
+                {
                     return false;
                 }
                 if is_same(self.old, self.new, |column| column.own) {
@@ -331,7 +337,8 @@ impl Work<'_> {
                 return false;
             }
             let own = |part: usize| get(self.found, self.shape.current_columns[part]).0.value() as i64;
-            let newest = Newest { valid_from: own(0), known_from: own(1), is_own: own(3) as u64 == self.transaction };
+            let newest =
+                Newest { valid_from: own(0), known_from: own(1), is_own: own(3) as u64 == self.transaction };
             match step(newest, self.began) {
                 Step::EndAt(instant) => {
                     self.end(instant);
@@ -430,7 +437,12 @@ unsafe fn clear(slot: *mut pg_sys::TupleTableSlot) {
 ///
 /// # Safety
 /// Within `catch`; both are of the type of the first.
-unsafe fn same(one: *mut pg_sys::TupleTableSlot, at: usize, other: *mut pg_sys::TupleTableSlot, there: usize) -> bool {
+unsafe fn same(
+    one: *mut pg_sys::TupleTableSlot,
+    at: usize,
+    other: *mut pg_sys::TupleTableSlot,
+    there: usize,
+) -> bool {
     // SAFETY: the caller's promise.
     unsafe {
         let ((value, null), (peer, peer_null)) = (get(one, at), get(other, there));

@@ -18,15 +18,7 @@ static RIGHTS: Statement = Statement::new(
 
 static CHANGE: Statement = Statement::new(
     c"SELECT temporal.change_portion($1::oid::regclass, $2, $3, $4, $5, $6, $7)",
-    &[
-        Type::BigInt,
-        Type::Text,
-        Type::Jsonb,
-        Type::Timestamp,
-        Type::Timestamp,
-        Type::Jsonb,
-        Type::Text,
-    ],
+    &[Type::BigInt, Type::Text, Type::Jsonb, Type::Timestamp, Type::Timestamp, Type::Jsonb, Type::Text],
 );
 
 struct Portion {
@@ -96,7 +88,8 @@ fn delete_portion(
 ) -> i64 {
     let function = "temporal.delete_portion";
     finish(
-        Portion { function, action: "delete", table: p_table, key, valid_from, valid_to, values: None }.change(),
+        Portion { function, action: "delete", table: p_table, key, valid_from, valid_to, values: None }
+            .change(),
     )
 }
 
@@ -110,6 +103,7 @@ fn insert_portion(
     let function = "temporal.insert_portion";
     let values = row_values;
     finish(
-        Portion { function, action: "insert", table: p_table, key: None, valid_from, valid_to, values }.change(),
+        Portion { function, action: "insert", table: p_table, key: None, valid_from, valid_to, values }
+            .change(),
     )
 }

@@ -46,7 +46,10 @@ mod tests {
                     for is_own in [false, true] {
                         let newest = Newest { valid_from, known_from, is_own };
                         if let Step::EndAt(instant) = step(newest, began) {
-                            assert!(instant >= began && instant > valid_from && instant > known_from, "{newest:?}");
+                            assert!(
+                                instant >= began && instant > valid_from && instant > known_from,
+                                "{newest:?}"
+                            );
                         }
                     }
                 }

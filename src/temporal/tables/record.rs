@@ -66,7 +66,8 @@ pub fn shape(table: u32) -> Result<Option<Shape>, Error> {
         })
         .collect();
     let (current_columns, past_columns) = (list(6), list(7));
-    let is_whole = row.bigint(9) == Some(columns.len() as i64) && current_columns.len() == 4 && past_columns.len() == 8;
+    let is_whole =
+        row.bigint(9) == Some(columns.len() as i64) && current_columns.len() == 4 && past_columns.len() == 8;
     Ok(Some(Shape {
         table,
         current: oid(1),

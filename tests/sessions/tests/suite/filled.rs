@@ -50,6 +50,7 @@ pub fn fill(bank: &mut Bank, tenant: Option<&str>) -> Filled {
     queue(bank, a);
     events(bank, a);
     read_models(bank, a, b);
+    histories(bank);
     bank.db.run(
         "set neobank.ledger_guard = off; \
               update txn_processing.movements set description = 'mended' where amount = 7.25; \
@@ -235,6 +236,25 @@ fn read_models(bank: &mut Bank, a: Uuid, b: Uuid) {
          insert into cqrs.projections (name, mode, handler_schema, handler_name, target_schema, target_name, \
            aggregate_types, event_types, tags, created_by) \
          values ('told', 'async', 'app', 'project', 'app', 'told', '{Told}', '{}', '{}', 'postgres')",
+    );
+}
+
+/// Two tables of the application's with a history, one of which refers to the other. None in a bank of before them.
+fn histories(bank: &mut Bank) {
+    if bank.db.count("select count(*) from pg_proc where proname = 'insert_portion'") == 0 {
+        return;
+    }
+    bank.db.run(
+        "create table public.rates (product text primary key, percent numeric); \
+         create table public.offers (id int primary key, product text); \
+         select temporal.enable('public.rates', p_valid_from => '-infinity'), temporal.enable('public.offers'); \
+         insert into public.rates values ('savings', 1.5)",
+    );
+    bank.db.run("select temporal.add_foreign_key('public.offers', '{product}', 'public.rates')");
+    bank.db.run("insert into public.offers values (1, 'savings')");
+    bank.db.run("update public.rates set percent = 2");
+    bank.db.run(
+        "select temporal.update_portion('public.rates', '{\"product\": \"savings\"}', '2020-01-01', '2021-01-01', '{\"percent\": 3}')",
     );
 }
 
