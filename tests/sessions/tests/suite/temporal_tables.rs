@@ -43,14 +43,7 @@ fn statements_are_recorded_with_who_and_when() {
                 closed_by is null, transaction_id is not null from public_history.prices order by id, price, valid_from";
     assert_eq!(
         bank.db.lines(rows),
-        [
-            "1|2|f|t|t|f|t",
-            "1|2|t|f|t|f|t",
-            "1|3|t|t|t|t|t",
-            "2|1|f|t|t|f|t",
-            "2|1|t|f|t|f|t",
-            "3|1|t|t|t|t|t"
-        ]
+        ["1|2|f|t|t|f|t", "1|2|t|f|t|f|t", "1|3|t|t|t|t|t", "2|1|f|t|t|f|t", "2|1|t|f|t|f|t", "3|1|t|t|t|t|t"]
     );
     // Before the change was known, the price of today was believed to be the old one.
     let before = bank.db.one("select min(known_to) - interval '1 microsecond' from public_history.prices where id = 1");
@@ -85,7 +78,10 @@ fn one_transaction_is_one_step_whatever_it_does() {
     bank.db.run("update prices set id = case id when 1 then 2 else 1 end + 10");
     let counts = "select id, count(*) from public_history.prices group by id order by id";
     assert_eq!(bank.db.lines(counts), ["1|4", "2|4", "11|1", "12|1"]);
-    assert_eq!(bank.db.lines("select id, name, price from public_as_of.prices order by id"), ["11|milk|9", "12|bread|4"]);
+    assert_eq!(
+        bank.db.lines("select id, name, price from public_as_of.prices order by id"),
+        ["11|milk|9", "12|bread|4"]
+    );
     sound(&mut bank);
 }
 
@@ -121,11 +117,14 @@ fn portions_split_what_is_true_and_what_was_believed_stays() {
     assert_eq!(bank.db.one(delete), "3");
     assert_eq!(beliefs(&mut bank, 1), ["bread|2|4|2020-01-01|2021-01-01", "bread|5|10|2021-01-01|2021-03-01"]);
     assert_eq!(bank.db.lines("select * from prices where id = 1"), [""; 0]);
-    let insert = "select temporal.insert_portion('prices', '{\"id\": 1, \"name\": \"new\", \"price\": 1}', '2023-01-01')";
+    let insert =
+        "select temporal.insert_portion('prices', '{\"id\": 1, \"name\": \"new\", \"price\": 1}', '2023-01-01')";
     assert_eq!(bank.db.one(insert), "1");
     assert_eq!(bank.db.one("select name, doubled from prices where id = 1"), "new|2");
     assert_eq!(bank.db.one(&update("'1990-01-01', '1991-01-01'", r#"{"price": 5}"#)), "0");
-    let first = bank.db.one("select known_from from public_history.prices where id = 1 and valid_to = 'infinity' order by 1 limit 1");
+    let first = bank
+        .db
+        .one("select known_from from public_history.prices where id = 1 and valid_to = 'infinity' order by 1 limit 1");
     let asked = format!("select name, price from temporal.as_of(null::prices, '2021-04-01', '{first}') where id = 1");
     assert_eq!(bank.db.one(&asked), "bread|2");
     sound(&mut bank);
@@ -139,7 +138,10 @@ fn facts_yet_to_come_are_applied_when_they_are_due() {
     bank.db.run("select temporal.insert_portion('prices', '{\"id\": 7, \"name\": \"tea\", \"price\": 4}', now() + interval '0.6 seconds')");
     // Before they come due a statement changes the present and leaves what is scheduled.
     bank.db.run("update prices set name = 'rye' where id = 1");
-    assert_eq!(bank.db.one("select name, price from temporal.as_of(null::prices, now() + interval '1 day') where id = 1"), "bread|9");
+    assert_eq!(
+        bank.db.one("select name, price from temporal.as_of(null::prices, now() + interval '1 day') where id = 1"),
+        "bread|9"
+    );
     let due = "select now() > (select max(valid_from) from public_history.prices where id = 7)";
     while bank.db.one(due) == "f" {
         std::thread::sleep(std::time::Duration::from_millis(20));
@@ -248,8 +250,14 @@ fn refusals_name_the_cause_and_change_nothing() {
     for (arguments, code) in cases {
         refused(&mut bank.db, &format!("select temporal.update_portion{arguments}"), code);
     }
-    refused(&mut bank.db, &format!("select temporal.insert_portion('prices', '{{\"id\": 1, \"name\": \"b\"}}', {portion})"), "NB325");
-    for (changes, code) in [(r#"{"price": -1}"#, "23514"), (r#"{"name": null}"#, "23502"), (r#"{"price": "x"}"#, "22P02")] {
+    refused(
+        &mut bank.db,
+        &format!("select temporal.insert_portion('prices', '{{\"id\": 1, \"name\": \"b\"}}', {portion})"),
+        "NB325",
+    );
+    for (changes, code) in
+        [(r#"{"price": -1}"#, "23514"), (r#"{"name": null}"#, "23502"), (r#"{"price": "x"}"#, "22P02")]
+    {
         refused_with_code_only(&mut bank.db, &update(portion, changes), code);
     }
     assert_eq!(bank.db.one("select count(*) from public_history.prices"), "2");
@@ -272,7 +280,11 @@ fn alterations_of_the_table_are_followed() {
     bank.db.run("alter table prices drop column name");
     bank.db.run("alter table prices add column name int");
     bank.db.run("update prices set name = 4 where id = 1");
-    assert_eq!(bank.db.one("select count(*) from public_history.prices_past where name_dropped_5 is not null"), "1", "nothing is lost");
+    assert_eq!(
+        bank.db.one("select count(*) from public_history.prices_past where name_dropped_5 is not null"),
+        "1",
+        "nothing is lost"
+    );
     bank.db.run("alter table prices alter column price type bigint using price * 100");
     bank.db.run("update prices set price = price + 1");
     bank.db.run("alter table prices rename to fares; create schema s; alter table fares set schema s");
@@ -299,11 +311,21 @@ fn truncate_ends_every_row_and_a_pruned_time_is_not_answered() {
     sound(&mut bank);
     let before = bank.db.one("select clock_timestamp()");
     bank.db.run("insert into prices values (9, 'tea', 1)");
-    assert_eq!(bank.db.lines(&format!("select rows_pruned, is_done from temporal.prune('{before}', 'prices', 3)")), ["3|f"]);
-    assert_eq!(bank.db.lines(&format!("select rows_pruned, is_done from temporal.prune('{before}', p_max_rows => 3)")), ["1|t"]);
+    assert_eq!(
+        bank.db.lines(&format!("select rows_pruned, is_done from temporal.prune('{before}', 'prices', 3)")),
+        ["3|f"]
+    );
+    assert_eq!(
+        bank.db.lines(&format!("select rows_pruned, is_done from temporal.prune('{before}', p_max_rows => 3)")),
+        ["1|t"]
+    );
     refused(&mut bank.db, "select * from temporal.as_of(null::prices, '2021-01-01')", "NB331");
     refused(&mut bank.db, "select * from temporal.as_of(null::prices, now(), '2021-01-01')", "NB331");
-    refused(&mut bank.db, "select temporal.insert_portion('prices', '{\"id\": 1, \"name\": \"b\"}', '2021-01-01', '2022-01-01')", "NB331");
+    refused(
+        &mut bank.db,
+        "select temporal.insert_portion('prices', '{\"id\": 1, \"name\": \"b\"}', '2021-01-01', '2022-01-01')",
+        "NB331",
+    );
     bank.db.run("set neobank.as_of = '2021-01-01'");
     refused(&mut bank.db, "select * from public_as_of.prices", "NB331");
     bank.db.run("reset neobank.as_of");
@@ -326,12 +348,20 @@ fn rights_on_the_table_decide() {
     for sql in [delete, insert, "select temporal.disable('prices')", "delete from public_history.prices_past"] {
         refused_with_code_only(&mut clerk_db, sql, "42501");
     }
-    for sql in [&update("'2021-01-01', '2022-01-01'", r#"{"price": 6}"#), "select * from public_as_of.prices", "select * from temporal.as_of(null::prices)"] {
+    for sql in [
+        &update("'2021-01-01', '2022-01-01'", r#"{"price": 6}"#),
+        "select * from public_as_of.prices",
+        "select * from temporal.as_of(null::prices)",
+    ] {
         refused_with_code_only(&mut reader_db, sql, "42501");
         refused_with_code_only(&mut stranger_db, sql, "42501");
     }
     refused_with_code_only(&mut stranger_db, "select temporal.enable('prices')", "42501");
-    refused_with_code_only(&mut stranger_db, "select temporal.change_portion('prices', 'update', '{\"id\": 1}', '2021-01-01', '2022-01-01', '{\"price\": 6}', 'me')", "42501");
+    refused_with_code_only(
+        &mut stranger_db,
+        "select temporal.change_portion('prices', 'update', '{\"id\": 1}', '2021-01-01', '2022-01-01', '{\"price\": 6}', 'me')",
+        "42501",
+    );
     assert_eq!(clerk_db.one("select count(*) from public_history.prices where recorded_by = current_user"), "3");
     // A view asks for all of its columns, the tables behind it only for those that are named.
     assert_eq!(reader_db.one("select price from public_history.prices_current where id = 2"), "1");
@@ -341,7 +371,9 @@ fn rights_on_the_table_decide() {
     refused_with_code_only(&mut clerk_db, "select * from public_as_of.prices", "42501");
     assert_eq!(stranger_db.one("select count(*) from public_as_of.prices"), "2");
     // Row security.
-    bank.db.run("alter table prices enable row level security; create policy cheap on prices for select using (price < 2)");
+    bank.db.run(
+        "alter table prices enable row level security; create policy cheap on prices for select using (price < 2)",
+    );
     assert_eq!(stranger_db.lines("select id from public_as_of.prices"), ["2"]);
     assert_eq!(stranger_db.lines("select id from temporal.as_of(null::prices)"), ["2"]);
     refused_with_code_only(&mut clerk_db, &update("'2021-01-01', '2022-01-01'", r#"{"price": 6}"#), "42501");
@@ -361,7 +393,10 @@ fn an_owner_without_any_other_right_keeps_a_history_of_his_table() {
     db.run("insert into app.\"Odd \"\"Name\" values (1, 'me', '{\"x\":  1}', '<a/>'), (2, 'me', null, null)");
     db.run("update app.\"Odd \"\"Name\" set \"a$b\" = '{\"x\": 2}' where \"Key 1\" = 1");
     db.run("select temporal.update_portion('app.\"Odd \"\"Name\"', '{\"Key 1\": 1, \"who\": \"me\"}', '2020-01-01', 'infinity', '{\"v\": \"<b/>\"}')");
-    assert_eq!(db.lines("select \"a$b\", v from app_as_of.\"Odd \"\"Name\" order by \"Key 1\""), ["{\"x\": 2}|<b/>", "|"]);
+    assert_eq!(
+        db.lines("select \"a$b\", v from app_as_of.\"Odd \"\"Name\" order by \"Key 1\""),
+        ["{\"x\": 2}|<b/>", "|"]
+    );
     assert_eq!(db.lines("select * from temporal.check_history('app.\"Odd \"\"Name\"')"), [""; 0]);
     db.run("alter table app.\"Odd \"\"Name\" add column more int");
     db.run("select temporal.disable('app.\"Odd \"\"Name\"', false)");
@@ -373,11 +408,14 @@ fn an_owner_without_any_other_right_keeps_a_history_of_his_table() {
 fn keys_over_periods_hold() {
     let mut bank = prices();
     bank.db.run("create table sales (id int primary key, price_id int)");
-    bank.db.run("select temporal.enable('sales'), temporal.add_foreign_key('sales', '{price_id}', 'prices', 'sales_price')");
+    bank.db.run(
+        "select temporal.enable('sales'), temporal.add_foreign_key('sales', '{price_id}', 'prices', 'sales_price')",
+    );
     bank.db.run("insert into sales values (1, 1), (2, null)");
     refused(&mut bank.db, "insert into sales values (3, 99)", "NB330");
     refused(&mut bank.db, "delete from prices where id = 1", "NB330");
-    let gap = "select temporal.delete_portion('prices', '{\"id\": 1}', now() + interval '1 day', now() + interval '2 days')";
+    let gap =
+        "select temporal.delete_portion('prices', '{\"id\": 1}', now() + interval '1 day', now() + interval '2 days')";
     refused(&mut bank.db, gap, "NB330");
     refused(&mut bank.db, "begin isolation level repeatable read; update prices set price = 8; commit", "NB334");
     bank.db.run("rollback");
@@ -385,7 +423,11 @@ fn keys_over_periods_hold() {
     bank.db.run(&update("now() + interval '1 day', now() + interval '2 days'", r#"{"price": 5}"#));
     bank.db.run("begin; insert into sales values (4, 4); insert into prices values (4, 'eggs', 3); commit");
     bank.db.run("begin; delete from prices where id = 4; delete from sales where id = 4; commit");
-    refused(&mut bank.db, "select temporal.insert_portion('sales', '{\"id\": 5, \"price_id\": 1}', '2019-01-01', '2021-01-01')", "NB330");
+    refused(
+        &mut bank.db,
+        "select temporal.insert_portion('sales', '{\"id\": 5, \"price_id\": 1}', '2019-01-01', '2021-01-01')",
+        "NB330",
+    );
     bank.db.run("select temporal.insert_portion('sales', '{\"id\": 5, \"price_id\": 1}', '2020-01-01', '2021-01-01')");
     refused(&mut bank.db, "select temporal.disable('prices')", "NB332");
     refused(&mut bank.db, "alter table sales drop column price_id", "NB333");
@@ -416,7 +458,9 @@ fn a_dump_carries_the_history_and_it_goes_on() {
     let mut bank = prices();
     bank.db.run("create table sales (id int primary key, price_id int)");
     bank.db.run("alter table prices drop column doubled; alter table prices add column more text");
-    bank.db.run("select temporal.enable('sales'), temporal.add_foreign_key('sales', '{price_id}', 'prices', 'sales_price')");
+    bank.db.run(
+        "select temporal.enable('sales'), temporal.add_foreign_key('sales', '{price_id}', 'prices', 'sales_price')",
+    );
     bank.db.run("insert into sales values (1, 1); update prices set more = 'm' where id = 1");
     bank.db.run(&update("'2021-01-01', '2022-01-01'", r#"{"price": 5}"#));
     let scratch = Scratch::new(&format!("{}_history", bank.name));

@@ -191,10 +191,8 @@ fn compare(db: &mut Client, model: &Model, seed: u64) {
         "select v, k, coalesce((select {rows} from public_history.t h where h.valid_from <= {v} and {v} < h.valid_to \
          and h.known_from <= {k} and {k} < h.known_to), '') {questions} order by v, k"
     );
-    let expected: Vec<String> = valid
-        .iter()
-        .flat_map(|v| known.iter().map(move |k| format!("{v}|{k}|{}", model.answer(*v, *k))))
-        .collect();
+    let expected: Vec<String> =
+        valid.iter().flat_map(|v| known.iter().map(move |k| format!("{v}|{k}|{}", model.answer(*v, *k)))).collect();
     assert!(expected.len() > 200, "{}", expected.len());
     for (sql, how) in [(by_function, "as_of"), (by_timeline, "timeline")] {
         let differing: Vec<_> =

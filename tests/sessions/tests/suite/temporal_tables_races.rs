@@ -68,7 +68,8 @@ fn above_read_committed_the_later_correction_fails_and_may_be_repeated() {
             format!("select temporal.update_portion('t', '{{\"key\": 1}}', {PAST}, '{{\"a\": 1}}')"),
             "update t set a = 5 where key = 1".to_owned(),
         ] {
-            let second = "select temporal.update_portion('t', '{\"key\": 1}', '2021-06-01', '2023-01-01', '{\"b\": 2}')";
+            let second =
+                "select temporal.update_portion('t', '{\"key\": 1}', '2021-06-01', '2023-01-01', '{\"b\": 2}')";
             let answer = one_after_the_other(&mut bank, level, &first, second);
             assert_eq!(answer.expect_err("the snapshot is older").code, "40001", "{level}, {first}");
         }
@@ -91,12 +92,10 @@ fn facts_about_a_key_that_is_not_there_do_not_overlap() {
     assert_eq!(answer.expect_err("the snapshot is older").code, "40001");
     // A scheduled fact that a plain insert of an older snapshot does not see.
     let scheduled = insert.replace("3,", "5,").replace(PAST, "now() + interval '1 day', now() + interval '2 days'");
-    let answer =
-        one_after_the_other(&mut bank, "repeatable read", &scheduled, "insert into t values (5, 0, 0)");
+    let answer = one_after_the_other(&mut bank, "repeatable read", &scheduled, "insert into t values (5, 0, 0)");
     assert_eq!(answer.expect_err("the snapshot is older").code, "40001");
     let scheduled = scheduled.replace("5,", "6,");
-    let answer =
-        one_after_the_other(&mut bank, "read committed", &scheduled, "insert into t values (6, 0, 0)");
+    let answer = one_after_the_other(&mut bank, "read committed", &scheduled, "insert into t values (6, 0, 0)");
     answer.expect("it fills the time before");
     sound(&mut bank);
     assert_eq!(bank.db.one("select count(*) from public_history.t where key = 6 and known_to = 'infinity'"), "2");
@@ -150,7 +149,9 @@ fn many_sessions_leave_one_history() {
             };
             match session.try_lines(&sql) {
                 Ok(_) => done += 1,
-                Err(refusal) => assert!(["40P01", "NB325", "23505"].contains(&refusal.code.as_str()), "{refusal}: {sql}"),
+                Err(refusal) => {
+                    assert!(["40P01", "NB325", "23505"].contains(&refusal.code.as_str()), "{refusal}: {sql}")
+                }
             }
         }
     });
