@@ -201,7 +201,6 @@ extension_sql_file!(
     name = "troubleshoot_health",
     requires = ["troubleshoot_checks"]
 );
-extension_sql_file!("../sql/troubleshoot_checks.sql", name = "troubleshoot_checks", requires = ["schemas"]);
 extension_sql_file!(
     "../sql/troubleshoot_sessions.sql",
     name = "troubleshoot_sessions",
