@@ -103,7 +103,8 @@ COMMENT ON TABLE saga.saga_steps IS 'The steps of sagas, each with its action. T
 COMMENT ON COLUMN saga.saga_steps.step_id IS 'Also the key of its effect: the same for all attempts.';
 COMMENT ON COLUMN saga.saga_steps.status IS
     'pending (not reached), running (a worker or client has it), waiting (for a worker, a signal, a time, a child, or another attempt), completed, failed (given up), compensated.';
-COMMENT ON COLUMN saga.saga_steps.input_data IS 'The output of the step before.';
+COMMENT ON COLUMN saga.saga_steps.input_data IS
+    'What saga.execute_step was given when the step began; null in a saga with a definition.';
 COMMENT ON COLUMN saga.saga_steps.output_data IS 'What the action answered, the worker reported, or the signal brought.';
 COMMENT ON COLUMN saga.saga_steps.compensation_needed IS
     'If the saga fails, this step is to be undone: set with its start where it has a compensation, taken back where it surely had no effect.';
