@@ -72,9 +72,10 @@ COMMENT ON COLUMN saga.sagas.past_return IS 'The step of no return is completed:
 COMMENT ON COLUMN saga.sagas.parent_saga_id IS 'The saga whose step parent_step it is; null: none.';
 COMMENT ON COLUMN saga.sagas.transitions IS 'Rows of saga.transitions about it.';
 
+-- No foreign keys among these tables: a restore in several jobs loads them in whatever order. Nobody else writes them.
 CREATE TABLE saga.saga_steps (
     step_id uuid PRIMARY KEY DEFAULT neobank.uuid_v7(),
-    saga_id uuid NOT NULL REFERENCES saga.sagas (saga_id),
+    saga_id uuid NOT NULL,
     step_number integer NOT NULL,
     step_name varchar(100) NOT NULL,
     status varchar(20) NOT NULL DEFAULT 'pending'
@@ -137,8 +138,7 @@ CREATE TABLE saga.compensations (
     leased_until timestamptz,
     claimed_by text,
     error_code text,
-    UNIQUE (saga_id, step_number),
-    FOREIGN KEY (saga_id, step_number) REFERENCES saga.saga_steps (saga_id, step_number)
+    UNIQUE (saga_id, step_number)
 ) WITH (fillfactor = 50);
 REVOKE ALL ON saga.compensations FROM PUBLIC;
 COMMENT ON TABLE saga.compensations IS
