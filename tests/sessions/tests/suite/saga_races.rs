@@ -176,7 +176,7 @@ fn steps_have_the_rights_of_whoever_started() {
     bank.db.run("revoke all on app.effects from public");
     let saga = mid.id("select saga.start('t')");
     assert_eq!(high.one("select status, code from saga.run_ready()"), "failed|42501");
-    bank.db.run(&format!("grant all on app.effects to public; revoke execute on function app.do_a from public"));
+    bank.db.run("grant all on app.effects to public; revoke execute on function app.do_a from public");
     mid.run("select saga.start('t')");
     assert_eq!(high.one("select status, code from saga.run_ready()"), "failed|42501");
     // A role that is gone has none.
