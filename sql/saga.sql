@@ -72,9 +72,10 @@ COMMENT ON COLUMN saga.sagas.past_return IS 'The step of no return is completed:
 COMMENT ON COLUMN saga.sagas.parent_saga_id IS 'The saga whose step parent_step it is; null: none.';
 COMMENT ON COLUMN saga.sagas.transitions IS 'Rows of saga.transitions about it.';
 
+-- No foreign keys among these tables: a restore in several jobs loads them in whatever order. Nobody else writes them.
 CREATE TABLE saga.saga_steps (
     step_id uuid PRIMARY KEY DEFAULT neobank.uuid_v7(),
-    saga_id uuid NOT NULL REFERENCES saga.sagas (saga_id),
+    saga_id uuid NOT NULL,
     step_number integer NOT NULL,
     step_name varchar(100) NOT NULL,
     status varchar(20) NOT NULL DEFAULT 'pending'
@@ -103,7 +104,8 @@ COMMENT ON TABLE saga.saga_steps IS 'The steps of sagas, each with its action. T
 COMMENT ON COLUMN saga.saga_steps.step_id IS 'Also the key of its effect: the same for all attempts.';
 COMMENT ON COLUMN saga.saga_steps.status IS
     'pending (not reached), running (a worker or client has it), waiting (for a worker, a signal, a time, a child, or another attempt), completed, failed (given up), compensated.';
-COMMENT ON COLUMN saga.saga_steps.input_data IS 'The output of the step before.';
+COMMENT ON COLUMN saga.saga_steps.input_data IS
+    'What saga.execute_step was given when the step began; null in a saga with a definition.';
 COMMENT ON COLUMN saga.saga_steps.output_data IS 'What the action answered, the worker reported, or the signal brought.';
 COMMENT ON COLUMN saga.saga_steps.compensation_needed IS
     'If the saga fails, this step is to be undone: set with its start where it has a compensation, taken back where it surely had no effect.';
@@ -136,8 +138,7 @@ CREATE TABLE saga.compensations (
     leased_until timestamptz,
     claimed_by text,
     error_code text,
-    UNIQUE (saga_id, step_number),
-    FOREIGN KEY (saga_id, step_number) REFERENCES saga.saga_steps (saga_id, step_number)
+    UNIQUE (saga_id, step_number)
 ) WITH (fillfactor = 50);
 REVOKE ALL ON saga.compensations FROM PUBLIC;
 COMMENT ON TABLE saga.compensations IS

@@ -225,8 +225,8 @@ impl Machine<'_> {
     /// The step has failed for good.
     pub(super) fn give_up(&mut self, at: usize, failure: Failure) {
         let has_undoing = self.plan.steps[at].undoing.is_some();
-        let may_turn_back =
-            !self.saga.past_return && !(self.plan.steps[at].no_return && self.saga.steps[at].effect_possible);
+        let in_doubt = self.plan.steps[at].no_return && self.saga.steps[at].effect_possible;
+        let may_turn_back = !(self.saga.past_return || in_doubt);
         let step = &mut self.saga.steps[at];
         step.needs_undo = has_undoing && step.effect_possible;
         step.effort.fail(&failure);

@@ -137,8 +137,9 @@ impl Machine<'_> {
     pub fn may_turn_back(&self) -> bool {
         let Some(at) = self.saga.at() else { return !self.saga.past_return };
         let step = &self.saga.steps[at];
-        let in_doubt = step.effect_possible || step.status == StepStatus::Running;
-        !self.saga.past_return && !(self.plan.steps[at].no_return && in_doubt)
+        let perhaps_done = step.effect_possible || step.status == StepStatus::Running;
+        let in_doubt = self.plan.steps[at].no_return && perhaps_done;
+        !(self.saga.past_return || in_doubt)
     }
 
     /// The saga fails: what was done is undone from here on.

@@ -4,7 +4,6 @@ use crate::error::Error;
 use crate::pg::{Arg, JsonDatum, Session, Statement, Type};
 use uuid::Uuid;
 
-// The checks of foreign keys come after the whole statement.
 static START: Statement = Statement::new(
     c"WITH s AS (
           INSERT INTO saga.sagas

@@ -244,10 +244,7 @@ fn the_contract_completes_each_step_with_its_output() {
     assert_eq!(bank.db.json(&format!("select saga.execute_step('{saga}')"))["code"], "saga_state");
     assert_eq!(bank.db.lines("select status, code from saga.run_ready()"), ["failed|NB212"]);
     assert_eq!(steps(&mut bank, saga), ["failed", "pending"]);
-    assert_eq!(
-        bank.db.json("select saga.execute_step(saga.create_saga('none', '{}'))")["status"],
-        "completed"
-    );
+    assert_eq!(bank.db.json("select saga.execute_step(saga.create_saga('none', '{}'))")["status"], "completed");
     check_log(&mut bank);
 }
 
