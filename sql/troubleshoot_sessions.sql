@@ -326,6 +326,7 @@ COMMENT ON COLUMN troubleshoot.kill_log.killed_by IS 'The role whose rights allo
 COMMENT ON COLUMN troubleshoot.kill_log.query IS 'Up to 1,000 characters of the statement that ran, or ran last.';
 
 CREATE VIEW troubleshoot.idle_transactions AS
+WITH sessions AS (SELECT s.* FROM pg_catalog.pg_stat_activity s)
 SELECT a.pid, a.usename::text AS user_name, a.datname::text AS database_name, a.application_name,
     CASE WHEN a.state IS NULL OR a.state = 'disabled' THEN 'unknown' ELSE a.state END AS state,
     pg_catalog.round(extract(epoch FROM pg_catalog.clock_timestamp() - a.state_change), 3) AS idle_seconds,
@@ -336,7 +337,7 @@ SELECT a.pid, a.usename::text AS user_name, a.datname::text AS database_name, a.
     a.query AS last_query,
     CASE WHEN a.state IN ('idle in transaction', 'idle in transaction (aborted)')
         THEN pg_catalog.format('SELECT pg_terminate_backend(%s);', a.pid) END AS remediation_sql
-FROM pg_catalog.pg_stat_activity a
+FROM sessions a
 WHERE a.pid <> pg_catalog.pg_backend_pid()
   AND (a.state IN ('idle in transaction', 'idle in transaction (aborted)') AND a.backend_type = 'client backend'
        OR a.state = 'disabled' OR a.backend_type IS NULL)

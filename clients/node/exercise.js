@@ -43,6 +43,9 @@ async function exercise(number, meeting) {
   // Somebody else has the account for a while: 55P03 by lock_timeout.
   await bank.transfer(a, b, '0.10');
 
+  // Between the parts both wait, outside of transactions: who is ahead may not hold what the other one still wants.
+  await meeting.meet();
+
   // Both read both balances, and decide by them: 40001.
   let met = meeting.once();
   const key = randomUUID();
@@ -56,6 +59,7 @@ async function exercise(number, meeting) {
     { isolation: 'SERIALIZABLE' },
   );
 
+  await meeting.meet();
   // Two postings in one transaction, in opposite order: 40P01.
   met = meeting.once();
   const keys = [randomUUID(), randomUUID()];
@@ -66,6 +70,7 @@ async function exercise(number, meeting) {
     await client.query(TRANSFER, [...pairs[1], '0.10', keys[1]]);
   });
 
+  await meeting.meet();
   // The connection ends before the commit: nothing was done.
   const lost = randomUUID();
   let attempts = 0;
@@ -104,5 +109,5 @@ async function main() {
 
 main().catch((error) => {
   console.error(error);
-  process.exitCode = 1;
+  process.exit(1);
 });

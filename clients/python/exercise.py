@@ -32,6 +32,8 @@ class Client(threading.Thread):
     def run(self):
         try:
             for part in (self.locked, self.skew, self.crossed, self.lost, self.unanswered, self.refused):
+                # Who is ahead may not hold what the other one still wants for the part before.
+                self.barrier.wait(60)
                 part()
             self.bank.close()
         except BaseException as error:

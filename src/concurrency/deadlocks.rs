@@ -11,7 +11,8 @@ const MAX_LOG_BYTES: i64 = 16 * 1024 * 1024;
 static RECORD: Statement = Statement::new(
     c"INSERT INTO concurrency.deadlock_log
           (deadlock_time, process_id, transaction_id, query_text, lock_info, resolution, source, reported_by)
-      VALUES (coalesce($1::timestamptz, clock_timestamp()), $2, $3::xid, $4, $5::jsonb, $6, $7, $8)
+      VALUES (coalesce($1::timestamptz, clock_timestamp()), $2,
+              concurrency.widen_xid($3::xid, pg_snapshot_xmax(pg_current_snapshot())), $4, $5::jsonb, $6, $7, $8)
       RETURNING log_id",
     &[Type::Text, Type::Int, Type::Text, Type::Text, Type::Text, Type::Text, Type::Text, Type::Text],
 );

@@ -154,6 +154,7 @@ impl Maker<'_> {
             "interval" => format!("interval '{} minutes'", self.dice.below(9_000)),
             "jsonb" | "json" => format!("{}::{kind}", quoted(&json::example(self, argument).to_string())),
             "bytea" => "'\\x00ff'::bytea".to_owned(),
+            "oid" | "xid" | "xid8" => format!("'{}'::{kind}", self.dice.below(2_000)),
             _ => self.of_other_type(argument, kind),
         }
     }

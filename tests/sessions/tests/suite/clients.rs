@@ -15,7 +15,7 @@ fn exercise(bank: &mut Bank, command: &mut Command) -> (BTreeMap<String, u32>, i
     let accounts: Vec<String> = (0..4).map(|_| bank.account("100").to_string()).collect();
     // Whoever waits longest looks for a deadlock soon, and gives up waiting for a lock soon after.
     let dsn = format!(
-        "postgresql://{}@/{}?host={}&port={}&application_name=exercise&options=-c%20lock_timeout%3D300ms%20-c%20deadlock_timeout%3D20ms",
+        "postgresql://{}@/{}?host={}&port={}&application_name=exercise&options=-c%20lock_timeout%3D1s%20-c%20deadlock_timeout%3D20ms",
         server.superuser,
         bank.name,
         server.socket_dir.replace('/', "%2F"),
