@@ -109,8 +109,8 @@ pub fn first_text(
     // lives on outside of it.
     let answer = unsafe {
         catch(|| {
-            for at in 0..values.len() {
-                if let Some(value) = &values[at] {
+            for (at, value) in values.iter().enumerate() {
+                if let Some(value) = value {
                     let (mut function, mut parameter) = (pg_sys::InvalidOid, pg_sys::InvalidOid);
                     getTypeInputInfo(*types_at.add(at), &mut function, &mut parameter);
                     *datums_at.add(at) =

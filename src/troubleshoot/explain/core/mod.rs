@@ -101,7 +101,7 @@ pub fn judge(explained: &Value, facts: &Facts) -> Vec<Finding> {
     }
     judge.statistics();
     let mut findings = judge.findings;
-    findings.sort_by(|one, other| other.severity.cmp(&one.severity));
+    findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
     findings
 }
 
