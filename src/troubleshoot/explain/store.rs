@@ -14,7 +14,7 @@ use std::ffi::CString;
 /// session that waits for a lock without end would itself be what others wait behind.
 static RESTRAIN: Statement = Statement::new(
     c"select pg_catalog.set_config('transaction_read_only', 'on', true), \
-        case when pg_catalog.current_setting('lock_timeout') = '0' \
+        case when pg_catalog.current_setting('lock_timeout') operator(pg_catalog.=) '0' \
              then pg_catalog.set_config('lock_timeout', '1s', true) end",
     &[],
 );
@@ -25,7 +25,7 @@ static FACTS: Statement = Statement::new(
         'work_mem_kb', (select setting::numeric from pg_settings where name = 'work_mem'), \
         'hash_mem_multiplier', (select setting::numeric from pg_settings where name = 'hash_mem_multiplier'), \
         'tables', coalesce((select jsonb_agg(jsonb_build_object( \
-            'schema', n.nspname, 'name', c.relname, 'quoted', quote_ident(n.nspname) || '.' || quote_ident(c.relname), \
+            'schema', s.name, 'name', c.relname, 'quoted', quote_ident(s.name) || '.' || quote_ident(c.relname), \
             'rows', c.reltuples, 'pages', c.relpages, 'is_partitioned', c.relkind = 'p', \
             'live_rows', pg_stat_get_live_tuples(c.oid), 'modified_rows', pg_stat_get_mod_since_analyze(c.oid), \
             'columns', (select jsonb_agg(a.attname) from pg_attribute a \
@@ -37,7 +37,8 @@ static FACTS: Statement = Statement::new(
                 from pg_index i where i.indrelid = c.oid and i.indisvalid and i.indpred is null \
                     and i.indexprs is null))) \
           from pg_class c join pg_namespace n on n.oid = c.relnamespace \
-          where (n.nspname, c.relname) in (select * from unnest($1::name[], $2::name[]))), '[]'))",
+          cross join lateral (select case when n.oid = pg_my_temp_schema() then 'pg_temp' else n.nspname end) s (name) \
+          where (s.name, c.relname) in (select * from unnest($1::name[], $2::name[]))), '[]'))",
     &[Type::TextArray, Type::TextArray],
 );
 

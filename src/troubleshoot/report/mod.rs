@@ -5,5 +5,6 @@ mod chart;
 mod exposition;
 mod html;
 mod page;
+mod sections;
 mod store;
 mod style;

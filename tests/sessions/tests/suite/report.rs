@@ -215,3 +215,47 @@ fn a_browser_draws_it_on_a_phone_and_a_desk() {
         }
     }
 }
+
+#[test]
+fn a_standby_answers_what_only_reads_and_statements_are_counted() {
+    let settings = "shared_preload_libraries = 'pg_stat_statements'";
+    let Some(primary) = PrivateCluster::start("reported", settings) else {
+        return skipped("the report of a standby", "no initdb and pg_ctl beside the server");
+    };
+    primary.connect("postgres").run("create database bank");
+    let mut db = primary.connect("bank");
+    db.run("create extension neobank; create extension pg_stat_statements schema banking");
+    db.run("create table app as select i as id from generate_series(1, 50000) i; create index on app (id)");
+    db.run("select pg_stat_force_next_flush()");
+    db.run("vacuum analyze app");
+    assert!(html(&mut db).contains("create index on app"), "the statement took time");
+    assert_eq!(
+        db.count("select count(*) from troubleshoot.measurements() where metric like 'statement%' and value > 0"),
+        2
+    );
+    let Some(standby) = primary.standby("report_standby", "hot_standby_feedback = on") else {
+        return skipped("the report of a standby", "no pg_basebackup beside the server");
+    };
+    let mut there = standby.connect("bank");
+    assert_eq!(there.one("select pg_is_in_recovery()"), "t");
+    let text: String = there.query_one("select troubleshoot.metrics()", &[]).expect("it answers").get(0);
+    assert!(text.contains("\nneobank_in_recovery 1\n"), "{text}");
+    let page = html(&mut there);
+    elements(&page);
+    assert!(page.contains(", standby"), "it says what it is");
+    let explained = "select check_id from troubleshoot.explain('select count(*) from app where id = $1', '{7}', true)";
+    assert_eq!(there.lines(explained), ["plan"]);
+    assert_eq!(there.lines("select * from troubleshoot.compare_baseline()"), [""; 0]);
+    for call in ["capture_baseline()", "run_baseline()"] {
+        refused_with_code_only(&mut there, &format!("select troubleshoot.{call}"), "25006");
+    }
+    let lag = "select exists (select from troubleshoot.labelled_measurements() \
+               where metric = 'replication_lag_bytes' and labels ->> 'application_name' = 'report_standby')";
+    for _ in 0..500 {
+        if db.one(lag) == "t" {
+            return;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    panic!("the standby never shows: {}", primary.log());
+}
