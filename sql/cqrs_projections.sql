@@ -160,7 +160,7 @@ BEGIN
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = target;
     IF fresh IS NULL THEN
         RAISE EXCEPTION 'table cannot be a projection''s'
-            USING ERRCODE = 'NB128', DETAIL = format('There is no table %s, or beside it none of the name %L.', target, twin),
+            USING ERRCODE = 'NB128', DETAIL = format('There is no table %s, or beside it none of the name %L.', target, left(twin, 100)),
                   HINT = 'Leave the call to cqrs.run_rebuild.';
     END IF;
     EXECUTE format('LOCK TABLE %s IN ACCESS EXCLUSIVE MODE', target);

@@ -45,6 +45,8 @@ ALTER TABLE event_store.ledger_publications ENABLE ALWAYS TRIGGER guard_ledger;
 ALTER TABLE event_store.ledger_publications ENABLE ALWAYS TRIGGER guard_loaded;
 
 CREATE VIEW event_store.ledger_publication AS
+-- A WITH keeps the server from taking the view for one that can be written to.
+WITH publications AS (SELECT p.* FROM event_store.ledger_publications p)
 SELECT
     p.publication,
     p.state,
@@ -62,7 +64,7 @@ SELECT
           AND e.global_position > p.opened_position
           AND e.global_position < coalesce(p.closed_position, 9223372036854775807)
     ) AS events
-FROM event_store.ledger_publications p;
+FROM publications p;
 REVOKE ALL ON event_store.ledger_publication FROM PUBLIC;
 COMMENT ON VIEW event_store.ledger_publication IS
     'Each time that the ledger was published: since when, by whom, from which position, how many accounts were brought forward and how many postings'' events there are.';
