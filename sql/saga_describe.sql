@@ -147,7 +147,7 @@ BEGIN
         SELECT string_agg(d.line, E'\n') INTO drawn FROM saga.describe_as_mermaid(describe.saga_id) AS d (line);
     ELSE
         RAISE EXCEPTION 'argument "format" is out of bounds'
-            USING ERRCODE = 'NB021', DETAIL = pg_catalog.format('%L is none.', format), HINT = 'Use text or mermaid.';
+            USING ERRCODE = 'NB021', DETAIL = pg_catalog.format('%L is none.', pg_catalog.left(format, 100)), HINT = 'Use text or mermaid.';
     END IF;
     IF drawn IS NULL THEN
         RAISE EXCEPTION 'saga not found'

@@ -80,6 +80,20 @@ REVOKE ALL ON FUNCTION temporal.enabled_table(regclass) FROM PUBLIC;
 COMMENT ON FUNCTION temporal.enabled_table(regclass) IS
     'The row of temporal.tables of a table. NB320: it has no history; 22004: null.';
 
+CREATE FUNCTION temporal.given(p_of temporal.tables) RETURNS void
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF p_of.table_name IS NULL OR p_of.key_columns IS NULL THEN
+        RAISE EXCEPTION 'argument "p_of" must not be null'
+            USING ERRCODE = 'null_value_not_allowed', HINT = 'Give a row of temporal.tables, as temporal.enabled_table answers it.';
+    END IF;
+END
+$$;
+REVOKE ALL ON FUNCTION temporal.given(temporal.tables) FROM PUBLIC;
+COMMENT ON FUNCTION temporal.given(temporal.tables) IS 'Refuses a row of temporal.tables that is null (22004). Called by the functions that write statements from one.';
+
 CREATE FUNCTION temporal.column_list(p_table regclass, p_prefix text) RETURNS text
 LANGUAGE sql STABLE PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp

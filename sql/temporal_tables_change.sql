@@ -9,6 +9,7 @@ AS $$
 DECLARE
     instant timestamptz;
 BEGIN
+    PERFORM temporal.given(p_of);
     EXECUTE format(
         'SELECT greatest(now(),
             (SELECT max(CASE WHEN c.history_transaction = pg_current_xact_id() AND c.history_known_from >= now()
@@ -77,6 +78,7 @@ DECLARE
     piece record;
     pieces bigint := 0;
 BEGIN
+    PERFORM temporal.given(p_of);
     template := format('WITH r AS (DELETE FROM {part} c WHERE c.ctid = $2 RETURNING c.*),
         believed AS (INSERT INTO %1$s (%2$s, history_valid_from, history_valid_to, history_known_from, history_known_to, history_ended_live,
                 history_by, history_transaction, history_closed_by, history_closed_transaction)
@@ -131,6 +133,7 @@ DECLARE
         WHEN 'table' THEN format('%s m WHERE %s', p_of.table_name, temporal.key_condition(p_of, 'm'))
         ELSE format('jsonb_populate_record(NULL::%s, $6) m', p_of.table_name) END;
 BEGIN
+    PERFORM temporal.given(p_of);
     EXECUTE format(
         'SELECT format(''from %%s to %%s'', x.a, x.z) FROM (
             SELECT c.history_valid_from AS a, ''infinity''::timestamptz AS z FROM %1$s c WHERE %3$s AND c.history_valid_from < $3
@@ -168,6 +171,7 @@ LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
+    PERFORM temporal.given(p_of);
     EXECUTE format(
         'SELECT t.is_there IS NOT NULL, b.is_there IS NOT NULL, t.is_there AND b.is_there AND record_image_eq(ROW(%1$s), ROW(%2$s)),
                 b.history_valid_from, b.history_valid_to, b.is_mine, b.image

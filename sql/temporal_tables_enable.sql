@@ -60,6 +60,7 @@ LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
+    home CONSTANT text := quote_ident(p_home);
     owner CONSTANT text := (SELECT c.relowner::regrole::text FROM pg_class c WHERE c.oid = p_table);
     columns CONSTANT text := (
         SELECT string_agg(format('%I %s%s', a.attname, format_type(a.atttypid, a.atttypmod),
@@ -71,26 +72,30 @@ DECLARE
     part text;
     name text;
 BEGIN
+    IF p_table IS NULL OR p_home IS NULL OR p_base IS NULL OR p_key_columns IS NULL THEN
+        RAISE EXCEPTION 'argument must not be null'
+            USING ERRCODE = 'null_value_not_allowed', HINT = 'Give a value for each.';
+    END IF;
     EXECUTE format('CREATE TABLE %s.%I (%s, history_valid_from timestamptz NOT NULL, history_known_from timestamptz NOT NULL, %s)
-                    WITH (fillfactor = 80)', p_home, p_base || '_current', columns, recorded);
+                    WITH (fillfactor = 80)', home, p_base || '_current', columns, recorded);
     EXECUTE format('CREATE TABLE %s.%I (%s, history_valid_from timestamptz NOT NULL, history_valid_to timestamptz NOT NULL,
                         history_known_from timestamptz NOT NULL, history_ended_live boolean NOT NULL, %s, %s,
                         CHECK (history_valid_from < history_valid_to AND history_valid_to < ''infinity''))',
-                   p_home, p_base || '_past', columns, recorded, closed);
+                   home, p_base || '_past', columns, recorded, closed);
     EXECUTE format('CREATE TABLE %s.%I (%s, history_valid_from timestamptz NOT NULL, history_valid_to timestamptz NOT NULL,
                         history_known_from timestamptz NOT NULL, history_known_to timestamptz NOT NULL,
                         history_ended_live boolean NOT NULL, %s, %s,
                         CHECK (history_valid_from < history_valid_to),
                         CHECK (history_known_from < history_known_to AND history_known_to < ''infinity''))',
-                   p_home, p_base || '_superseded', columns, recorded, closed);
-    EXECUTE format('ALTER TABLE %s.%I ADD PRIMARY KEY (%s)', p_home, p_base || '_current', key);
-    EXECUTE format('CREATE INDEX ON %s.%I (history_valid_from) WHERE history_valid_from > history_known_from', p_home, p_base || '_current');
-    EXECUTE format('CREATE UNIQUE INDEX ON %s.%I (%s, history_valid_to)', p_home, p_base || '_past', key);
-    EXECUTE format('CREATE INDEX ON %s.%I (history_valid_from) WHERE history_valid_from > history_known_from', p_home, p_base || '_past');
-    EXECUTE format('CREATE INDEX ON %s.%I (history_valid_to) WHERE NOT history_ended_live AND history_valid_to > history_known_from', p_home, p_base || '_past');
-    EXECUTE format('CREATE INDEX ON %s.%I (%s, history_known_to)', p_home, p_base || '_superseded', key);
+                   home, p_base || '_superseded', columns, recorded, closed);
+    EXECUTE format('ALTER TABLE %s.%I ADD PRIMARY KEY (%s)', home, p_base || '_current', key);
+    EXECUTE format('CREATE INDEX ON %s.%I (history_valid_from) WHERE history_valid_from > history_known_from', home, p_base || '_current');
+    EXECUTE format('CREATE UNIQUE INDEX ON %s.%I (%s, history_valid_to)', home, p_base || '_past', key);
+    EXECUTE format('CREATE INDEX ON %s.%I (history_valid_from) WHERE history_valid_from > history_known_from', home, p_base || '_past');
+    EXECUTE format('CREATE INDEX ON %s.%I (history_valid_to) WHERE NOT history_ended_live AND history_valid_to > history_known_from', home, p_base || '_past');
+    EXECUTE format('CREATE INDEX ON %s.%I (%s, history_known_to)', home, p_base || '_superseded', key);
     FOREACH part IN ARRAY ARRAY['_current', '_past', '_superseded'] LOOP
-        name := format('%s.%I', p_home, p_base || part);
+        name := format('%s.%I', home, p_base || part);
         EXECUTE format('ALTER TABLE %s OWNER TO %s', name, owner);
         EXECUTE format('CREATE TRIGGER neobank_guard BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON %s
                         FOR EACH STATEMENT WHEN (pg_catalog.pg_trigger_depth() = 0)
@@ -122,6 +127,7 @@ DECLARE
         FROM pg_class c WHERE c.oid = p_of.current_rows);
     part record;
 BEGIN
+    PERFORM temporal.given(p_of);
     FOR part IN
         SELECT * FROM (VALUES ('insert', 'REFERENCING NEW TABLE AS new_rows', record_name),
                               ('update', 'REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows', 'temporal.record_history'),
@@ -140,18 +146,19 @@ REVOKE ALL ON FUNCTION temporal.make_triggers(temporal.tables) FROM PUBLIC;
 COMMENT ON FUNCTION temporal.make_triggers(temporal.tables) IS
     'Makes the triggers that keep a table''s history. They go with the extension, the history stays. Called by temporal.enable.';
 
-CREATE FUNCTION temporal.home_schema(p_name text, p_owner text) RETURNS void
+CREATE FUNCTION temporal.home_schema(p_name text, p_table regclass) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
     IF to_regnamespace(quote_ident(p_name)) IS NULL THEN
-        EXECUTE format('CREATE SCHEMA %I AUTHORIZATION %s', p_name, p_owner);
+        EXECUTE format('CREATE SCHEMA %I AUTHORIZATION %I', p_name,
+                       (SELECT pg_get_userbyid(c.relowner) FROM pg_class c WHERE c.oid = p_table));
     END IF;
 END
 $$;
-REVOKE ALL ON FUNCTION temporal.home_schema(text, text) FROM PUBLIC;
-COMMENT ON FUNCTION temporal.home_schema(text, text) IS 'Makes a schema for histories where there is none. Called by temporal.enable.';
+REVOKE ALL ON FUNCTION temporal.home_schema(text, regclass) FROM PUBLIC;
+COMMENT ON FUNCTION temporal.home_schema(text, regclass) IS 'Makes a schema for histories where there is none, as the table''s owner''s. Called by temporal.enable.';
 
 CREATE FUNCTION temporal.enable(
     p_table regclass, p_key_columns text[] DEFAULT NULL, p_valid_from timestamptz DEFAULT now(),
@@ -209,8 +216,8 @@ BEGIN
     made.base_name := left(of_table.relname, 40);
     home := coalesce(p_history_schema, left(of_table.nspname, 50) || '_history');
     as_of_home := coalesce(p_as_of_schema, left(of_table.nspname, 50) || '_as_of');
-    PERFORM temporal.home_schema(home, of_table.owner), temporal.home_schema(as_of_home, of_table.owner);
-    PERFORM temporal.make_tables(p_table, quote_ident(home), made.base_name, made.key_columns);
+    PERFORM temporal.home_schema(home, p_table), temporal.home_schema(as_of_home, p_table);
+    PERFORM temporal.make_tables(p_table, home, made.base_name, made.key_columns);
     made.current_rows := format('%I.%I', home, made.base_name || '_current')::regclass;
     made.past_rows := format('%I.%I', home, made.base_name || '_past')::regclass;
     made.superseded_rows := format('%I.%I', home, made.base_name || '_superseded')::regclass;

@@ -9,6 +9,7 @@ DECLARE
     changed boolean := false;
     key_numbers smallint[];
 BEGIN
+    PERFORM temporal.given(p_of);
     -- After a restore columns have other numbers, and the same names in the table and its history.
     INSERT INTO temporal.table_columns
     SELECT p_of.table_name, a.attnum, a.attname FROM pg_attribute a
@@ -77,6 +78,7 @@ DECLARE
     part regclass;
     names text[] := '{}';
 BEGIN
+    PERFORM temporal.given(p_of);
     FOR entry IN
         SELECT a.attname, a.attnum, h.attname IS NULL AS is_new, a.atthasdef, a.atthasmissing,
                format_type(a.atttypid, a.atttypmod) || CASE WHEN a.attcollation <> 0 THEN ' COLLATE ' || a.attcollation::regcollation ELSE '' END AS type,
@@ -130,6 +132,7 @@ DECLARE
     thing regclass;
     entry record;
 BEGIN
+    PERFORM temporal.given(p_of);
     FOREACH thing IN ARRAY things LOOP
         EXECUTE format('ALTER TABLE %s OWNER TO %s', thing, owner::regrole);
         FOR entry IN
@@ -173,6 +176,7 @@ DECLARE
     entry record;
     statement text;
 BEGIN
+    PERFORM temporal.given(p_of);
     FOREACH part IN ARRAY ARRAY[p_of.current_rows, p_of.past_rows, p_of.superseded_rows] LOOP
         EXECUTE format('ALTER TABLE %s %s ROW LEVEL SECURITY', part,
                        (SELECT CASE WHEN c.relrowsecurity THEN 'ENABLE' ELSE 'DISABLE' END FROM pg_class c WHERE c.oid = p_of.table_name));
@@ -245,10 +249,12 @@ COMMENT ON FUNCTION temporal.follow(regclass) IS
     'Brings the history of a table in line with the table: columns, types, name, owner, rights, row security. The event trigger calls it where the table was altered; it may be called at any time. NB320: the table has no history; NB333: the history cannot follow.';
 
 CREATE VIEW temporal.tables_to_follow AS
+-- A WITH keeps the server from taking the view for one that can be written to.
+WITH enabled AS (SELECT t.* FROM temporal.tables t)
 SELECT t.table_name, temporal.describe(t.table_name) IS NULL OR EXISTS (
            SELECT FROM pg_catalog.unnest(ARRAY[t.current_rows, t.past_rows, t.superseded_rows]) part
            WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.oid = part)) AS is_gone
-FROM temporal.tables t
+FROM enabled t
 WHERE temporal.describe(t.table_name) IS DISTINCT FROM t.described
    OR NOT EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.oid = t.current_rows);
 REVOKE ALL ON temporal.tables_to_follow FROM PUBLIC;

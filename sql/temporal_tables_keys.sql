@@ -28,7 +28,12 @@ DECLARE
     same text;
     found_row text;
 BEGIN
-    SELECT f.* INTO STRICT link FROM temporal.period_foreign_keys f WHERE f.key_name = p_name;
+    SELECT f.* INTO link FROM temporal.period_foreign_keys f WHERE f.key_name = p_name;
+    IF link.key_name IS NULL THEN
+        RAISE EXCEPTION 'foreign key over periods not found'
+            USING ERRCODE = 'NB335', DETAIL = format('There is none of the name %L.', left(p_name, 100)),
+                  HINT = 'Look into temporal.period_foreign_keys.';
+    END IF;
     child := temporal.enabled_table(link.child_table);
     parent := temporal.enabled_table(link.parent_table);
     SELECT string_agg(format('p.%I %s c.%I', k.name, k.operator, k.column_name), ' AND ') INTO same
@@ -69,6 +74,11 @@ DECLARE
     lost text;
 BEGIN
     SELECT f.* INTO link FROM temporal.period_foreign_keys f WHERE f.key_name = p_name;
+    IF link.key_name IS NULL THEN
+        RAISE EXCEPTION 'foreign key over periods not found'
+            USING ERRCODE = 'NB335', DETAIL = format('There is none of the name %L.', left(p_name, 100)),
+                  HINT = 'Look into temporal.period_foreign_keys.';
+    END IF;
     SELECT jsonb_object_agg(k.name, p_row -> k.column_name) INTO key
     FROM temporal.tables t, ROWS FROM (unnest(t.key_columns), unnest(link.child_columns)) AS k (name, column_name)
     WHERE t.table_name = link.parent_table;
@@ -106,6 +116,11 @@ BEGIN
                   HINT = 'Change rows that foreign keys over periods refer to at READ COMMITTED.';
     END IF;
     SELECT f.* INTO link FROM temporal.period_foreign_keys f WHERE f.key_name = p_name;
+    IF link.key_name IS NULL THEN
+        RAISE EXCEPTION 'foreign key over periods not found'
+            USING ERRCODE = 'NB335', DETAIL = format('There is none of the name %L.', left(p_name, 100)),
+                  HINT = 'Look into temporal.period_foreign_keys.';
+    END IF;
     SELECT string_agg(format('c.%I %s ($1 ->> %L)::%s', k.column_name, k.operator, k.name, format_type(a.atttypid, a.atttypmod)), ' AND ')
     INTO condition
     FROM temporal.tables t,

@@ -16,6 +16,7 @@ DECLARE
     left_over bigint;
     entry record;
 BEGIN
+    PERFORM temporal.given(p_of);
     IF TG_OP = 'INSERT' THEN
         IF current_setting('transaction_isolation') NOT IN ('read committed', 'read uncommitted') THEN
             -- What others have said about keys that were not in the table would not be seen.
@@ -156,6 +157,7 @@ DECLARE
     record_name CONSTANT text := format('%s.%I', home, p_of.base_name || '_record');
     instant_name CONSTANT text := format('%s.%I', home, p_of.base_name || '_instant');
 BEGIN
+    PERFORM temporal.given(p_of);
     EXECUTE format(
         'CREATE OR REPLACE FUNCTION %s() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
          SET search_path = pg_catalog, pg_temp SET row_security = off AS %L', record_name, temporal.record_body(p_of));
@@ -231,6 +233,7 @@ DECLARE
     closed CONSTANT text[] := ARRAY['c.history_closed_by', 'c.history_closed_transaction'];
     forever CONSTANT text := '''infinity''::timestamptz';
 BEGIN
+    PERFORM temporal.given(p_of);
     RETURN format(branch, 'c.history_valid_from', forever, forever, 'NULL::text', 'NULL::xid8', p_of.current_rows)
         || ' UNION ALL ' || format(branch, 'c.history_valid_from', 'c.history_valid_to', forever, closed[1], closed[2], p_of.past_rows)
         || ' UNION ALL ' || format(branch, 'c.history_valid_to', forever, 'c.history_valid_to', closed[1], closed[2], p_of.past_rows)
@@ -253,6 +256,7 @@ DECLARE
     owner CONSTANT text := (SELECT c.relowner::regrole::text FROM pg_class c WHERE c.oid = p_of.table_name);
     instant CONSTANT text := '(SELECT ' || format('%s.%I', home, p_of.base_name || '_instant') || '(%L))';
 BEGIN
+    PERFORM temporal.given(p_of);
     EXECUTE format('CREATE VIEW %s WITH (security_invoker = true) AS %s', p_timeline, temporal.timeline_query(p_of));
     EXECUTE format('CREATE VIEW %s WITH (security_invoker = true) AS %s', p_as_of,
                    temporal.as_of_query(p_of, format(instant, 'as_of'), format(instant, 'known_at')));

@@ -7,6 +7,7 @@ DECLARE
     locking CONSTANT text := format('SELECT 1 FROM ONLY %s t WHERE %s FOR UPDATE', p_of.table_name, temporal.key_condition(p_of, 't'));
     touched bigint;
 BEGIN
+    PERFORM temporal.given(p_of);
     EXECUTE locking USING p_key;
     GET DIAGNOSTICS touched = ROW_COUNT;
     IF touched > 0 THEN
@@ -32,6 +33,7 @@ LANGUAGE plpgsql STABLE PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
+    PERFORM temporal.given(p_of);
     IF p_key IS NULL THEN
         RAISE EXCEPTION 'argument "key" must not be null' USING ERRCODE = 'null_value_not_allowed', HINT = 'Give a value.';
     END IF;
@@ -77,6 +79,7 @@ AS $$
 DECLARE
     wrong text;
 BEGIN
+    PERFORM temporal.given(p_of);
     IF p_changes IS NULL THEN
         RAISE EXCEPTION 'argument "%" must not be null', CASE WHEN p_with_key THEN 'row_values' ELSE 'changes' END
             USING ERRCODE = 'null_value_not_allowed', HINT = 'Give a value.';
@@ -118,6 +121,7 @@ DECLARE
     rule record;
     is_broken boolean;
 BEGIN
+    PERFORM temporal.given(p_of);
     FOR rule IN
         SELECT c.conname::text AS name, pg_get_expr(c.conbin, c.conrelid) AS must, 'check_violation' AS code
         FROM pg_constraint c WHERE c.conrelid = p_of.table_name AND c.contype = 'c'
@@ -159,6 +163,7 @@ DECLARE
     names text;
     sources text;
 BEGIN
+    PERFORM temporal.given(p_of);
     IF seen.is_same OR NOT (seen.in_table OR seen.is_believed) THEN
         RETURN false;
     END IF;

@@ -21,7 +21,7 @@ BEGIN ATOMIC
         LEFT JOIN pg_class t ON t.oid = c.reltoastrelid
         WHERE c.relkind IN ('r', 'm') AND n.nspname NOT LIKE 'pg\_temp%'
         ORDER BY pages DESC, c.oid
-        LIMIT most
+        LIMIT greatest(most, 0)
     )
     SELECT t.nspname, t.relname, t.pages * current_setting('block_size')::bigint,
            greatest(pg_stat_get_live_tuples(t.oid), t.reltuples::bigint), pg_stat_get_dead_tuples(t.oid),
@@ -58,7 +58,7 @@ BEGIN
                round(s.mean_exec_time::numeric, 2), s.rows,
                round((100 * s.total_exec_time / nullif(sum(s.total_exec_time) OVER (), 0))::numeric, 1)
         FROM %s s WHERE s.dbid = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())
-        ORDER BY s.total_exec_time DESC LIMIT $1 $statement$, statements) USING most;
+        ORDER BY s.total_exec_time DESC LIMIT greatest($1, 0) $statement$, statements) USING most;
 EXCEPTION WHEN object_not_in_prerequisite_state OR insufficient_privilege OR undefined_column THEN
     -- It is not preloaded, not granted, or of another age.
     RETURN;

@@ -40,6 +40,23 @@ struct Step<'s> {
     keep: bool,
 }
 
+/// These are given a statement, a condition, or names of what they make.
+const GIVEN_STATEMENTS: &[&str] = &[
+    "troubleshoot.explain",
+    "temporal.home_schema",
+    "temporal.make_tables",
+    "temporal.make_views",
+    "temporal.uncovered",
+];
+
+fn asked_of(function: &Function, otherwise: Asked) -> Asked {
+    match function.form {
+        Form::Trigger => Asked::Trigger,
+        _ if GIVEN_STATEMENTS.contains(&function.name.as_str()) => Asked::Statement,
+        _ => otherwise,
+    }
+}
+
 impl Fuzz {
     pub fn new(seed: u64) -> Fuzz {
         let world = World::new();
@@ -133,7 +150,7 @@ impl Fuzz {
 
     pub fn call(&mut self, function: &Function) {
         let sql = self.make(&function.name, |maker| statement(maker, function));
-        let asked = if function.form == Form::Trigger { Asked::Trigger } else { Asked::Call };
+        let asked = asked_of(function, Asked::Call);
         let alone = function.form == Form::Procedure && self.dice.below(10) > 0;
         let keep = self.dice.below(10) == 0 && !function.concerns_roles();
         self.step(Step { name: &function.name, asked, sql, alone, keep });
@@ -173,7 +190,7 @@ impl Fuzz {
     pub fn call_while(&mut self, setting: &str, function: &Function) {
         let call = self.make(&function.name, |maker| statement(maker, function));
         let alone = function.form == Form::Procedure;
-        let asked = if function.form == Form::Trigger { Asked::Trigger } else { Asked::Setting };
+        let asked = asked_of(function, Asked::Setting);
         let sql = if alone { call } else { format!("{call} /* {setting} */") };
         self.step(Step { name: &function.name, asked, sql, alone, keep: false });
     }

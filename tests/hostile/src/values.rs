@@ -155,6 +155,8 @@ impl Maker<'_> {
             "jsonb" | "json" => format!("{}::{kind}", quoted(&json::example(self, argument).to_string())),
             "bytea" => "'\\x00ff'::bytea".to_owned(),
             "oid" | "xid" | "xid8" => format!("'{}'::{kind}", self.dice.below(2_000)),
+            // Any row type will do, and an untyped null is none.
+            "anyelement" => "null::banking.currencies".to_owned(),
             _ => self.of_other_type(argument, kind),
         }
     }
