@@ -182,6 +182,7 @@ COMMENT ON TABLE pooling.pool_stats IS
     'What a pooler says of itself (SHOW POOLS, SHOW STATS), written by whoever asks it; pooling.capture_sample deletes what is old.';
 COMMENT ON COLUMN pooling.pool_stats.pool_name IS 'The database; pooling.advice looks for the current one.';
 COMMENT ON COLUMN pooling.pool_stats.max_wait_ms IS 'How long the oldest waiting client has been waiting for a connection.';
+REVOKE ALL ON SEQUENCE pooling.pool_stats_stat_id_seq FROM PUBLIC;
 COMMENT ON SEQUENCE pooling.pool_stats_stat_id_seq IS 'Numbers of pool_stats; gaps are possible.';
 CREATE INDEX pool_stats_collected_at ON pooling.pool_stats (collected_at);
 COMMENT ON INDEX pooling.pool_stats_collected_at IS 'For the last ones, and for deleting what is old.';

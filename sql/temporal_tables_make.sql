@@ -16,7 +16,6 @@ DECLARE
     left_over bigint;
     entry record;
 BEGIN
-    PERFORM temporal.given(p_of);
     IF TG_OP = 'INSERT' THEN
         IF current_setting('transaction_isolation') NOT IN ('read committed', 'read uncommitted') THEN
             -- What others have said about keys that were not in the table would not be seen.

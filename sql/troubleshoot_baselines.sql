@@ -170,6 +170,7 @@ COMMENT ON TABLE troubleshoot.alerts IS
     'Departures from what is usual, found by troubleshoot.run_baseline(). One row per metric from the sample in which it departed (raised_at) to the one in which it was back (resolved_at); value, median, deviation, severity: the worst of them. The newest 10,000 that are resolved are kept.';
 COMMENT ON INDEX troubleshoot.alerts_open IS 'One open alert per metric.';
 COMMENT ON INDEX troubleshoot.alerts_raised_at IS 'For the newest alerts, and for deleting the old ones.';
+REVOKE ALL ON SEQUENCE troubleshoot.alerts_alert_id_seq FROM PUBLIC;
 COMMENT ON SEQUENCE troubleshoot.alerts_alert_id_seq IS 'Numbers of alerts; gaps are possible.';
 
 CREATE TABLE troubleshoot.baseline_settings (

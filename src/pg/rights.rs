@@ -36,6 +36,11 @@ impl OwnerRights {
         Self::assume(server::owner(), 1)
     }
 
+    /// The same as the owner of another of the extension's tables, who may be somebody else than the ledger's.
+    pub fn to_write_as(role: pg_sys::Oid) -> Self {
+        Self::assume(role, 1)
+    }
+
     fn assume(owner: pg_sys::Oid, writers: u32) -> Self {
         let mut caller = pg_sys::InvalidOid;
         let mut caller_context = 0;

@@ -11,13 +11,18 @@ pub fn clock_micros() -> i64 {
 
 /// The owner of the ledger's table, which is the owner of the extension.
 pub fn owner() -> pg_sys::Oid {
+    owner_of(c"txn_processing", c"movements")
+}
+
+/// The owner of a table of this extension.
+pub fn owner_of(schema: &CStr, table: &CStr) -> pg_sys::Oid {
     // SAFETY: catalog look-ups inside a transaction; the tuple is released before return.
     unsafe {
-        let schema = pg_sys::get_namespace_oid(c"txn_processing".as_ptr(), false);
-        let table = pg_sys::get_relname_relid(c"movements".as_ptr(), schema);
+        let schema = pg_sys::get_namespace_oid(schema.as_ptr(), false);
+        let table = pg_sys::get_relname_relid(table.as_ptr(), schema);
         let tuple =
             pg_sys::SearchSysCache1(pg_sys::SysCacheIdentifier::RELOID as i32, pg_sys::Datum::from(table));
-        assert!(!tuple.is_null(), "txn_processing.movements is part of this extension");
+        assert!(!tuple.is_null(), "the table is part of this extension");
         let form: *const pg_sys::FormData_pg_class = pg_sys::GETSTRUCT(tuple).cast();
         let owner = (*form).relowner;
         pg_sys::ReleaseSysCache(tuple);

@@ -1,7 +1,7 @@
 //! Histories follow their tables. Behind the event trigger of `sql/temporal_tables_follow.sql`.
 
 use crate::error::Error;
-use crate::pg::{Arg, OwnerRights, Session, Statement, Type};
+use crate::pg::{Arg, OwnerRights, Session, Statement, Type, server};
 
 static ALTERED: Statement = Statement::new(
     c"SELECT f.table_name::oid::bigint FROM temporal.tables_to_follow f WHERE NOT f.is_gone ORDER BY 1",
@@ -34,7 +34,7 @@ static FOLLOW: Statement = Statement::new(c"SELECT temporal.follow($1::oid::regc
 /// then done to the history is done with the rights of who altered the table.
 pub fn follow_tables() -> Result<(), Error> {
     let altered = {
-        let _rights = OwnerRights::to_write();
+        let _rights = OwnerRights::to_write_as(server::owner_of(c"temporal", c"tables"));
         let session = Session::write();
         session.run(&FORGET, &[])?;
         session.run(&NUMBER, &[])?;

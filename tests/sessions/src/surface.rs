@@ -49,7 +49,7 @@ const SURFACE: &[&str] = &[
      from relations join pg_attribute on attrelid = oid
      where attnum > 0 and not attisdropped and relkind in ('r', 'p', 'v', 'm') group by name",
     // PostgreSQL 18 lists NOT NULL as constraints too.
-    "select format('constraint %s on %s: %s', conname, coalesce(r.name, t.name), pg_get_constraintdef(c.oid))
+    "select format('constraint %s on %s: %s', conname, coalesce(r.name, t.name), regexp_replace(pg_get_constraintdef(c.oid), '\\s+', ' ', 'g'))
      from pg_constraint c left join relations r on r.oid = conrelid left join types t on t.oid = contypid
      where contype <> 'n' and (r.oid is not null or t.oid is not null)",
     "select format('index %s: %s', indexrelid::regclass, pg_get_indexdef(indexrelid))

@@ -248,9 +248,9 @@ fn subscriptions(bank: &mut Bank) {
     bank.db.run("select event_store.create_subscription('all', max_attempts => 1, lease_ms => 3600000)");
     all_read(&mut bank.db);
     let taken = crate::subscriptions::fetch(&mut bank.db, "all", 2, "c");
-    let (token, second) = (taken[0].token, taken[1].event);
+    let (token, first, second) = (taken[0].token, taken[0].event, taken[1].event);
+    bank.db.run(&format!("select event_store.ack('all', {token}, array['{first}']::uuid[])"));
     bank.db.run(&format!("select event_store.nack('all', {token}, '{second}', 'why')"));
-    bank.db.run(&format!("select event_store.ack('all', {token})"));
 }
 
 /// None in a bank of before them.

@@ -120,7 +120,7 @@ fn forty_sessions_bring_an_account_to_thirty_two_slots_and_no_further() {
     let target = bank.slotted("checking", "0", "0");
     let payers: Vec<Uuid> = (0..40).map(|_| bank.account("1000")).collect();
     let mut expected = 0;
-    for round in 0..60 {
+    for round in 0..300 {
         let ids = payers.clone();
         together(&bank, 40, move |n, session| {
             session.run(&format!("set neobank.posting_path = '{}'", ["auto", "spi"][n % 2]));
