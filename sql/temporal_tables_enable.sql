@@ -185,6 +185,10 @@ BEGIN
             USING ERRCODE = 'NB324', DETAIL = format('The rows that are there would be true from %s on, which is yet to come.', p_valid_from),
                   HINT = 'Give an instant of the past, or -infinity.';
     END IF;
+    IF NOT EXISTS (SELECT FROM pg_class c WHERE c.oid = p_table AND c.relkind IN ('r', 'p')) THEN
+        RAISE EXCEPTION 'table cannot have a history'
+            USING ERRCODE = 'NB321', DETAIL = format('%s is no table.', p_table), HINT = 'Give a permanent, ordinary table of your own.';
+    END IF;
     EXECUTE format('LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE', p_table);
     SELECT c.relname, n.nspname, c.relowner, c.relowner::regrole::text AS owner INTO of_table
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = p_table;

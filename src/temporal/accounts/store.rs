@@ -249,7 +249,7 @@ pub fn record(session: &Session, account: Uuid, opened: i64, before: &Attributes
     close(session, &[open], at)?;
     insert_rest(session, open, from, Some(at), at)?;
     let present = session.run_latest(&UNCHANGED, &[id])?.first().map(period);
-    let present = present.expect("it was just changed").attributes;
+    let present = present.ok_or(Error::AccountNotFound { account })?.attributes;
     insert(session, account, [at; 2], None, &present, Some(&cause())).map(drop)
 }
 
