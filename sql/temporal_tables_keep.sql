@@ -18,7 +18,7 @@ BEGIN
     LOOP
         present := clock_timestamp();
         FOR entry IN EXECUTE format(
-            'SELECT %1$s AS key FROM %2$s c WHERE c.history_valid_from > c.history_known_from AND c.history_valid_from <= $1
+            'SELECT %1$s AS key FROM %2$s c WHERE c.history_due <= $1
                 AND NOT EXISTS (SELECT FROM %4$s t WHERE %5$s AND record_image_eq(ROW(%6$s), ROW(%7$s)))
              UNION
              SELECT %1$s FROM %3$s c WHERE c.history_valid_from > c.history_known_from AND c.history_valid_from <= $1 AND c.history_valid_to > $1

@@ -192,22 +192,25 @@ COMMENT ON FUNCTION temporal.make_functions(temporal.tables) IS
     'Makes the functions of a table''s history, or makes them anew. Called by temporal.enable, follow and prune.';
 
 -- One branch for each of the three tables: the newest rows are most of them, and the last is passed over unless
--- neobank.known_at is set.
+-- neobank.known_at is set. The conditions stand outside, and the planner leaves of them in each branch what is not settled
+-- by history_part: so the branches are tables to it, which parallel workers may share.
 CREATE FUNCTION temporal.as_of_query(p_of temporal.tables, p_valid_at text, p_known_at text) RETURNS text
 LANGUAGE sql STABLE PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
     SELECT pg_catalog.format(
-        'SELECT %2$s FROM %3$s c WHERE c.history_valid_from <= %6$s AND c.history_known_from <= %7$s
-         UNION ALL
-         SELECT %2$s FROM %4$s c WHERE c.history_valid_from <= %6$s AND c.history_known_from <= %7$s
-            AND (c.history_valid_to > %6$s OR c.history_ended_live AND c.history_valid_to > %7$s)
-         UNION ALL
-         SELECT %2$s FROM %5$s c WHERE %7$s < ''infinity''
-            AND c.history_valid_from <= %6$s AND c.history_known_from <= %7$s AND c.history_known_to > %7$s
-            AND (c.history_valid_to > %6$s OR c.history_ended_live AND c.history_valid_to > %7$s)',
-        NULL, temporal.column_list((p_of).table_name, 'c.'), (p_of).current_rows, (p_of).past_rows, (p_of).superseded_rows,
-        p_valid_at, p_known_at);
+        'SELECT %1$s FROM (
+            SELECT %2$s, 1 AS history_part, c.history_valid_from, NULL::timestamptz AS history_valid_to, c.history_known_from,
+                   NULL::timestamptz AS history_known_to, NULL::boolean AS history_ended_live FROM %3$s c
+            UNION ALL
+            SELECT %2$s, 2, c.history_valid_from, c.history_valid_to, c.history_known_from, NULL, c.history_ended_live FROM %4$s c
+            UNION ALL
+            SELECT %2$s, 3, c.history_valid_from, c.history_valid_to, c.history_known_from, c.history_known_to, c.history_ended_live FROM %5$s c) x
+         WHERE x.history_valid_from <= %6$s AND x.history_known_from <= %7$s
+            AND (x.history_part = 1 OR x.history_valid_to > %6$s OR x.history_ended_live AND x.history_valid_to > %7$s)
+            AND (x.history_part < 3 OR %7$s < ''infinity'') AND (x.history_part < 3 OR x.history_known_to > %7$s)',
+        temporal.column_list((p_of).table_name, 'x.'), temporal.column_list((p_of).table_name, 'c.'), (p_of).current_rows,
+        (p_of).past_rows, (p_of).superseded_rows, p_valid_at, p_known_at);
 END;
 REVOKE ALL ON FUNCTION temporal.as_of_query(temporal.tables, text, text) FROM PUBLIC;
 COMMENT ON FUNCTION temporal.as_of_query(temporal.tables, text, text) IS
