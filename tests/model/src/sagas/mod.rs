@@ -138,7 +138,7 @@ impl Sagaing {
                 format!("select saga.create_saga('by hand', array[{}]::text[])", steps.join(", "))
             }
             Sagaing::Execute { saga } => {
-                format!("select coalesce(r ->> 'status', r ->> 'error', 'next') from saga.execute_step('{saga}') r")
+                format!("select coalesce(r ->> 'status', r ->> 'code', 'next') from saga.execute_step('{saga}') r")
             }
             Sagaing::Run { saga } => format!("select * from public.saga_run('{saga}')"),
             Sagaing::RunReady { at_most } => format!("select * from public.saga_run_ready({at_most})"),

@@ -11,7 +11,7 @@ pub const SAGAS: &[Rule] = &[
          left join txn_processing.movements m on m.transaction_id = e.effect_id
          group by e.seq, e.effect_id
          having count(*) <> 1
-             or bool_or(m.transaction_type is distinct from e.kind or m.reverses is distinct from e.reverses
+             or bool_or(m.transaction_type::text is distinct from e.kind or m.reverses is distinct from e.reverses
                         or (m.amount <> (e.body ->> 'amount')::numeric))",
     ),
     (
