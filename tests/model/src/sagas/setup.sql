@@ -27,7 +27,8 @@ begin
 end $$;
 create function public.saga_transfer(saga_id uuid, effect_id uuid, context jsonb, outputs jsonb) returns jsonb language plpgsql as $$
 begin
-    perform public.saga_luck(context -> 'transfer' ->> 'fail');
+    -- A child's does not fail so: it is completed, and undone when its parent's fails.
+    perform public.saga_luck(case when not context ? 'parent' then context -> 'transfer' ->> 'fail' end);
     perform txn_processing.transfer((context -> 'transfer' ->> 'from')::uuid, (context -> 'transfer' ->> 'to')::uuid,
         (context -> 'transfer' ->> 'amount')::numeric, transaction_id => effect_id);
     insert into public.saga_effects (saga_id, effect_id, kind, body)
