@@ -6,6 +6,7 @@ use crate::request::{Reading, Request};
 use neobank_model::cqrs::Command;
 use neobank_model::events::{Append, Decision, binary, binary_text};
 use neobank_model::op::{Item, Kind, Op, Posting, Request as Queued};
+use neobank_model::sagas::Sagaing;
 use neobank_model::subscriptions::Consuming;
 use neobank_sessions::{Decimal, Uuid};
 use std::collections::HashMap;
@@ -152,6 +153,17 @@ pub fn drawn(op: &Op, books: &Books, known: &mut Known) -> Option<Request> {
         Op::Consume(Consuming::Ack { token, events: Some(events) }) => {
             let facts = events.iter().map(|event| format!("told {event} {token}")).collect();
             Request { is_repeatable: false, ..request(label, sql, vec![facts], None) }
+        }
+        Op::Saga(Sagaing::Start { key: Some(key), saga_type, .. }) => {
+            request(label, sql, vec![vec![format!("saga {key} {saga_type}")]], None)
+        }
+        Op::Saga(Sagaing::Signal { saga, id, figure }) => {
+            request(label, sql, vec![vec![format!("signal {id} {saga} {figure}")]], None)
+        }
+        // What it has come to by then is answered to who asks again.
+        Op::Saga(Sagaing::Complete { task: (step, token) }) => {
+            let facts = vec![vec![format!("answered {step} {token}")]];
+            Request { is_repeatable: false, ..request(label, sql, facts, None) }
         }
         // What is open is known to the lease alone; and nothing stands that was forgotten on purpose.
         Op::Consume(Consuming::Ack { .. } | Consuming::Reset) => return None,

@@ -8,6 +8,7 @@ use neobank_model::events::{Append, NewEvent};
 use neobank_model::generate::Generator;
 use neobank_model::op::Op;
 use neobank_model::pool::Pool;
+use neobank_model::sagas::Sagaing;
 use neobank_model::subscriptions::Consuming;
 use neobank_sessions::{Decimal, Dice, Uuid};
 
@@ -71,6 +72,7 @@ impl Maker {
                 // These are asked for once: whoever asks first is answered so.
                 Op::Release { hold } => self.pool.holds.retain(|known| known != hold),
                 Op::ResolveDispute { dispute, .. } => self.pool.disputes.retain(|known| known != dispute),
+                Op::Saga(Sagaing::Complete { task }) => self.pool.tasks.retain(|known| known != task),
                 Op::Consume(Consuming::Ack { token, events }) => {
                     let lease = self.pool.leases.iter().position(|lease| lease.token == *token);
                     let lease = lease.map(|at| self.pool.leases.swap_remove(at));

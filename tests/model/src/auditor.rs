@@ -7,6 +7,7 @@
 use crate::cqrs::CQRS;
 use crate::events::{EVENTS, PUBLISHED};
 use crate::histories::HISTORIES;
+use crate::sagas::SAGAS;
 use crate::subscriptions::SUBSCRIPTIONS;
 use neobank_sessions::{Ask, Client, broken_rules};
 
@@ -217,8 +218,8 @@ const CLEARING: &[Rule] = &[
 ];
 
 /// By system.
-pub const RULES: [&[Rule]; 10] =
-    [LEDGER, DISPUTES, EXCHANGES, QUEUE, CLEARING, HISTORIES, EVENTS, PUBLISHED, CQRS, SUBSCRIPTIONS];
+pub const RULES: [&[Rule]; 11] =
+    [LEDGER, DISPUTES, EXCHANGES, QUEUE, CLEARING, HISTORIES, EVENTS, PUBLISHED, CQRS, SUBSCRIPTIONS, SAGAS];
 
 /// The rules of `RULES` that are broken, each with some of the rows that break it.
 pub fn broken_here(admin: &mut Client) -> Vec<String> {

@@ -3,6 +3,7 @@
 
 use crate::op::{Item, Kind, Op, Posting, Request};
 use crate::pool::Pool;
+use crate::sagas::Sagaing;
 use crate::world::{Place, World};
 use neobank_sessions::{Decimal, Dice, Uuid};
 
@@ -16,7 +17,7 @@ pub struct Generator<'a> {
 
 /// How often each is drawn, in parts of their sum.
 type Draw = fn(&mut Generator) -> Op;
-const DRAWS: [(usize, Draw); 41] = [
+const DRAWS: [(usize, Draw); 45] = [
     (16, |g| g.post(Kind::Transfer)),
     (8, |g| g.post(Kind::Deposit)),
     (6, |g| g.post(Kind::Withdrawal)),
@@ -57,6 +58,10 @@ const DRAWS: [(usize, Draw); 41] = [
     (3, |g| g.project()),
     (5, |g| g.fetch()),
     (7, |g| g.consume()),
+    (8, |g| g.start()),
+    (9, |g| g.run_sagas()),
+    (11, |g| g.work()),
+    (8, |g| g.around_sagas()),
     (8, |g| g.again()),
 ];
 
@@ -131,14 +136,14 @@ impl Generator<'_> {
         if self.one_in(2) { None } else { Some(self.amount()) }
     }
 
-    fn amount_for(&mut self, account: Uuid) -> Decimal {
+    pub(crate) fn amount_for(&mut self, account: Uuid) -> Decimal {
         let place = self.world.places.iter().find(|place| place.id == account);
         let currency = place.map_or("USD", |place| place.currency);
         self.amount_in(currency)
     }
 
     /// Another account, mostly of the same currency.
-    fn other(&mut self, than: Uuid) -> Uuid {
+    pub(crate) fn other(&mut self, than: Uuid) -> Uuid {
         let currency = self.world.places.iter().find(|place| place.id == than).map(|place| place.currency);
         for _ in 0..6 {
             let place = self.place();
@@ -345,6 +350,8 @@ impl Generator<'_> {
                 Op::Append(append) => self.alter(append),
                 Op::Decide(decision) => self.alter(&mut decision.append),
                 Op::Submit(command) => command.cents += 1,
+                Op::Saga(Sagaing::Start { context, .. }) => context.deposit.1 += Decimal::ONE,
+                Op::Saga(Sagaing::Signal { figure, .. }) => *figure += 1,
                 _ => {}
             }
         }

@@ -14,6 +14,7 @@ pub mod pool;
 pub mod quiet;
 pub mod replay;
 pub mod round;
+pub mod sagas;
 mod sql;
 pub mod state;
 pub mod subscriptions;

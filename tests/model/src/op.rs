@@ -6,6 +6,7 @@
 use crate::cqrs::{Command, Projecting};
 use crate::events::{Append, Decision};
 use crate::histories::Historical;
+use crate::sagas::Sagaing;
 use crate::subscriptions::Consuming;
 use neobank_sessions::{Decimal, Uuid};
 
@@ -234,10 +235,11 @@ pub enum Op {
     ProcessCommand,
     Project(Projecting),
     Consume(Consuming),
+    Saga(Sagaing),
 }
 
 /// The names of `Op::name`: what a run must have carried out, and been refused.
-pub const NAMES: [&str; 56] = [
+pub const NAMES: [&str; 71] = [
     "transfer",
     "deposit",
     "withdrawal",
@@ -294,6 +296,21 @@ pub const NAMES: [&str; 56] = [
     "replay",
     "discard",
     "reset",
+    "saga",
+    "client's saga",
+    "client's step",
+    "run of a saga",
+    "run of sagas",
+    "claim",
+    "completed step",
+    "failed step",
+    "longer claim",
+    "signal",
+    "cancellation",
+    "retry of a step",
+    "retry of a compensation",
+    "settlement by hand",
+    "jump of the clock",
 ];
 
 impl Op {
@@ -342,6 +359,7 @@ impl Op {
             Op::ProcessCommand => "command carried out",
             Op::Project(projecting) => projecting.name(),
             Op::Consume(consuming) => consuming.name(),
+            Op::Saga(sagaing) => sagaing.name(),
         }
     }
 
@@ -372,6 +390,9 @@ impl Op {
 
     /// May be sent again after an answer that was lost: the second call answers the first, or is refused.
     pub fn has_id(&self) -> bool {
+        if let Op::Saga(sagaing) = self {
+            return sagaing.has_id();
+        }
         if let Op::Append(append) | Op::Decide(Decision { append, .. }) = self {
             return append.events.iter().all(|event| event.id.is_some());
         }

@@ -3,6 +3,7 @@
 
 use crate::events::{Append, Decision};
 use crate::op::Op;
+use crate::sagas::{Sagaing, Task};
 use crate::subscriptions::{Consuming, Handed};
 use neobank_sessions::{Dice, Uuid};
 use std::collections::HashMap;
@@ -25,6 +26,12 @@ pub struct Pool {
     /// What consumers have, and events that were parked.
     pub leases: Vec<Handed>,
     pub parked: Vec<Uuid>,
+    pub sagas: Vec<Uuid>,
+    /// Sagas whose steps their clients do, and sagas that were parked.
+    pub clients_sagas: Vec<Uuid>,
+    pub parked_sagas: Vec<Uuid>,
+    /// What workers have claimed.
+    pub tasks: Vec<Task>,
     /// What was asked for and has an id, done or refused.
     pub asked: Vec<Op>,
 }
@@ -73,6 +80,7 @@ impl Pool {
                 }
             }
             Op::Append(append) | Op::Decide(Decision { append, .. }) => self.learn_of_stream(append, lines, dice),
+            Op::Saga(sagaing) => self.learn_of_saga(sagaing, lines, dice),
             Op::Position => keep(&mut self.positions, lines[0].parse().expect("a position"), dice),
             Op::Consume(Consuming::Fetch { .. }) if !lines.is_empty() => {
                 keep(&mut self.leases, Handed::read(lines), dice);
@@ -81,6 +89,37 @@ impl Pool {
             Op::ReadStream { aggregate, .. } if !lines.is_empty() => {
                 let last = lines.last().and_then(|line| line.split('|').next()?.parse().ok());
                 self.streams.insert(*aggregate, last.expect("a version comes first"));
+            }
+            _ => {}
+        }
+    }
+
+    fn learn_of_saga(&mut self, sagaing: &Sagaing, lines: &[String], dice: &mut Dice) {
+        let id = |text: &str| text.parse::<Uuid>().expect("an id");
+        match sagaing {
+            Sagaing::Start { .. } => keep(&mut self.sagas, id(&lines[0]), dice),
+            Sagaing::Create { .. } => {
+                keep(&mut self.sagas, id(&lines[0]), dice);
+                keep(&mut self.clients_sagas, id(&lines[0]), dice);
+            }
+            Sagaing::Run { .. } | Sagaing::RunReady { .. } => {
+                for line in lines {
+                    let columns: Vec<&str> = line.split('|').collect();
+                    if let ["saga", saga, status] = columns[..] {
+                        self.parked_sagas.retain(|parked| *parked != id(saga));
+                        if status == "parked" {
+                            keep(&mut self.parked_sagas, id(saga), dice);
+                        } else if !self.sagas.contains(&id(saga)) {
+                            keep(&mut self.sagas, id(saga), dice);
+                        }
+                    }
+                }
+            }
+            Sagaing::Claim { .. } => {
+                for line in lines {
+                    let columns: Vec<&str> = line.split('|').collect();
+                    keep(&mut self.tasks, (id(columns[0]), columns[1].parse().expect("a token")), dice);
+                }
             }
             _ => {}
         }

@@ -1,6 +1,7 @@
 //! A quiet moment: whoever reads events comes to their end, and then has come by all of them.
 
 use crate::answer::agree;
+use crate::sagas::bring_to_rest;
 use crate::state::State;
 use neobank_sessions::{Ask, Client, all_read};
 use std::collections::HashSet;
@@ -26,15 +27,25 @@ pub fn compare_readers(session: &mut Client, state: &State) -> Result<(), String
     seen.sort();
     wanted.sort();
     agree("commands", &seen, &wanted)?;
+    let seen: HashSet<String> = session.lines("select saga_id, status from saga.sagas").into_iter().collect();
+    for (saga, end) in state.saga_ends() {
+        let statuses: &[&str] = match end {
+            Some(end) => std::slice::from_ref(end),
+            None => &["started", "running", "compensating", "parked"],
+        };
+        let found = statuses.iter().any(|status| seen.contains(&format!("{saga}|{status}")));
+        agree(&format!("saga {saga} is as it was told, {end:?}"), found, true)?;
+    }
     let told: HashSet<String> =
         session.lines("select aggregate_id, event_version from public.told").into_iter().collect();
     let wanted: HashSet<String> = state.told().map(|(aggregate, version)| format!("{aggregate}|{version}")).collect();
     agree("events that are acknowledged", &told, &wanted)
 }
 
-/// Has every command carried out, every projection brought up to date and every event handed out until it is handled;
+/// Has every saga come to its end, every command carried out, every projection brought up to date and every event handed out until it is handled;
 /// then none is missing. How many events were read so.
 pub fn come_to_rest(session: &mut Client) -> Result<i64, String> {
+    bring_to_rest(session)?;
     until(
         session,
         "the queue of commands",

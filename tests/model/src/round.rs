@@ -9,6 +9,7 @@ use crate::crowd::{Attempt, Crowd};
 use crate::events::{compare_events, positions, read_on};
 use crate::quiet::{come_to_rest, compare_readers};
 use crate::replay::replay;
+use crate::sagas::{Ends, ends};
 use crate::state::State;
 use crate::tally::Tally;
 use crate::world::World;
@@ -54,6 +55,7 @@ pub struct Together {
     pub read: u64,
     /// Events that a projection or a consumer came by, each of them once.
     pub handed_out: u64,
+    pub sagas: Ends,
 }
 
 /// The rates that the bank says it exchanged at, where events are, and the holds that it says were closed by their group.
@@ -117,6 +119,7 @@ pub fn together(seed: u64, sessions: usize, operations: u64, transactions: bool)
         compare_settlement(&mut bank.db, &state).map_err(told)?;
         audit_all(&mut bank.db).map_err(told)?;
         round.handed_out = come_to_rest(&mut bank.db).map_err(told)? as u64;
+        round.sagas = ends(&mut bank.db);
         audit_all(&mut bank.db).map_err(told)?;
         Ok(round.clone())
     })

@@ -173,6 +173,7 @@ impl Op {
             Op::ProcessCommand => crate::cqrs::PROCESS.to_owned(),
             Op::Project(projecting) => projecting.sql(),
             Op::Consume(consuming) => consuming.sql(),
+            Op::Saga(sagaing) => sagaing.sql(),
             _ => self.sql_of_holds_and_accounts(),
         }
     }

@@ -85,6 +85,7 @@ impl World {
         ));
         db.run(crate::cqrs::SETUP);
         db.run(crate::subscriptions::SETUP);
+        db.run(crate::sagas::SETUP);
         let past = "select (date_trunc('hour', now()) - days * interval '1 day')::text from generate_series(1, 3) days";
         let aggregates = (1..=AGGREGATES).map(|n| Uuid::from_u128(0xA66 << 64 | n)).collect();
         World { places, spare, cash: db.id(CASH), aggregates, past: db.lines(past) }

@@ -3,6 +3,7 @@
 
 use neobank_model::alone::Watch;
 use neobank_model::round::{alone, together};
+use neobank_model::sagas::Ends;
 use neobank_model::tally::Tally;
 use neobank_sessions::*;
 use std::time::Instant;
@@ -21,6 +22,7 @@ struct Sum {
     reordered: u64,
     read: u64,
     handed_out: u64,
+    sagas: Ends,
 }
 
 impl Sum {
@@ -40,6 +42,7 @@ impl Sum {
             self.reordered += round.reordered;
             self.read += round.read;
             self.handed_out += round.handed_out;
+            self.sagas.add(&round.sagas);
         }
     }
 }
@@ -67,7 +70,8 @@ fn every_answer_is_the_models() {
         &format!(
             "{} operations of {} kinds, {} done, refused with {} codes; {} transactions repeated after 40001 or 40P01; \
              {} answers that did not stay explained by a serial order, in which {} took effect before earlier clock readings; \
-             {} events read beside their writers, {} handed out by subscriptions and projections; {seconds:.0} s, {:.0}/s, SEED={seed}",
+             {} events read beside their writers, {} handed out by subscriptions and projections; \
+             of the sagas of many sessions {} completed, {} undone, {} settled by hand, {} parked at some time, {} effects; {seconds:.0} s, {:.0}/s, SEED={seed}",
             sum.tally.operations,
             neobank_model::op::NAMES.len() - never.len(),
             sum.tally.done,
@@ -77,6 +81,11 @@ fn every_answer_is_the_models() {
             sum.reordered,
             sum.read,
             sum.handed_out,
+            sum.sagas.completed,
+            sum.sagas.undone,
+            sum.sagas.by_hand,
+            sum.sagas.parked,
+            sum.sagas.effects,
             sum.tally.operations as f64 / seconds,
         ),
     );

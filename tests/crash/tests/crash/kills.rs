@@ -6,6 +6,7 @@
 
 use neobank_crash::*;
 use neobank_model::quiet::come_to_rest;
+use neobank_model::sagas::ends;
 use neobank_sessions::*;
 use std::collections::{BTreeMap, HashMap};
 use std::thread;
@@ -192,12 +193,13 @@ fn nothing_acknowledged_is_lost_and_nothing_is_done_twice_when_processes_are_kil
         say(&format!("crash: {} of {kills} kills, {counts:?}, SEED={seed}", kills - left));
     }
     let Counts { answers, lost, lost_but_done, repeated } = load.counts();
+    let sagas = ends(&mut db);
     let commands = db.count("select count(*) from cqrs.commands where status = 'completed'");
     figure(
         "crash",
         &format!(
             "{kills} kills {done:?}; {answers} requests answered, of which {} left what \
-             they asked for, {} events, handed out {handed_out} times, {commands} commands; {lost} lost in a kill, of which {lost_but_done} had been \
+             they asked for, {} events, handed out {handed_out} times, {commands} commands; {sagas:?}; {lost} lost in a kill, of which {lost_but_done} had been \
              carried out, {repeated} repeated; {:.0} s, SEED={seed}",
             load.journals().filter(|entry| entry.is_acknowledged()).count(),
             read.len(),

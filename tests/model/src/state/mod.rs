@@ -18,6 +18,7 @@ mod journal;
 mod postings;
 mod queue;
 mod rows;
+mod sagas;
 mod settings;
 
 pub use events::{Event, Stream};
@@ -99,6 +100,13 @@ pub struct State {
     handed: Journal<(Uuid, i32), Standing>,
     /// The ids of events as fetches told them.
     fetched: Journal<(Uuid, i32), Uuid>,
+    saga_keys: Journal<Uuid, sagas::Started>,
+    /// How each saga that a client started has ended, if it has.
+    saga_ends: Journal<Uuid, Option<&'static str>>,
+    /// Sagas that nobody but another saga has started.
+    children: Journal<Uuid, ()>,
+    /// To which saga, and with which figure.
+    signals: Journal<Uuid, (Uuid, u32)>,
     /// Every leg in the order in which it took effect.
     applied: Vec<Applied>,
     /// An account of the bank that is named at times.
@@ -118,7 +126,7 @@ pub struct State {
 
 /// A moment to go back to.
 #[derive(Clone, Copy, Debug)]
-pub struct Mark([usize; 21]);
+pub struct Mark([usize; 25]);
 
 impl State {
     pub fn opened(world: &World) -> State {
@@ -157,6 +165,10 @@ impl State {
             self.leases.mark(),
             self.handed.mark(),
             self.fetched.mark(),
+            self.saga_keys.mark(),
+            self.saga_ends.mark(),
+            self.children.mark(),
+            self.signals.mark(),
             self.applied.len(),
         ])
     }
@@ -183,6 +195,10 @@ impl State {
             leases,
             handed,
             fetched,
+            saga_keys,
+            saga_ends,
+            children,
+            signals,
             applied,
         ] = mark.0;
         self.accounts.back_to(accounts);
@@ -205,6 +221,10 @@ impl State {
         self.leases.back_to(leases);
         self.handed.back_to(handed);
         self.fetched.back_to(fetched);
+        self.saga_keys.back_to(saga_keys);
+        self.saga_ends.back_to(saga_ends);
+        self.children.back_to(children);
+        self.signals.back_to(signals);
         self.applied.truncate(applied);
     }
 
@@ -230,6 +250,10 @@ impl State {
         self.leases.settle();
         self.handed.settle();
         self.fetched.settle();
+        self.saga_keys.settle();
+        self.saga_ends.settle();
+        self.children.settle();
+        self.signals.settle();
     }
 
     /// Holds the answer against the prediction. The state is then as after the operation; where the two disagree it is
@@ -286,6 +310,7 @@ impl State {
             Op::ProcessCommand => self.accept_processing(seen, how),
             Op::Project(projecting) => self.accept_projecting(*projecting, seen, how),
             Op::Consume(consuming) => self.accept_consuming(consuming, seen, how),
+            Op::Saga(sagaing) => self.accept_sagaing(sagaing, seen, how),
         }
     }
 

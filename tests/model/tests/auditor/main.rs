@@ -3,6 +3,7 @@
 mod events;
 mod histories;
 mod readers;
+mod sagas;
 
 use neobank_model::alone::{Alone, Watch};
 use neobank_model::answer::Answer;
@@ -48,6 +49,7 @@ fn busy_bank() -> (Bank, World) {
     }
     readers::fill(&mut bank, &world);
     histories::fill(&mut bank, &world);
+    sagas::fill(&mut bank, &world);
     (bank, world)
 }
 
@@ -115,6 +117,7 @@ fn the_auditor_finds_every_kind_of_damage() {
     damages.extend(events::damages(&world));
     damages.extend(readers::damages(&world));
     damages.extend(histories::damages(&world));
+    damages.extend(sagas::damages());
     audit_all(&mut bank.db).expect("nothing is broken yet");
     let mut found_by: Vec<&str> = Vec::new();
     let mut missed: Vec<String> = Vec::new();
