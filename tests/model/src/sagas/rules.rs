@@ -125,9 +125,10 @@ pub const SAGAS: &[Rule] = &[
         "a step is answered under the token that it was claimed with last, and no other",
         "select coalesce(s.step_id, a.step_id) from (
            select p.step_id, 'action' as kind, p.lease_token, p.saga_id, p.step_number from saga.saga_steps p
-           where p.status in ('completed', 'compensated') and p.lease_token is not null and not exists (
+           -- What was given up, perhaps done, is compensated without an answer.
+           where p.status in ('completed', 'compensated') and p.lease_token is not null and exists (
              select from saga.transitions t where t.saga_id = p.saga_id and t.step_number = p.step_number
-               and t.subject = 'step' and t.to_state = 'completed' and t.code = 'NB216')
+               and t.subject = 'step' and t.to_state = 'completed' and t.code is distinct from 'NB216')
            union all
            select p.step_id, 'compensation', c.lease_token, p.saga_id, p.step_number
            from saga.compensations c join saga.saga_steps p using (saga_id, step_number)
