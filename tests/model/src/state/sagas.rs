@@ -104,8 +104,13 @@ impl State {
             Some(None) => None,
         };
         match refused {
-            // Of a child, or of one that was brought to its end by what does not tell.
-            Some("NB200") if self.children.get(&saga).is_some() => return within(seen, &["NB201"]),
+            // A child: whether it has ended its parent knows.
+            Some("NB200") if self.children.get(&saga).is_some() => {
+                within(seen, &["NB201"])?;
+                if matches!(seen, Answer::Refused(_)) {
+                    return Ok(());
+                }
+            }
             Some(code) => return agree("a signal", seen, &Answer::Refused(code.to_owned())),
             None => agree("a signal", seen, &Answer::Done(vec![id.to_string()]))?,
         }
