@@ -173,15 +173,16 @@ impl Projection {
 
     /// Its lock; nothing where another session has it.
     pub fn take(session: &Session, name: &str) -> Result<Option<Projection>, Error> {
-        match session.run(&FREE, &[Arg::Text(Some(name))])?.first() {
-            Some(row) => Ok(Some(Self::of(&row))),
-            None => Self::find(session, name).map(|_| None),
-        }
+        let is_taken = session.run(&FREE, &[Arg::Text(Some(name))])?.count() > 0;
+        let found = Self::find(session, name)?;
+        Ok(is_taken.then_some(found))
     }
 
     /// Waits for its lock.
     pub fn lock(session: &Session, name: &str) -> Result<Projection, Error> {
-        Self::first(session.run(&LOCK, &[Arg::Text(Some(name))])?, name)
+        session.run(&LOCK, &[Arg::Text(Some(name))])?;
+        // What it was locked with may be of before the wait: a rebuild has put another table in the target's place.
+        Self::find(session, name)
     }
 
     fn first(rows: Rows, name: &str) -> Result<Projection, Error> {

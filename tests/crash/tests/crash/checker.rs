@@ -22,7 +22,7 @@ fn work(db: &mut Client, maker: &mut Maker, requests: usize) -> Vec<Entry> {
 }
 
 /// What is damaged, so what there must be.
-const WANTED: [&str; 16] = [
+const WANTED: [&str; 19] = [
     "deposit",
     "block",
     "request",
@@ -39,6 +39,9 @@ const WANTED: [&str; 16] = [
     "command",
     "command at once",
     "acknowledgement",
+    "saga",
+    "signal",
+    "completed step",
 ];
 
 #[test]
@@ -125,6 +128,15 @@ fn the_check_finds_what_is_missing_and_what_is_too_much() {
         ("update cqrs.commands set payload = payload || '{\"amount\": -1}'".to_owned(), "nobody asked for it: command"),
         ("delete from public.told".to_owned(), "acknowledged, and missing: acknowledgement"),
         ("update public.told set token = -token".to_owned(), "acknowledged, and missing: acknowledgement"),
+        ("delete from saga.sagas".to_owned(), "acknowledged, and missing: saga:"),
+        ("update saga.sagas set saga_type = 'another'".to_owned(), "nobody asked for it: saga"),
+        ("delete from saga.signals".to_owned(), "acknowledged, and missing: signal:"),
+        (
+            "update saga.signals set payload = '{\"figure\": -1}' where payload ? 'figure'".to_owned(),
+            "nobody asked for it: signal",
+        ),
+        ("delete from public.saga_answers".to_owned(), "acknowledged, and missing: completed step:"),
+        (format!("insert into {movements} select gen_random_uuid(), {all_but} where transaction_id = (select effect_id from public.saga_effects where kind = 'deposit' limit 1)"), "nobody asked for it"),
         ("delete from txn_processing.payment_batches".to_owned(), "acknowledged, and missing: create_payment_batch"),
         (
             "update txn_processing.payment_batch_items set status = 'pending' where status = 'completed'".to_owned(),

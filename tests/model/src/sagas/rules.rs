@@ -123,19 +123,25 @@ pub const SAGAS: &[Rule] = &[
     ),
     (
         "a step is answered under the token that it was claimed with last, and no other",
-        "select coalesce(s.step_id, a.step_id) from (
-           select p.step_id, 'action' as kind, p.lease_token, p.saga_id, p.step_number from saga.saga_steps p
-           where p.status in ('completed', 'compensated') and p.lease_token is not null and not exists (
+        "select p.step_id from saga.saga_steps p
+         where p.lease_token is not null and exists (
              select from saga.transitions t where t.saga_id = p.saga_id and t.step_number = p.step_number
-               and t.subject = 'step' and t.to_state = 'completed' and t.code = 'NB216')
-           union all
-           select p.step_id, 'compensation', c.lease_token, p.saga_id, p.step_number
-           from saga.compensations c join saga.saga_steps p using (saga_id, step_number)
-           where c.status = 'completed' and c.lease_token is not null and not exists (
+               and t.subject = 'step' and t.to_state = 'completed' and t.code is distinct from 'NB216')
+           and not exists (select from public.saga_answers a where a.step_id = p.step_id and a.kind = 'action')
+         union all
+         select p.step_id from saga.compensations c join saga.saga_steps p using (saga_id, step_number)
+         where c.lease_token is not null and exists (
              select from saga.transitions t where t.saga_id = c.saga_id and t.step_number = c.step_number
-               and t.subject = 'compensation' and t.to_state = 'completed' and t.code = 'NB216')) s
-         full join public.saga_answers a on a.step_id = s.step_id and a.kind = s.kind and a.token = s.lease_token
-         where s.step_id is null or a.step_id is null",
+               and t.subject = 'compensation' and t.to_state = 'completed' and t.code is distinct from 'NB216')
+           and not exists (select from public.saga_answers a where a.step_id = p.step_id and a.kind = 'compensation')
+         union all
+         -- What a person has settled meanwhile is told to the worker that had it last, too.
+         select a.step_id from public.saga_answers a
+         left join saga.saga_steps p on p.step_id = a.step_id
+         left join saga.compensations c on c.saga_id = p.saga_id and c.step_number = p.step_number
+         where p.step_id is null or case a.kind
+             when 'action' then a.token is distinct from p.lease_token or p.status not in ('completed', 'compensated')
+             else a.token is distinct from c.lease_token or c.status <> 'completed' end",
     ),
     (
         "nothing is tried more often than it may be",

@@ -98,7 +98,12 @@ pub fn damages() -> Vec<(String, &'static str)> {
         (format!("delete from saga.transitions where {done} and transition_no = 3"), log),
         (format!("delete from saga.transitions where {done} and transition_no = 1"), log),
         (format!("update saga.sagas set transitions = transitions + 1 where {done}"), log),
-        (format!("update saga.transitions set from_state = 'waiting' where {done} and from_state = 'running' and subject = 'step'"), log),
+        (
+            format!(
+                "update saga.transitions set from_state = 'waiting' where {done} and from_state = 'running' and subject = 'step'"
+            ),
+            log,
+        ),
         (
             format!(
                 "alter table saga.transitions drop constraint transitions_check; \
@@ -143,7 +148,10 @@ pub fn damages() -> Vec<(String, &'static str)> {
         ("update saga.saga_steps set lease_token = lease_token + 1 where status = 'compensated'".to_owned(), token),
         ("update saga.compensations set lease_token = lease_token + 1".to_owned(), token),
         ("delete from public.saga_answers where kind = 'action'".to_owned(), token),
-        ("insert into public.saga_answers select step_id, 77, 'action' from public.saga_answers limit 1".to_owned(), token),
+        (
+            "insert into public.saga_answers select step_id, 77, 'action' from public.saga_answers limit 1".to_owned(),
+            token,
+        ),
         (format!("update saga.saga_steps set attempts = 3 where {done}"), most),
         (format!("update saga.compensations set attempts = 3 where {parked}"), most),
         ("update saga.signals set consumed_by = 2".to_owned(), signal),

@@ -144,6 +144,27 @@ fn a_transaction_that_knows_the_old_table_only_does_not_write_to_the_new_one() {
     is_exact(&mut bank.db, "app.totals");
 }
 
+/// It took the table from the statement that waited, so it was the one that was put aside meanwhile: 22004 out of the
+/// middle of the next rebuild.
+#[test]
+fn who_waits_for_the_end_of_a_rebuild_works_on_the_new_table() {
+    let mut bank = with_target();
+    bank.db.run(&append(Uuid::now_v7(), 1));
+    bank.db.run("select cqrs.create_projection('totals', 'app.add', 'app.totals')");
+    run_all(&mut bank.db, "totals");
+    bank.db.run("select cqrs.rebuild_projection('totals')");
+    let (mut first, mut second) = (bank.session(), bank.session());
+    first.run("begin");
+    assert_eq!(first.one("select cqrs.run_rebuild('totals')"), "done");
+    let backend = Bank::backend_of(&mut second);
+    let waits = std::thread::spawn(move || second.run("select cqrs.rebuild_projection('totals')"));
+    bank.wait_until_blocked(backend);
+    first.run("commit");
+    waits.join().expect("it begins another one");
+    rebuild(&mut bank.db, "totals", 1_000);
+    is_exact(&mut bank.db, "app.totals");
+}
+
 #[test]
 fn a_rebuild_can_be_given_up_and_fails_as_a_whole() {
     let mut bank = with_target();
