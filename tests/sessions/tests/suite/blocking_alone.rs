@@ -38,7 +38,9 @@ fn waits_for_pages_standbys_and_servers_own_processes() {
         &mut db,
         "select count(*) = 1 from pg_stat_activity where query ~ '^autovacuum:.*public.w' and query_start < now() - interval '300 ms'",
     );
-    let receive = bindir_tool("pg_receivewal").expect("it comes with the server");
+    let Some(receive) = bindir_tool("pg_receivewal") else {
+        return skipped("sessions that nobody should end", "this server lacks pg_receivewal");
+    };
     let mut command = std::process::Command::new(receive);
     command.args(["-h", &cluster.folder().display().to_string(), "-p", "5432", "-U", "postgres", "-D"]);
     let mut receiver = command.arg(cluster.folder()).spawn().expect("pg_receivewal starts");

@@ -210,11 +210,11 @@ fn a_cancelled_statement_undoes_the_batch_and_nothing_else() {
     define(&mut bank, "t", &[step("a", "")]);
     define(&mut bank, "slow", &["{\"name\": \"s\", \"action\": \"app.slow\"}".into()]);
     let (quick, slow) = (start(&mut bank, "t"), start(&mut bank, "slow"));
-    bank.db.run("set statement_timeout = 200");
     let before = snapshot(&mut bank.db);
+    bank.db.run("set statement_timeout = 200");
     assert_eq!(bank.db.fails("select * from saga.run_ready()").code, "57014");
-    assert_eq!(snapshot(&mut bank.db), before);
     bank.db.run("reset statement_timeout");
+    assert_eq!(snapshot(&mut bank.db), before);
     assert_eq!(run(&mut bank, quick), "completed");
     assert_eq!(bank.db.one(&format!("select saga.cancel('{slow}', 'too slow')")), "compensating");
     assert_eq!(run(&mut bank, slow), "failed");
