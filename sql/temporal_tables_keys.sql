@@ -35,8 +35,8 @@ BEGIN
     FROM ROWS FROM (unnest(parent.key_columns), unnest(parent.key_operators), unnest(link.child_columns)) AS k (name, operator, column_name);
     EXECUTE format(
         'SELECT format(''%%s from %%s to %%s'', %1$s, c.history_valid_from, c.history_valid_to)
-         FROM (SELECT c.*, ''infinity''::timestamptz AS history_valid_to FROM %2$s c WHERE %4$s
-               UNION ALL SELECT %3$s FROM %5$s c WHERE %4$s) c
+         FROM (SELECT %3$s, ''infinity''::timestamptz AS history_valid_to FROM %2$s c WHERE %4$s
+               UNION ALL SELECT %3$s, c.history_valid_to FROM %5$s c WHERE %4$s) c
          WHERE %6$s AND (
             SELECT range_agg(tstzrange(p.history_valid_from, p.history_valid_to)) FROM (
                 SELECT p.history_valid_from, ''infinity''::timestamptz AS history_valid_to FROM %7$s p WHERE %9$s
@@ -44,8 +44,7 @@ BEGIN
             @> tstzrange(c.history_valid_from, c.history_valid_to) IS NOT TRUE
          LIMIT 1',
         temporal.key_object(child, 'c'), child.current_rows,
-        (SELECT string_agg(format('c.%I', a.attname), ', ' ORDER BY a.attnum) || ', c.history_valid_to' FROM pg_attribute a
-         WHERE a.attrelid = child.current_rows AND a.attnum > 0 AND NOT a.attisdropped),
+        temporal.column_list(link.child_table, 'c.') || ', c.history_valid_from',
         p_condition, child.past_rows, (SELECT string_agg(format('c.%I IS NOT NULL', n), ' AND ') FROM unnest(link.child_columns) n),
         parent.current_rows, parent.past_rows, same)
     INTO found_row USING p_key;
