@@ -1,48 +1,124 @@
--- What the history of a table costs: statements on it against plain ones, alone and with one INSERT of their own into a log,
--- and a report at an instant of the past against the same report on the plain table. In a database with the extension:
--- psql -X -v rows=1000000 -f bench/temporal_tables.sql; ratios of one run count, not its times.
-\if :{?rows} \else \set rows 200000 \endif
-set synchronous_commit = off;
-set max_parallel_workers_per_gather = 0;
-create schema bench_history;
-create table bench_history.plain (id int primary key, customer int not null, status text not null, amount numeric not null, note text);
-insert into bench_history.plain
-    select n, n % 1000, (array['open', 'paid', 'late'])[n % 3 + 1], n % 977, 'note ' || n from generate_series(1, :rows) n;
-create table bench_history.kept (like bench_history.plain including all);
-create table bench_history.logged (like bench_history.plain including all);
-insert into bench_history.kept select * from bench_history.plain;
-insert into bench_history.logged select * from bench_history.plain;
-create table bench_history.log (like bench_history.plain, valid_from timestamptz, valid_to timestamptz, who text, transaction_id xid8);
-create index on bench_history.log (id, valid_to);
-select temporal.enable('bench_history.kept', p_valid_from => '2020-01-01') as rows_enabled;
-vacuum analyze;
+-- What the history of a table costs, all in turns within each of :rounds rounds, so that what else the machine does meets
+-- them alike. Prints what is measured, of which table, round, figure:
+--   update_us: processor time of an UPDATE of one row by its key, 4,000 of them scattered over the table; plain: on a plain
+--     table, history: on one with a history, log: on a plain one, and an INSERT with constants into a table with the
+--     columns, indexes and constraints of the rows that ended in a history
+--   update_many_us: the same of 4,000 rows by one statement, and by one INSERT
+--   report_ms, parallel_ms: a report on a table of :rows rows of which a tenth has changed: plain, and as of a day before
+--     (as_of), serial and with two parallel workers
+-- By a superuser, in a database with the extension: psql -XAtq -v rows=1000000 -v rounds=15 -f bench/temporal_tables.sql
+\set ON_ERROR_STOP on
+SET client_min_messages = warning;
+SET synchronous_commit = off;
 
-create function bench_history.cost(what text, log boolean) returns numeric language plpgsql as $$
-declare started timestamptz := clock_timestamp();
-begin
-    for i in 1 .. 20000 loop
-        execute format('update bench_history.%I set amount = amount + 1 where id = $1', what) using i;
-        if log then
-            execute 'insert into bench_history.log select p.*, now(), now(), current_user, pg_current_xact_id() from bench_history.logged p where id = $1' using i;
-        end if;
-    end loop;
-    return round(extract(epoch from clock_timestamp() - started) * 50, 1);
-end $$;
-\echo 'microseconds for one update: plain, with a history, with an insert into a log; three times'
-select bench_history.cost('plain', false) as plain, bench_history.cost('kept', false) as history, bench_history.cost('logged', true) as log;
-select bench_history.cost('plain', false) as plain, bench_history.cost('kept', false) as history, bench_history.cost('logged', true) as log;
-select bench_history.cost('plain', false) as plain, bench_history.cost('kept', false) as history, bench_history.cost('logged', true) as log;
+CREATE SCHEMA bench_history;
+CREATE TABLE bench_history.figures (no int GENERATED ALWAYS AS IDENTITY, measure text, subject text, round int, value numeric);
+CREATE TABLE bench_history.plain (id int PRIMARY KEY, customer int NOT NULL, status text NOT NULL, amount numeric NOT NULL, note text);
+INSERT INTO bench_history.plain
+    SELECT n, n % 1000, (ARRAY['open', 'paid', 'late'])[n % 3 + 1], n % 977, 'note ' || n FROM generate_series(1, 100000) n;
+CREATE TABLE bench_history.history (LIKE bench_history.plain INCLUDING ALL);
+CREATE TABLE bench_history.log (LIKE bench_history.plain INCLUDING ALL);
+INSERT INTO bench_history.history SELECT * FROM bench_history.plain;
+INSERT INTO bench_history.log SELECT * FROM bench_history.plain;
+SELECT temporal.enable('bench_history.history', p_valid_from => '2020-01-01') \g /dev/null
+CREATE TABLE bench_history.logged (LIKE bench_history_history.history_past INCLUDING ALL);
+VACUUM ANALYZE;
 
-vacuum analyze;
-\timing on
-\echo 'a report: plain and in the past, three times'
-set neobank.as_of = '2021-05-05';
-select status, count(*), sum(amount) from bench_history.plain group by 1 order by 1;
-select status, count(*), sum(amount) from bench_history_as_of.kept group by 1 order by 1;
-select status, count(*), sum(amount) from bench_history.plain group by 1 order by 1;
-select status, count(*), sum(amount) from bench_history_as_of.kept group by 1 order by 1;
-select status, count(*), sum(amount) from bench_history.plain group by 1 order by 1;
-select status, count(*), sum(amount) from bench_history_as_of.kept group by 1 order by 1;
-\timing off
-set client_min_messages = warning;
-drop schema bench_history, bench_history_history, bench_history_as_of cascade;
+-- Processor time of this process in nanoseconds.
+CREATE FUNCTION bench_history.used() RETURNS bigint LANGUAGE sql VOLATILE AS
+    $$SELECT split_part(pg_read_file('/proc/self/schedstat'), ' ', 1)::bigint$$;
+CREATE FUNCTION bench_history.one_plain(a int, z int) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    FOR i IN a .. z LOOP
+        UPDATE bench_history.plain SET amount = amount + 1 WHERE id = i::bigint * 7919 % 100000 + 1;
+    END LOOP;
+END $$;
+CREATE FUNCTION bench_history.one_history(a int, z int) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    FOR i IN a .. z LOOP
+        UPDATE bench_history.history SET amount = amount + 1 WHERE id = i::bigint * 7919 % 100000 + 1;
+    END LOOP;
+END $$;
+CREATE FUNCTION bench_history.one_log(a int, z int) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    FOR i IN a .. z LOOP
+        UPDATE bench_history.log SET amount = amount + 1 WHERE id = i::bigint * 7919 % 100000 + 1;
+        INSERT INTO bench_history.logged (id, customer, status, amount, note, history_valid_from, history_valid_to, history_known_from,
+            history_ended_live, history_by, history_transaction, history_closed_by, history_closed_transaction)
+        VALUES (i::bigint * 7919 % 100000 + 1, i % 1000, 'paid', i % 977, 'note ' || i, '2020-01-01', clock_timestamp(), '2020-01-01',
+            true, current_user, pg_current_xact_id(), current_user, pg_current_xact_id());
+    END LOOP;
+END $$;
+CREATE FUNCTION bench_history.many_plain(a int, z int) RETURNS void LANGUAGE sql AS
+    'UPDATE bench_history.plain SET amount = amount + 1 WHERE id BETWEEN a AND z';
+CREATE FUNCTION bench_history.many_history(a int, z int) RETURNS void LANGUAGE sql AS
+    'UPDATE bench_history.history SET amount = amount + 1 WHERE id BETWEEN a AND z';
+CREATE FUNCTION bench_history.many_log(a int, z int) RETURNS void LANGUAGE sql AS $$
+    UPDATE bench_history.log SET amount = amount + 1 WHERE id BETWEEN a AND z;
+    INSERT INTO bench_history.logged (id, customer, status, amount, note, history_valid_from, history_valid_to, history_known_from,
+        history_ended_live, history_by, history_transaction, history_closed_by, history_closed_transaction)
+    SELECT i, i % 1000, 'paid', i % 977, 'note ' || i, '2020-01-01', clock_timestamp(), '2020-01-01', true, current_user,
+           pg_current_xact_id(), current_user, pg_current_xact_id() FROM generate_series(a, z) i
+$$;
+CREATE PROCEDURE bench_history.updates(rounds int) LANGUAGE plpgsql AS $$
+DECLARE
+    subjects CONSTANT text[] := ARRAY['plain', 'history', 'log', 'plain', 'history'];
+    began bigint;
+    a int;
+    kind text;
+    subject text;
+BEGIN
+    -- The first three warm up.
+    FOR r IN -2 .. rounds LOOP
+        a := (r + 3) * 4000 % 96000 + 1;
+        FOREACH kind IN ARRAY ARRAY['one', 'many'] LOOP
+            FOREACH subject IN ARRAY subjects[(r + 3) % 3 + 1 : (r + 3) % 3 + 3] LOOP
+                began := bench_history.used();
+                EXECUTE format('SELECT bench_history.%I($1, $2)', kind || '_' || subject) USING a, a + 3999;
+                INSERT INTO bench_history.figures (measure, subject, round, value)
+                SELECT CASE kind WHEN 'one' THEN 'update_us' ELSE 'update_many_us' END, subject, r, (bench_history.used() - began) / 4000 / 1000.0
+                WHERE r > 0;
+                COMMIT;
+            END LOOP;
+        END LOOP;
+    END LOOP;
+END $$;
+CALL bench_history.updates(:rounds);
+DROP TABLE bench_history.logged, bench_history.log;
+SELECT temporal.disable('bench_history.history', false) \g /dev/null
+DROP TABLE bench_history.history, bench_history.plain;
+
+CREATE TABLE bench_history.plain (id int PRIMARY KEY, customer int NOT NULL, status text NOT NULL, amount numeric NOT NULL, note text);
+INSERT INTO bench_history.plain
+    SELECT n, n % 1000, (ARRAY['open', 'paid', 'late'])[n % 3 + 1], n % 977, 'note ' || n FROM generate_series(1, :rows) n;
+CREATE TABLE bench_history.kept (LIKE bench_history.plain INCLUDING ALL);
+INSERT INTO bench_history.kept SELECT * FROM bench_history.plain;
+SELECT temporal.enable('bench_history.kept', p_valid_from => '2020-01-01') \g /dev/null
+UPDATE bench_history.plain SET amount = amount + 1 WHERE id % 10 = 0;
+UPDATE bench_history.kept SET amount = amount + 1 WHERE id % 10 = 0;
+VACUUM ANALYZE;
+
+CREATE PROCEDURE bench_history.reports(rounds int) LANGUAGE plpgsql AS $$
+DECLARE
+    began timestamptz;
+    workers int;
+    subject text;
+BEGIN
+    PERFORM set_config('neobank.as_of', '2021-05-05', false);
+    FOR r IN 0 .. rounds LOOP
+        FOREACH workers IN ARRAY ARRAY[0, 2] LOOP
+            PERFORM set_config('max_parallel_workers_per_gather', workers::text, false);
+            FOREACH subject IN ARRAY CASE r % 2 WHEN 0 THEN ARRAY['plain', 'as_of'] ELSE ARRAY['as_of', 'plain'] END LOOP
+                began := clock_timestamp();
+                EXECUTE format('SELECT count(*) FROM (SELECT status, count(*), sum(amount) FROM %s GROUP BY 1) x',
+                               CASE subject WHEN 'plain' THEN 'bench_history.plain' ELSE 'bench_history_as_of.kept' END);
+                INSERT INTO bench_history.figures (measure, subject, round, value)
+                SELECT CASE workers WHEN 0 THEN 'report_ms' ELSE 'parallel_ms' END, subject, r, extract(epoch FROM clock_timestamp() - began) * 1000
+                WHERE r > 0;
+                COMMIT;
+            END LOOP;
+        END LOOP;
+    END LOOP;
+END $$;
+CALL bench_history.reports(:rounds);
+SELECT measure, subject, round, round(value, 3) FROM bench_history.figures ORDER BY no;

@@ -49,8 +49,7 @@ BEGIN
             @> tstzrange(c.history_valid_from, c.history_valid_to) IS NOT TRUE
          LIMIT 1',
         temporal.key_object(child, 'c'), child.current_rows,
-        (SELECT string_agg(format('c.%I', a.attname), ', ' ORDER BY a.attnum) FROM pg_attribute a
-         WHERE a.attrelid = child.current_rows AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''),
+        temporal.column_list(link.child_table, 'c.') || ', c.history_valid_from',
         p_condition, child.past_rows, (SELECT string_agg(format('c.%I IS NOT NULL', n), ' AND ') FROM unnest(link.child_columns) n),
         parent.current_rows, parent.past_rows, same)
     INTO found_row USING p_key;
