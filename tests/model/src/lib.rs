@@ -9,6 +9,7 @@ pub mod crowd;
 pub mod events;
 pub mod generate;
 pub mod histories;
+mod names;
 pub mod op;
 pub mod pool;
 pub mod quiet;

@@ -61,8 +61,8 @@ fn commit(state: &mut State, attempt: &Attempt, all_answered: &[i64]) -> Result<
     Ok(())
 }
 
-/// Puts a transaction that the state after all before it does not lead to before some that it overlaps with: whether
-/// that leads to all of their answers. What has no lock in common may read the clock in another order than that in which
+/// Puts a transaction that the state after all before it does not lead to before some that it overlaps with, or one of
+/// those after it: whether that leads to all of their answers. What has no lock in common may read the clock in another order than that in which
 /// it took effect, such as two postings on a slotted account of which one has just made its slot.
 fn commit_earlier(state: &mut State, order: &mut [&Attempt], marks: &mut [Mark], all_answered: &[i64]) -> bool {
     let at = order.len() - 1;
@@ -71,11 +71,17 @@ fn commit_earlier(state: &mut State, order: &mut [&Attempt], marks: &mut [Mark],
         if order[back].ended_at < late.begun_at {
             break;
         }
-        let tried: Vec<&Attempt> = [late].into_iter().chain(order[back..at].iter().copied()).collect();
-        state.back_to(marks[back]);
-        if commit_all(state, &tried, &mut marks[back..], all_answered) {
-            order[back..].copy_from_slice(&tried);
-            return true;
+        let mut orders = vec![[late].into_iter().chain(order[back..at].iter().copied()).collect::<Vec<&Attempt>>()];
+        // Or the other one came later than all up to here: a run of sagas has had its effects one after another.
+        if order[back..].iter().all(|after| after.begun_at <= order[back].ended_at) {
+            orders.push(order[back + 1..].iter().copied().chain([order[back]]).collect());
+        }
+        for tried in orders {
+            state.back_to(marks[back]);
+            if commit_all(state, &tried, &mut marks[back..], all_answered) {
+                order[back..].copy_from_slice(&tried);
+                return true;
+            }
         }
         state.back_to(marks[back]);
         let as_before = commit_all(state, &order[back..at], &mut marks[back..], all_answered);
