@@ -360,14 +360,7 @@ impl Op {
     /// Holds nothing until the end of its transaction, and changes nothing: its answer is of the moment at which it was
     /// asked.
     pub fn is_reading(&self) -> bool {
-        matches!(
-            self,
-            Op::State { .. }
-                | Op::ReadStream { .. }
-                | Op::Position
-                | Op::CheckLedgerEvents
-                | Op::History(Historical::Ask { .. })
-        )
+        matches!(self, Op::State { .. } | Op::ReadStream { .. } | Op::Position | Op::CheckLedgerEvents | Op::History(Historical::Ask { .. }))
     }
 
     /// May be sent again after an answer that was lost: the second call answers the first, or is refused.

@@ -1,8 +1,8 @@
 //! The auditor that every run relies on must itself find what is wrong; and so must the model.
 
 mod events;
-mod histories;
 mod readers;
+mod histories;
 
 use neobank_model::alone::{Alone, Watch};
 use neobank_model::answer::Answer;
