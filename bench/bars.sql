@@ -74,6 +74,18 @@ with few as (
     union all
     select 100005, format('state of %s events with snapshots, milliseconds', bench.figure(history)), 5, false, 2, value
       from bench.results where (step, measure, subject) = ('event_state', 'milliseconds', 'snapshots')
+    union all
+    select 100010, 'what a history adds to an UPDATE of one row, to what an INSERT adds', 1, false, 2,
+           (h.value - p.value) / (l.value - p.value)
+      from bench.results h
+      join bench.results p on (p.step, p.measure, p.round, p.subject) = (h.step, h.measure, h.round, 'plain')
+      join bench.results l on (l.step, l.measure, l.round, l.subject) = (h.step, h.measure, h.round, 'log')
+     where (h.step, h.measure, h.subject) = ('histories', 'update_us', 'history') and l.value > p.value
+    union all
+    select case measure when 'report_ms' then 100011 else 100012 end,
+           format('report in the past over %s rows, to the same on a plain table%s', bench.figure(history),
+                  case measure when 'parallel_ms' then ', two parallel workers' else '' end), 2, false, 2, ratio
+      from bench.ratios where step = 'histories' and (subject, other) = ('as_of', 'plain')
 )
 select no, bar, case when at_least then 'at least ' else 'at most ' end || bench.figure(bound, places) as wanted,
        bench.spread(rounds, places) as reached,

@@ -1,9 +1,9 @@
 -- What the history of a table costs, all in turns within each of :rounds rounds, so that what else the machine does meets
 -- them alike. Prints what is measured, of which table, round, figure:
---   update_us: processor time of an UPDATE of one row by its key, 4,000 of them scattered over the table; plain: on a plain
+--   update_us: processor time of an UPDATE of one row by its key, 8,000 of them scattered over the table; plain: on a plain
 --     table, history: on one with a history, log: on a plain one, and an INSERT with constants into a table with the
 --     columns, indexes and constraints of the rows that ended in a history
---   update_many_us: the same of 4,000 rows by one statement, and by one INSERT
+--   update_many_us: the same of 8,000 rows by one statement, and by one INSERT
 --   report_ms, parallel_ms: a report on a table of :rows rows of which a tenth has changed: plain, and as of a day before
 --     (as_of), serial and with two parallel workers
 -- By a superuser, in a database with the extension: psql -XAtq -v rows=1000000 -v rounds=15 -f bench/temporal_tables.sql
@@ -70,13 +70,13 @@ DECLARE
 BEGIN
     -- The first three warm up.
     FOR r IN -2 .. rounds LOOP
-        a := (r + 3) * 4000 % 96000 + 1;
+        a := (r + 3) * 8000 % 92000 + 1;
         FOREACH kind IN ARRAY ARRAY['one', 'many'] LOOP
             FOREACH subject IN ARRAY subjects[(r + 3) % 3 + 1 : (r + 3) % 3 + 3] LOOP
                 began := bench_history.used();
-                EXECUTE format('SELECT bench_history.%I($1, $2)', kind || '_' || subject) USING a, a + 3999;
+                EXECUTE format('SELECT bench_history.%I($1, $2)', kind || '_' || subject) USING a, a + 7999;
                 INSERT INTO bench_history.figures (measure, subject, round, value)
-                SELECT CASE kind WHEN 'one' THEN 'update_us' ELSE 'update_many_us' END, subject, r, (bench_history.used() - began) / 4000 / 1000.0
+                SELECT CASE kind WHEN 'one' THEN 'update_us' ELSE 'update_many_us' END, subject, r, (bench_history.used() - began) / 8000 / 1000.0
                 WHERE r > 0;
                 COMMIT;
             END LOOP;

@@ -1,6 +1,7 @@
 //! Rows of a history ended and begun by table access calls, for statements that update and delete rows of their table.
 
 mod short;
+mod slot;
 
 use super::ereport::{self, catch};
 use super::raw;

@@ -2,13 +2,13 @@
 //! away, and stored with those that ended. Nothing is looked up but the row: no constraint can fail for it, and of the
 //! indexes those get an entry that have one for such a row.
 
+use super::slot::{clear, get, same, set};
 use super::{Index, Shape, known_shape};
 use crate::error::Error;
 use crate::pg::ereport::catch;
 use crate::pg::{compat, raw, server};
 use crate::temporal::tables::core::{Newest, Step, step};
 use pgrx::{IntoDatum, pg_sys};
-use std::ffi::c_int;
 
 const EQUAL: pg_sys::StrategyNumber = 3;
 
@@ -21,7 +21,6 @@ unsafe extern "C-unwind" {
         copy: bool,
         slot: *mut pg_sys::TupleTableSlot,
     ) -> bool;
-    fn datum_image_eq(one: pg_sys::Datum, other: pg_sys::Datum, by_value: bool, length: c_int) -> bool;
     fn relation_close(table: pg_sys::Relation, mode: pg_sys::LOCKMODE);
     fn index_endscan(scan: pg_sys::IndexScanDesc);
     fn simple_heap_delete(table: pg_sys::Relation, place: pg_sys::ItemPointer);
@@ -379,50 +378,5 @@ impl Work<'_> {
             }
             true
         }
-    }
-}
-
-/// # Safety
-/// The slot has that column, and its values are taken out.
-unsafe fn get(slot: *mut pg_sys::TupleTableSlot, column: usize) -> (pg_sys::Datum, bool) {
-    // SAFETY: the caller's promise.
-    unsafe { (*(*slot).tts_values.add(column), *(*slot).tts_isnull.add(column)) }
-}
-
-/// # Safety
-/// A virtual slot that has that column.
-unsafe fn set(slot: *mut pg_sys::TupleTableSlot, column: usize, value: pg_sys::Datum, null: bool) {
-    // SAFETY: the caller's promise.
-    unsafe {
-        *(*slot).tts_values.add(column) = value;
-        *(*slot).tts_isnull.add(column) = null;
-    }
-}
-
-/// # Safety
-/// Within `catch`.
-unsafe fn clear(slot: *mut pg_sys::TupleTableSlot) {
-    // SAFETY: every slot can be cleared.
-    unsafe { ((*(*slot).tts_ops).clear.expect("every slot can be cleared"))(slot) }
-}
-
-/// Whether two columns hold the same, byte for byte.
-///
-/// # Safety
-/// Within `catch`; both are of the type of the first.
-unsafe fn same(
-    one: *mut pg_sys::TupleTableSlot,
-    at: usize,
-    other: *mut pg_sys::TupleTableSlot,
-    there: usize,
-) -> bool {
-    // SAFETY: the caller's promise.
-    unsafe {
-        let ((value, null), (peer, peer_null)) = (get(one, at), get(other, there));
-        if null || peer_null {
-            return null && peer_null;
-        }
-        let column = compat::attribute((*one).tts_tupleDescriptor, at);
-        datum_image_eq(value, peer, (*column).attbyval, (*column).attlen.into())
     }
 }

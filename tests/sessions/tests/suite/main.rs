@@ -124,6 +124,7 @@ mod temporal_accounts_races;
 mod temporal_tables;
 mod temporal_tables_model;
 mod temporal_tables_races;
+mod temporal_tables_ways;
 mod tenants;
 mod upgrade;
 mod validate;
