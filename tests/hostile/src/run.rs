@@ -40,12 +40,13 @@ struct Step<'s> {
     keep: bool,
 }
 
-/// These are given a statement, a condition, or names of what they make.
+/// These are given a statement, a condition, names of what they make, or a row as its table has it.
 const GIVEN_STATEMENTS: &[&str] = &[
     "troubleshoot.explain",
     "temporal.home_schema",
     "temporal.make_tables",
     "temporal.make_views",
+    "temporal.record_account_change",
     "temporal.uncovered",
 ];
 

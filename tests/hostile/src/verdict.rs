@@ -59,7 +59,8 @@ impl Verdict {
     }
 
     fn is_in_order(&self, asked: Asked, code: &str) -> bool {
-        if asked == Asked::Statement && ["0A", "22", "25", "3F", "42"].iter().any(|class| code.starts_with(class)) {
+        if asked == Asked::Statement && ["0A", "22", "23", "25", "3F", "42"].iter().any(|class| code.starts_with(class))
+        {
             return true;
         }
         let further: &[&str] = match asked {

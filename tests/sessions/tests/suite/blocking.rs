@@ -49,9 +49,10 @@ fn blocked(bank: &mut Bank, sql: &str) -> Busy {
     busy
 }
 
+/// Of this database: another test's session that is just starting has no database yet.
 const TREE: &str = "select root_pid, depth, pid, path, blocked_by, state, lock_mode, object, \
     coalesce(remediation_sql, ''), is_deadlock from troubleshoot.blocking_tree \
-    where coalesce(database_name, current_database()) = current_database()";
+    where coalesce(database_name, current_database()) = current_database() and object !~ ' of database '";
 
 fn why(client: &mut Client, pid: i64) -> String {
     client.one(&format!("select kind, blocked_by from troubleshoot.why_waiting({pid})"))
