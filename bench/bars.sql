@@ -75,6 +75,10 @@ with few as (
     select 100005, format('state of %s events with snapshots, milliseconds', bench.figure(history)), 5, false, 2, value
       from bench.results where (step, measure, subject) = ('event_state', 'milliseconds', 'snapshots')
     union all
+    select 100006 + (history > 0)::int, format('three-step sagas a second, one session, %s finished ones in the table',
+                                               bench.figure(history)), 2000, true, 0, value
+      from bench.results where (step, measure) = ('sagas', 'sagas_rate')
+    union all
     select 100010, 'what a history adds to an UPDATE of one row, to what an INSERT adds', 1, false, 2,
            (h.value - p.value) / (l.value - p.value)
       from bench.results h
