@@ -192,6 +192,8 @@ INSERT INTO neobank.access_rights (access_level, privileges, object_kind, object
     ('teller', 'EXECUTE', 'FUNCTION', 'temporal.delete_portion'),
     ('teller', 'EXECUTE', 'FUNCTION', 'temporal.insert_portion'),
     ('operator', 'EXECUTE', 'FUNCTION', 'temporal.given'),
+    ('operator', 'EXECUTE', 'FUNCTION', 'temporal.enabled_tables'),
+    ('operator', 'EXECUTE', 'FUNCTION', 'temporal.period_key'),
     ('operator', 'EXECUTE', 'FUNCTION', 'temporal.key_match'),
     ('operator', 'EXECUTE', 'FUNCTION', 'temporal.key_condition'),
     ('operator', 'EXECUTE', 'FUNCTION', 'temporal.key_object'),

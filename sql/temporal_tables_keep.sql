@@ -1,3 +1,21 @@
+CREATE FUNCTION temporal.enabled_tables(p_table regclass) RETURNS SETOF temporal.tables
+LANGUAGE plpgsql STABLE PARALLEL SAFE ROWS 10
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF p_table IS NOT NULL THEN
+        RETURN NEXT temporal.enabled_table(p_table);
+        RETURN;
+    END IF;
+    RETURN QUERY
+    SELECT t.* FROM temporal.tables t JOIN pg_class c ON c.oid = t.table_name
+    WHERE pg_has_role(c.relowner, 'USAGE') ORDER BY t.table_name;
+END
+$$;
+REVOKE ALL ON FUNCTION temporal.enabled_tables(regclass) FROM PUBLIC;
+COMMENT ON FUNCTION temporal.enabled_tables(regclass) IS
+    'The row of temporal.tables of a table; null: those of all the caller''s tables. NB320: the table has no history.';
+
 CREATE FUNCTION temporal.apply_due(p_table regclass DEFAULT NULL) RETURNS bigint
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
@@ -9,13 +27,7 @@ DECLARE
     entry record;
     applied bigint := 0;
 BEGIN
-    IF p_table IS NOT NULL THEN
-        of_table := temporal.enabled_table(p_table);
-    END IF;
-    FOR of_table IN
-        SELECT t.* FROM temporal.tables t JOIN pg_class c ON c.oid = t.table_name
-        WHERE CASE WHEN p_table IS NULL THEN pg_has_role(c.relowner, 'USAGE') ELSE t.table_name = p_table END ORDER BY t.table_name
-    LOOP
+    FOR of_table IN SELECT t.* FROM temporal.enabled_tables(p_table) t LOOP
         present := clock_timestamp();
         FOR entry IN EXECUTE format(
             'SELECT %1$s AS key FROM %2$s c WHERE c.history_due <= $1
@@ -67,13 +79,7 @@ BEGIN
             USING ERRCODE = 'NB021', DETAIL = 'p_before may not be yet to come, p_max_rows must be 1 to 1,000,000.',
                   HINT = 'Give an instant of the past, and call again until is_done.';
     END IF;
-    IF p_table IS NOT NULL THEN
-        of_table := temporal.enabled_table(p_table);
-    END IF;
-    FOR of_table IN
-        SELECT t.* FROM temporal.tables t JOIN pg_class c ON c.oid = t.table_name
-        WHERE CASE WHEN p_table IS NULL THEN pg_has_role(c.relowner, 'USAGE') ELSE t.table_name = p_table END ORDER BY t.table_name
-    LOOP
+    FOR of_table IN SELECT t.* FROM temporal.enabled_tables(p_table) t LOOP
         -- Readers are told before rows go: the two are one transaction.
         IF coalesce(of_table.pruned_before, '-infinity') < p_before THEN
             UPDATE temporal.tables t SET pruned_before = p_before WHERE t.table_name = of_table.table_name RETURNING t.* INTO of_table;

@@ -17,6 +17,26 @@ COMMENT ON POLICY read ON temporal.period_foreign_keys IS 'Everybody who reads t
 COMMENT ON POLICY of_owner ON temporal.period_foreign_keys IS 'A row is written by those who own its child table.';
 SELECT pg_catalog.pg_extension_config_dump('temporal.period_foreign_keys', '');
 
+CREATE FUNCTION temporal.period_key(p_name text) RETURNS temporal.period_foreign_keys
+LANGUAGE plpgsql STABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    link temporal.period_foreign_keys;
+BEGIN
+    SELECT f.* INTO link FROM temporal.period_foreign_keys f WHERE f.key_name = p_name;
+    IF link.key_name IS NULL THEN
+        RAISE EXCEPTION 'foreign key over periods not found'
+            USING ERRCODE = 'NB335', DETAIL = format('There is none of the name %L.', left(p_name, 100)),
+                  HINT = 'Look into temporal.period_foreign_keys.';
+    END IF;
+    RETURN link;
+END
+$$;
+REVOKE ALL ON FUNCTION temporal.period_key(text) FROM PUBLIC;
+COMMENT ON FUNCTION temporal.period_key(text) IS
+    'The row of temporal.period_foreign_keys of that name. NB335: there is none.';
+
 CREATE FUNCTION temporal.uncovered(p_name text, p_condition text, p_key jsonb) RETURNS text
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
@@ -28,12 +48,7 @@ DECLARE
     same text;
     found_row text;
 BEGIN
-    SELECT f.* INTO link FROM temporal.period_foreign_keys f WHERE f.key_name = p_name;
-    IF link.key_name IS NULL THEN
-        RAISE EXCEPTION 'foreign key over periods not found'
-            USING ERRCODE = 'NB335', DETAIL = format('There is none of the name %L.', left(p_name, 100)),
-                  HINT = 'Look into temporal.period_foreign_keys.';
-    END IF;
+    link := temporal.period_key(p_name);
     child := temporal.enabled_table(link.child_table);
     parent := temporal.enabled_table(link.parent_table);
     SELECT string_agg(format('p.%I %s c.%I', k.name, k.operator, k.column_name), ' AND ') INTO same
@@ -72,12 +87,7 @@ DECLARE
     part regclass;
     lost text;
 BEGIN
-    SELECT f.* INTO link FROM temporal.period_foreign_keys f WHERE f.key_name = p_name;
-    IF link.key_name IS NULL THEN
-        RAISE EXCEPTION 'foreign key over periods not found'
-            USING ERRCODE = 'NB335', DETAIL = format('There is none of the name %L.', left(p_name, 100)),
-                  HINT = 'Look into temporal.period_foreign_keys.';
-    END IF;
+    link := temporal.period_key(p_name);
     SELECT jsonb_object_agg(k.name, p_row -> k.column_name) INTO key
     FROM temporal.tables t, ROWS FROM (unnest(t.key_columns), unnest(link.child_columns)) AS k (name, column_name)
     WHERE t.table_name = link.parent_table;
@@ -114,12 +124,7 @@ BEGIN
             USING ERRCODE = 'NB334', DETAIL = 'Children that others have added since the transaction began would not be seen.',
                   HINT = 'Change rows that foreign keys over periods refer to at READ COMMITTED.';
     END IF;
-    SELECT f.* INTO link FROM temporal.period_foreign_keys f WHERE f.key_name = p_name;
-    IF link.key_name IS NULL THEN
-        RAISE EXCEPTION 'foreign key over periods not found'
-            USING ERRCODE = 'NB335', DETAIL = format('There is none of the name %L.', left(p_name, 100)),
-                  HINT = 'Look into temporal.period_foreign_keys.';
-    END IF;
+    link := temporal.period_key(p_name);
     SELECT string_agg(format('c.%I %s ($1 ->> %L)::%s', k.column_name, k.operator, k.name, format_type(a.atttypid, a.atttypmod)), ' AND ')
     INTO condition
     FROM temporal.tables t,

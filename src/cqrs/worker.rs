@@ -1,6 +1,6 @@
 //! What the background workers of the queue do for this schema, each job in a transaction of its own.
 
-use crate::pg::worker::{Worker, job};
+use crate::pg::worker::{Worker, job_if};
 use crate::pg::{Statement, Type};
 use std::cell::Cell;
 use std::time::{Duration, Instant};
@@ -37,12 +37,12 @@ thread_local! {
 
 /// One turn; whether more is waiting, probably.
 pub fn turn(worker: &Worker) -> bool {
-    let commands = worker.transaction(c"cqrs.process_commands", || job(&IS_THERE, &PROCESS, COMMANDS));
-    let events = worker.transaction(c"cqrs.run_projection", || job(&IS_THERE, &RUN, EVENTS));
+    let commands = worker.transaction(c"cqrs.process_commands", || job_if(&IS_THERE, &PROCESS, COMMANDS));
+    let events = worker.transaction(c"cqrs.run_projection", || job_if(&IS_THERE, &RUN, EVENTS));
     let mut is_more = commands.is_some_and(|done| done >= i64::from(COMMANDS))
         || events.is_some_and(|read| read >= i64::from(EVENTS));
     if REFRESHED.get().is_none_or(|last| last.elapsed() >= MARKS_EVERY) {
-        let marks = worker.transaction(c"cqrs.refresh_activity", || job(&IS_THERE, &REFRESH, MARKS));
+        let marks = worker.transaction(c"cqrs.refresh_activity", || job_if(&IS_THERE, &REFRESH, MARKS));
         if marks == Some(i64::from(MARKS)) {
             is_more = true;
         } else {

@@ -162,6 +162,16 @@ impl LockPatience {
             LockPatience { found_ms }
         }
     }
+
+    /// At most `most_ms`. Who holds something already and waits for more may be waited for by the one that it waits for:
+    /// then it gives way before the deadlock detector makes somebody, who may be a client, the victim.
+    pub fn giving_way(most_ms: i32, holds_something: bool) -> Self {
+        if !holds_something {
+            return Self::at_most(most_ms);
+        }
+        let short = (deadlock_timeout_ms() / 4).clamp(1, 100);
+        Self::at_most(if most_ms == 0 { short } else { most_ms.min(short) })
+    }
 }
 
 impl Drop for LockPatience {

@@ -43,18 +43,6 @@ pub struct Runner<'a> {
     holds_something: bool,
 }
 
-/// How long to wait for a lock. Who holds something already gives way before the deadlock detector chooses a victim, who
-/// may be a client.
-fn patience_ms(holds_something: bool) -> i32 {
-    let most = guc::queue_lock_timeout_ms();
-    let short = (server::deadlock_timeout_ms() / 4).clamp(1, 100);
-    match (holds_something, most) {
-        (false, _) => most,
-        (true, 0) => short,
-        (true, _) => most.min(short),
-    }
-}
-
 /// Runs locked sagas as far as they can go, and writes what became of them.
 pub fn run(session: &Session, held: &mut [Held], caller: &str) -> Result<(), Error> {
     let _running = Running::begin(held.iter().map(|held| held.saga.id));
@@ -109,7 +97,7 @@ impl Runner<'_> {
         let outputs = held.all_outputs()?;
         let values =
             [Value::Uuid(held.saga.id), Value::Uuid(effect), Value::Json(held.context), Value::Json(outputs)];
-        let _patience = LockPatience::at_most(patience_ms(self.holds_something));
+        let _patience = LockPatience::giving_way(guc::queue_lock_timeout_ms(), self.holds_something);
         let attempt = attempted(|| {
             let gone = || Error::SubmitterGone { role: held.started_by.clone() };
             let role = server::role_named(&held.started_by).ok_or_else(gone)?;

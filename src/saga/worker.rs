@@ -1,6 +1,6 @@
 //! What the background workers of the queue do for this schema.
 
-use crate::pg::worker::{Worker, job};
+use crate::pg::worker::{Worker, job_if};
 use crate::pg::{Statement, Type};
 
 /// Sagas of one transaction.
@@ -14,5 +14,5 @@ static RUN: Statement = Statement::new(c"SELECT count(*) FROM saga.run_ready($1)
 
 /// One turn; whether more is waiting, probably.
 pub fn turn(worker: &Worker) -> bool {
-    worker.transaction(c"saga.run_ready", || job(&IS_THERE, &RUN, SAGAS)) == Some(i64::from(SAGAS))
+    worker.transaction(c"saga.run_ready", || job_if(&IS_THERE, &RUN, SAGAS)) == Some(i64::from(SAGAS))
 }

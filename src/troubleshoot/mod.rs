@@ -5,3 +5,4 @@ pub mod checks;
 pub mod explain;
 pub mod report;
 mod sessions;
+mod severity;

@@ -156,18 +156,6 @@ fn submit_command(
 /// One row of the result.
 type Line = (pgrx::Uuid, &'static str, String, Option<String>);
 
-/// How long to wait for a lock. Who holds something already gives way before the deadlock detector chooses a victim, who
-/// may be a client.
-fn patience_ms(holds_something: bool) -> i32 {
-    let most = guc::queue_lock_timeout_ms();
-    let short = (server::deadlock_timeout_ms() / 4).clamp(1, 100);
-    match (holds_something, most) {
-        (false, _) => most,
-        (true, 0) => short,
-        (true, _) => most.min(short),
-    }
-}
-
 fn next_attempt(command: &Command, failure: &Failure) -> Option<i64> {
     let attempts = command.attempts.saturating_add(1);
     match fate(&failure.sqlstate, attempts, command.max_attempts) {
@@ -182,7 +170,7 @@ fn next_attempt(command: &Command, failure: &Failure) -> Option<i64> {
 fn process_one(id: Uuid, holds_something: &mut bool) -> Result<Line, Error> {
     let command = Command::take(Desk::open().session(), id)?;
     let attempt = {
-        let _patience = LockPatience::at_most(patience_ms(*holds_something));
+        let _patience = LockPatience::giving_way(guc::queue_lock_timeout_ms(), *holds_something);
         attempted(|| {
             let gone = || Error::SubmitterGone { role: command.submitted_by.clone() };
             carry_out(&command, command.submitter.ok_or_else(gone)?)

@@ -3,6 +3,8 @@
 
 use super::watched::{Bad, Watched};
 
+pub use crate::troubleshoot::severity::Severity;
+
 const MICROS: f64 = 1_000_000.0;
 
 /// A figure as it stood. Times in microseconds.
@@ -115,34 +117,6 @@ pub struct Limits {
     pub least_samples: usize,
     pub warning: f64,
     pub critical: f64,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Severity {
-    Unknown,
-    Ok,
-    Warning,
-    Critical,
-}
-
-impl Severity {
-    pub fn word(self) -> &'static str {
-        match self {
-            Severity::Unknown => "unknown",
-            Severity::Ok => "ok",
-            Severity::Warning => "warning",
-            Severity::Critical => "critical",
-        }
-    }
-
-    pub fn of_word(word: &str) -> Severity {
-        match word {
-            "critical" => Severity::Critical,
-            "warning" => Severity::Warning,
-            "ok" => Severity::Ok,
-            _ => Severity::Unknown,
-        }
-    }
 }
 
 /// A value against what is usual.

@@ -217,7 +217,8 @@ static NOTIFY: Statement = Statement::new(c"select pg_notify('neobank_alerts', $
 
 /// How many alerts were raised, and how many resolved.
 pub fn alert(session: &Session, compared: &[Compared]) -> Result<(i32, i32), Error> {
-    let read = |row: Row| (row.text(1).expect(PRESENT), Severity::of_word(&row.text(2).expect(PRESENT)));
+    let severity = |word: String| Severity::of_word(&word).unwrap_or(Severity::Unknown);
+    let read = |row: Row| (row.text(1).expect(PRESENT), severity(row.text(2).expect(PRESENT)));
     let open: Vec<(String, Severity)> = session.run_latest(&OPEN, &[])?.iter().map(read).collect();
     let (mut bad, mut good, mut raised, mut at) = (Vec::new(), Vec::new(), 0, 0);
     for one in compared {

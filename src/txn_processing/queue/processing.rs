@@ -125,7 +125,7 @@ impl<'a> Processing<'a> {
         }
         let started_at = server::clock_micros();
         let attempt = {
-            let _patience = LockPatience::at_most(self.patience_ms());
+            let _patience = self.patience();
             attempted(|| self.outcomes(items))?
         };
         // What was added for accounts with slots stands, or is undone; it is not this desk's to take back any more.
@@ -154,15 +154,8 @@ impl<'a> Processing<'a> {
         self.post(second)
     }
 
-    /// How long to wait for a lock. Who holds accounts already and waits for more may be waited for by the one that it
-    /// waits for: then it gives way before the deadlock detector makes somebody, who may be a client, the victim.
-    fn patience_ms(&self) -> i32 {
-        let most = guc::queue_lock_timeout_ms();
-        if !self.holds_accounts {
-            return most;
-        }
-        let short = (server::deadlock_timeout_ms() / 4).clamp(1, 100);
-        if most == 0 { short } else { most.min(short) }
+    fn patience(&self) -> LockPatience {
+        LockPatience::giving_way(guc::queue_lock_timeout_ms(), self.holds_accounts)
     }
 
     /// Of items that waited in vain, those whose accounts nobody holds; the others are put off at once, lest each of
@@ -176,7 +169,7 @@ impl<'a> Processing<'a> {
         let accounts: Vec<Uuid> = items.iter().flat_map(|at| self.accounts(*at)).collect();
         let mut held = HashSet::new();
         // Undone in any case, with the locks that it takes.
-        let _patience = LockPatience::at_most(self.patience_ms());
+        let _patience = self.patience();
         let looked = attempted(|| {
             held.extend(super::store::held_by_others(self.desk.session(), &accounts)?);
             Err::<(), Error>(Error::ConcurrentUpdate)

@@ -2,8 +2,8 @@
 
 use crate::error::Error;
 use crate::guc;
-use crate::pg::worker::Worker;
-use crate::pg::{Arg, OwnerRights, Session, Statement, Type, server};
+use crate::pg::worker::{Worker, job};
+use crate::pg::{Statement, Type, server};
 use crate::{cqrs, saga};
 
 /// Requests of one transaction: enough to share the cost of a commit, few enough to hold their accounts for some
@@ -12,9 +12,6 @@ const BATCH: i32 = 1_000;
 
 /// How long to wait for the extension to be installed, or after an error.
 const PATIENCE_MS: u64 = 5_000;
-
-// A constraint trigger of somebody's that waits for the commit would fail all of a batch; like this it fails its own.
-static AT_ONCE: Statement = Statement::new(c"SET CONSTRAINTS ALL IMMEDIATE", &[]);
 
 static PROCESS: Statement =
     Statement::new(c"SELECT count(*) FROM txn_processing.process_queue($1)", &[Type::Int]);
@@ -47,11 +44,5 @@ fn one_batch() -> Result<Turn, Error> {
     if !server::has_extension() {
         return Ok(Turn::NotInstalled);
     }
-    // The worker is a superuser's process; nothing of the bank runs with more than its owner's rights.
-    let _rights = OwnerRights::to_read();
-    let session = Session::write();
-    session.run(&AT_ONCE, &[])?;
-    let row = session.run(&PROCESS, &[Arg::Int(Some(BATCH))])?.first();
-    let requests = row.and_then(|row| row.bigint(1)).expect("a count");
-    Ok(Turn::Done(requests))
+    job(&PROCESS, BATCH).map(Turn::Done)
 }

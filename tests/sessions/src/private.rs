@@ -1,5 +1,6 @@
 //! A cluster of a test's own, with settings that the shared one does not have, and which may be killed.
 
+use crate::Ask;
 use crate::tools::{Scratch, bindir_tool, os_user_ids, run_tool};
 use postgres::{Client, NoTls};
 use std::fs;
@@ -8,7 +9,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const PORT: u16 = 5432;
 
@@ -130,6 +131,25 @@ impl PrivateCluster {
             thread::sleep(Duration::from_millis(50));
         }
         panic!("the cluster does not answer\n{}", self.log());
+    }
+
+    /// Waits until the condition holds, no longer than so many seconds.
+    pub fn wait_for(&self, db: &mut Client, condition: &str, seconds: u64) {
+        let until = Instant::now() + Duration::from_secs(seconds);
+        while db.one(&format!("select {condition}")) != "t" {
+            assert!(Instant::now() < until, "{condition} never came to be: {}", self.log());
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// The server takes all sessions down when one of its processes is killed, and recovers: a session from after that.
+    pub fn after_crash(&self, mut before: Client, database: &str, seconds: u64) -> Client {
+        let until = Instant::now() + Duration::from_secs(seconds);
+        while before.try_lines("select 1").is_ok() {
+            assert!(Instant::now() < until, "the server went on: {}", self.log());
+            thread::sleep(Duration::from_millis(5));
+        }
+        self.connect(database)
     }
 
     /// Stops, puts `folder` in the place of that folder of the data with what is in it, and starts again.

@@ -17,32 +17,15 @@ use plan::Node;
 pub use remedy::Index;
 use serde_json::Value;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Severity {
-    Ok,
-    Info,
-    Warning,
-    Critical,
-}
+pub use crate::troubleshoot::severity::Severity;
 
-impl Severity {
-    pub fn word(self) -> &'static str {
-        match self {
-            Severity::Ok => "ok",
-            Severity::Info => "info",
-            Severity::Warning => "warning",
-            Severity::Critical => "critical",
-        }
-    }
-
-    /// By the highest of three thresholds that the figure reaches, and that threshold.
-    fn reached(value: f64, levels: &[(f64, Severity)]) -> Option<(Severity, f64)> {
-        levels
-            .iter()
-            .filter(|(least, _)| value >= *least)
-            .map(|(least, severity)| (*severity, *least))
-            .max_by_key(|(severity, _)| *severity)
-    }
+/// By the highest of three thresholds that the figure reaches, and that threshold.
+fn reached(value: f64, levels: &[(f64, Severity)]) -> Option<(Severity, f64)> {
+    levels
+        .iter()
+        .filter(|(least, _)| value >= *least)
+        .map(|(least, severity)| (*severity, *least))
+        .max_by_key(|(severity, _)| *severity)
 }
 
 /// One thing that is wrong, and what to do about it.

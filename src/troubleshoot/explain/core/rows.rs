@@ -2,7 +2,7 @@
 
 use super::plan::Node;
 use super::remedy::{filtered_columns, quoted};
-use super::{Finding, Judge, Severity, figure};
+use super::{Finding, Judge, Severity, figure, reached};
 
 /// As the viewers of plans grade them.
 const TIMES_OFF: [(f64, Severity); 3] =
@@ -48,7 +48,7 @@ impl Judge<'_> {
         if is_inherited(node, times) {
             return;
         }
-        let Some((severity, threshold)) = Severity::reached(times.abs(), &TIMES_OFF) else { return };
+        let Some((severity, threshold)) = reached(times.abs(), &TIMES_OFF) else { return };
         let (expected, came) = node.rows().unwrap_or_default();
         let loops = node.loops().unwrap_or(1.0);
         let each = if loops > 1.0 { format!(" each of {} times", figure(loops)) } else { String::new() };

@@ -3,7 +3,7 @@
 use super::facts::Table;
 use super::plan::Node;
 use super::remedy::{Index, comparisons, filtered_columns, index_for};
-use super::{Finding, Judge, Severity, figure};
+use super::{Finding, Judge, Severity, figure, reached};
 
 const PERCENT_THROWN_AWAY: [(f64, Severity); 2] = [(50.0, Severity::Info), (90.0, Severity::Warning)];
 const ROWS_THROWN_AWAY: f64 = 10_000.0;
@@ -49,7 +49,7 @@ impl Judge<'_> {
             return false;
         }
         let percent = 100.0 * removed / (removed + kept);
-        let Some((severity, threshold)) = Severity::reached(percent, &PERCENT_THROWN_AWAY) else {
+        let Some((severity, threshold)) = reached(percent, &PERCENT_THROWN_AWAY) else {
             return false;
         };
         let detail = format!(
@@ -88,7 +88,7 @@ impl Judge<'_> {
         let wants_few = node.likely_rows() * node.loops().unwrap_or(1.0) <= SELECTIVE * table.likely_rows();
         // A scan that something above ends early reads less than all of it.
         let is_full = node.kind() == "Seq Scan" && node.text("Filter").is_some() && !node.may_stop_early;
-        let Some((severity, threshold)) = Severity::reached(table.pages, &PAGES) else { return };
+        let Some((severity, threshold)) = reached(table.pages, &PAGES) else { return };
         if !is_full || !wants_few {
             return;
         }
@@ -174,7 +174,7 @@ impl Judge<'_> {
     pub(super) fn statistics(&mut self) {
         for table in &self.facts.tables {
             let percent = table.percent_changed();
-            let Some((severity, threshold)) = Severity::reached(percent, &STALE_PERCENT) else { continue };
+            let Some((severity, threshold)) = reached(percent, &STALE_PERCENT) else { continue };
             let detail = if table.rows < 0.0 {
                 format!("The table was never analyzed, and has about {} rows.", figure(table.live_rows))
             } else {

@@ -2,7 +2,7 @@
 
 use super::plan::{Node, number};
 use super::remedy::{MEMORY, memory};
-use super::{Finding, Judge, Severity, figure};
+use super::{Finding, Judge, Severity, figure, reached};
 use serde_json::Value;
 
 /// Of temporary files.
@@ -19,7 +19,7 @@ const LEAST_STORED_KB: f64 = 64.0;
 impl Judge<'_> {
     fn spill(&mut self, node: Node, disk_kb: f64, wanted_kb: f64, what: String) {
         let (severity, threshold) =
-            Severity::reached(disk_kb, &SPILLED_KB).unwrap_or((Severity::Info, SPILLED_KB[0].0));
+            reached(disk_kb, &SPILLED_KB).unwrap_or((Severity::Info, SPILLED_KB[0].0));
         self.findings.push(Finding {
             check_id: "spill",
             severity,

@@ -1,12 +1,13 @@
 //! The same of the event store.
 
+use super::HOW;
 use crate::{attempt, id};
 use neobank_model::answer::Answer;
 use neobank_model::crowd::Attempt;
 use neobank_model::events::{Append, NewEvent, compare_events};
 use neobank_model::op::Op;
 use neobank_model::replay::replay;
-use neobank_model::state::{Circumstances, Refusals, State};
+use neobank_model::state::State;
 use neobank_model::world::World;
 use neobank_sessions::*;
 
@@ -79,18 +80,10 @@ fn the_comparison_finds_events_that_the_model_does_not_know_of() {
     let mut bank = Bank::new();
     let world = World::open(&mut bank.db);
     let mut state = State::opened(&world);
-    let how = Circumstances {
-        alone: true,
-        read_committed: true,
-        refusals: Refusals::All,
-        since: u64::MAX,
-        answered_at: 0,
-        stays: true,
-    };
     for append in [append(&world, 0, 20, 3), append(&world, 1, 30, 1)] {
         state.turn += 1;
         let answer = Answer::Done(bank.db.lines(&append.sql()));
-        state.accept(&Op::Append(append), &answer, how).expect("as predicted");
+        state.accept(&Op::Append(append), &answer, HOW).expect("as predicted");
     }
     compare_events(&mut bank.db, &state).expect("nothing is wrong yet");
     let of = |n: u128| format!("where event_id = '{}'", id(n));
@@ -127,45 +120,37 @@ fn the_model_does_not_believe_everything_of_events() {
     let mut bank = Bank::new();
     let world = World::open(&mut bank.db);
     let mut state = State::opened(&world);
-    let how = Circumstances {
-        alone: true,
-        read_committed: true,
-        refusals: Refusals::All,
-        since: u64::MAX,
-        answered_at: 0,
-        stays: true,
-    };
     let told = |answer: &str| Answer::Done(vec![answer.to_owned()]);
     let refused = |code: &str| Answer::Refused(code.to_owned());
     let (three, of_one) = (append(&world, 0, 20, 3), append(&world, 0, 30, 1));
     let op = |append: &Append| Op::Append(append.clone());
-    state.accept(&op(&three), &told("2"), how).expect_err("three are three");
-    state.accept(&op(&three), &refused("NB101"), how).expect_err("any version will do");
-    state.accept(&op(&three), &told("3"), how).expect("so it is");
-    state.accept(&op(&of_one), &told(&id(31).to_string()), how).expect_err("another id");
-    state.accept(&op(&of_one), &told(&id(30).to_string()), how).expect("so it is");
+    state.accept(&op(&three), &told("2"), HOW).expect_err("three are three");
+    state.accept(&op(&three), &refused("NB101"), HOW).expect_err("any version will do");
+    state.accept(&op(&three), &told("3"), HOW).expect("so it is");
+    state.accept(&op(&of_one), &told(&id(31).to_string()), HOW).expect_err("another id");
+    state.accept(&op(&of_one), &told(&id(30).to_string()), HOW).expect("so it is");
     // A retry answers as before, whatever the version is by now; other content is refused, and other places.
-    state.accept(&op(&three), &told("4"), how).expect_err("a retry appends nothing");
-    state.accept(&op(&three), &told("3"), how).expect("a retry");
+    state.accept(&op(&three), &told("4"), HOW).expect_err("a retry appends nothing");
+    state.accept(&op(&three), &told("3"), HOW).expect("a retry");
     let some = Append { events: three.events[..2].to_vec(), ..three.clone() };
-    state.accept(&op(&some), &told("2"), how).expect("the first two of them");
+    state.accept(&op(&some), &told("2"), HOW).expect("the first two of them");
     let mut other = three.clone();
     other.events[1].data = r#"{"amount": 1.5}"#.to_owned();
     let elsewhere = Append { aggregate: world.aggregates[1], ..three.clone() };
     let mut turned = three.clone();
     turned.events.reverse();
     for wrong in [&other, &elsewhere, &turned] {
-        state.accept(&op(wrong), &told("3"), how).expect_err("it is no retry");
-        state.accept(&op(wrong), &refused("NB103"), how).expect("it is no retry");
+        state.accept(&op(wrong), &told("3"), HOW).expect_err("it is no retry");
+        state.accept(&op(wrong), &refused("NB103"), HOW).expect("it is no retry");
     }
     let late = Append { expected: Some(3), ..append(&world, 0, 40, 1) };
-    state.accept(&op(&late), &told(&id(40).to_string()), how).expect_err("it is at version 4");
-    state.accept(&op(&late), &refused("NB101"), how).expect("it is at version 4");
+    state.accept(&op(&late), &told(&id(40).to_string()), HOW).expect_err("it is at version 4");
+    state.accept(&op(&late), &refused("NB101"), HOW).expect("it is at version 4");
     let reading = |up_to| Op::State { aggregate: world.aggregates[0], up_to };
-    state.accept(&reading(None), &told(r#"{"balance": 6.00, "version": 4}"#), how).expect("so it is");
-    state.accept(&reading(Some(2)), &told(r#"{"balance": 3.00, "version": 2}"#), how).expect("so it is");
+    state.accept(&reading(None), &told(r#"{"balance": 6.00, "version": 4}"#), HOW).expect("so it is");
+    state.accept(&reading(Some(2)), &told(r#"{"balance": 3.00, "version": 2}"#), HOW).expect("so it is");
     for wrong in [r#"{"balance": 6.0, "version": 4}"#, r#"{"balance": 4.50, "version": 4}"#, "{}"] {
-        state.accept(&reading(None), &told(wrong), how).expect_err("it is 6.00 at version 4");
+        state.accept(&reading(None), &told(wrong), HOW).expect_err("it is 6.00 at version 4");
     }
 }
 

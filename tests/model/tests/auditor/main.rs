@@ -16,6 +16,16 @@ use neobank_model::state::{Circumstances, Refusals, State};
 use neobank_model::world::World;
 use neobank_sessions::*;
 
+/// One session, whose answers nobody else's work explains.
+const HOW: Circumstances = Circumstances {
+    alone: true,
+    read_committed: true,
+    refusals: Refusals::All,
+    since: u64::MAX,
+    answered_at: 0,
+    stays: true,
+};
+
 /// A bank in which a little of everything was done.
 fn busy_bank() -> (Bank, World) {
     let mut bank = Bank::new();
@@ -178,14 +188,6 @@ fn the_model_does_not_believe_everything() {
     let mut bank = Bank::new();
     let world = World::open(&mut bank.db);
     let mut state = State::opened(&world);
-    let how = Circumstances {
-        alone: true,
-        read_committed: true,
-        refusals: Refusals::All,
-        since: u64::MAX,
-        answered_at: 0,
-        stays: true,
-    };
     let posting = Posting {
         id: id(1),
         kind: Kind::Withdrawal,
@@ -207,20 +209,20 @@ fn the_model_does_not_believe_everything() {
     for (contract, wrong) in
         [(false, other), (false, refused("NB001")), (true, json("100.01")), (true, refused("NB001"))]
     {
-        state.accept(&op(&posting, contract), &wrong, how).expect_err("it is not what was to be answered");
+        state.accept(&op(&posting, contract), &wrong, HOW).expect_err("it is not what was to be answered");
         compare_accounts(&mut bank.db, &state).expect("the model is as before");
     }
-    state.accept(&op(&posting, true), &json("100.00"), how).expect("so it is");
+    state.accept(&op(&posting, true), &json("100.00"), HOW).expect("so it is");
     // The same again answers the same, and another content under the id is refused.
-    state.accept(&op(&posting, false), &done, how).expect("a retry");
-    state.accept(&op(&posting, false), &refused("NB001"), how).expect_err("a retry is not refused");
+    state.accept(&op(&posting, false), &done, HOW).expect("a retry");
+    state.accept(&op(&posting, false), &refused("NB001"), HOW).expect_err("a retry is not refused");
     let more = Posting { amount: dec("401"), ..posting };
-    state.accept(&op(&more, false), &done, how).expect_err("another amount");
-    state.accept(&op(&more, false), &refused("NB007"), how).expect("another amount");
+    state.accept(&op(&more, false), &done, HOW).expect_err("another amount");
+    state.accept(&op(&more, false), &refused("NB007"), HOW).expect("another amount");
     let again = Posting { id: id(3), ..more };
-    state.accept(&op(&again, false), &Answer::Done(vec![id(3).to_string()]), how).expect_err("there is not enough");
-    state.accept(&op(&again, false), &refused("NB001"), how).expect("there is not enough");
-    state.accept(&op(&again, false), &refused("NB003"), how).expect_err("the account is active");
+    state.accept(&op(&again, false), &Answer::Done(vec![id(3).to_string()]), HOW).expect_err("there is not enough");
+    state.accept(&op(&again, false), &refused("NB001"), HOW).expect("there is not enough");
+    state.accept(&op(&again, false), &refused("NB003"), HOW).expect_err("the account is active");
 }
 
 /// An attempt of one operation: asked and answered then, and committed at that reading, if it was.

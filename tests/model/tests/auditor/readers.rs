@@ -1,5 +1,6 @@
 //! The same of what is read from events, or made of them: the ledger's own, commands, projections, subscriptions.
 
+use super::HOW;
 use crate::{attempt, id};
 use neobank_model::answer::Answer;
 use neobank_model::cqrs::Command;
@@ -7,19 +8,10 @@ use neobank_model::events::{Append, Decision, compare_events, positions};
 use neobank_model::op::Op;
 use neobank_model::quiet::{come_to_rest, compare_readers, handed_out};
 use neobank_model::replay::replay;
-use neobank_model::state::{Circumstances, Refusals, State};
+use neobank_model::state::{Circumstances, State};
 use neobank_model::subscriptions::Consuming;
 use neobank_model::world::World;
 use neobank_sessions::*;
-
-const HOW: Circumstances = Circumstances {
-    alone: true,
-    read_committed: true,
-    refusals: Refusals::All,
-    since: u64::MAX,
-    answered_at: 0,
-    stays: true,
-};
 
 fn command(world: &World, n: u128, account: bool, queued: bool) -> Command {
     let aggregate = world.aggregates[0];

@@ -1,22 +1,14 @@
 //! The same of sagas.
 
+use super::HOW;
 use crate::id;
 use neobank_model::answer::Answer;
 use neobank_model::op::Op;
 use neobank_model::quiet::compare_readers;
 use neobank_model::sagas::{Context, Ends, Sagaing, bring_to_rest, ends};
-use neobank_model::state::{Circumstances, Refusals, State};
+use neobank_model::state::State;
 use neobank_model::world::World;
 use neobank_sessions::*;
-
-const HOW: Circumstances = Circumstances {
-    alone: true,
-    read_committed: true,
-    refusals: Refusals::All,
-    since: u64::MAX,
-    answered_at: 0,
-    stays: true,
-};
 
 fn context(world: &World, luck: &'static str, undoing: &'static str) -> Context {
     let [a, b] = [world.places[0].id, world.places[1].id];

@@ -3,7 +3,7 @@
 
 use neobank_sessions::*;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 const WORLD: &str = "create extension neobank; create schema app; \
     create table app.account as select banking.open_account(banking.create_customer('A', 'B')) as id; \
@@ -28,24 +28,6 @@ fn submit(db: &mut Client, commands: usize) {
     db.run(&format!(
         "select cqrs.submit_command('PayIn', 'Deposit', '{{}}', mode => 'queued') from generate_series(1, {commands})"
     ));
-}
-
-fn wait_for(db: &mut Client, condition: &str, cluster: &PrivateCluster) {
-    let until = Instant::now() + Duration::from_secs(120);
-    while db.one(&format!("select {condition}")) != "t" {
-        assert!(Instant::now() < until, "{condition} never came to be: {}", cluster.log());
-        thread::sleep(Duration::from_millis(20));
-    }
-}
-
-/// The server takes all sessions down when one of its processes is killed, and recovers: a session from after that.
-fn after_crash(mut before: Client, cluster: &PrivateCluster) -> Client {
-    let until = Instant::now() + Duration::from_secs(60);
-    while before.try_lines("select 1").is_ok() {
-        assert!(Instant::now() < until, "the server went on: {}", cluster.log());
-        thread::sleep(Duration::from_millis(5));
-    }
-    cluster.connect("bank")
 }
 
 const ALL_DONE: &str = "not exists (select from cqrs.commands where status = 'pending')";
@@ -93,7 +75,7 @@ fn a_session_killed_at_commands_or_events_loses_and_doubles_nothing() {
         thread::sleep(Duration::from_millis(5 + dice.below(60) as u64));
         cluster.kill(backend);
         killed_at_work += usize::from(working.join().expect("no panic").is_some());
-        db = after_crash(db, &cluster);
+        db = cluster.after_crash(db, "bank", 60);
     }
     assert!(killed_at_work > 5, "{killed_at_work}");
     db.run("update cqrs.commands set next_attempt_at = now() where status = 'pending'");
@@ -113,19 +95,19 @@ fn workers_carry_out_commands_and_projections_and_may_be_killed() {
     let mut dice = Dice(11);
     let mut commands = 0;
     for _ in 0..4 {
-        wait_for(&mut db, &format!("exists ({worker})"), &cluster);
+        cluster.wait_for(&mut db, &format!("exists ({worker})"), 120);
         submit(&mut db, 600);
         commands += 600;
         thread::sleep(Duration::from_millis(dice.below(80) as u64));
         let process = db.count(worker);
         cluster.kill(process);
-        db = after_crash(db, &cluster);
+        db = cluster.after_crash(db, "bank", 60);
     }
-    wait_for(&mut db, ALL_DONE, &cluster);
-    wait_for(&mut db, CAUGHT_UP, &cluster);
+    cluster.wait_for(&mut db, ALL_DONE, 120);
+    cluster.wait_for(&mut db, CAUGHT_UP, 120);
     is_exact(&mut db, commands);
     // A worker marks long histories without being asked.
-    wait_for(&mut db, "exists (select from cqrs.activity_marks)", &cluster);
+    cluster.wait_for(&mut db, "exists (select from cqrs.activity_marks)", 120);
     // It acts as whoever submitted, not as itself.
     db.run(
         "create role low; select neobank.grant_usage('low', 'teller'); grant usage on schema app to low; \
@@ -134,7 +116,7 @@ fn workers_carry_out_commands_and_projections_and_may_be_killed() {
          set role low; select cqrs.submit_command('Who', 'x', '{}', mode => 'queued'), \
            cqrs.submit_command('PayIn', 'x', '{}', mode => 'queued'); reset role",
     );
-    wait_for(&mut db, ALL_DONE, &cluster);
+    cluster.wait_for(&mut db, ALL_DONE, 120);
     assert_eq!(
         db.lines(
             "select command_type, status, result, error_code from cqrs.commands where submitted_by = 'low' order by 1"
@@ -149,14 +131,14 @@ fn workers_carry_out_commands_and_projections_and_may_be_killed() {
               'begin raise exception using errcode = ''NB777''; end'; \
             select cqrs.create_projection('broken', 'app.fail', 'app.broken')",
     );
-    wait_for(
+    cluster.wait_for(
         &mut db,
         "(select error_code = 'NB777' and failures > 1 from cqrs.projections where name = 'broken')",
-        &cluster,
+        120,
     );
     submit(&mut db, 5);
-    wait_for(&mut db, ALL_DONE, &cluster);
-    wait_for(&mut db, "(select behind = 0 from cqrs.projection_status where name = 'totals')", &cluster);
+    cluster.wait_for(&mut db, ALL_DONE, 120);
+    cluster.wait_for(&mut db, "(select behind = 0 from cqrs.projection_status where name = 'totals')", 120);
     let log = cluster.log();
     assert!(!log.contains("PANIC"), "{log}");
 }

@@ -30,24 +30,6 @@ fn enqueue(db: &mut Client, requests: usize) {
     ));
 }
 
-fn wait_for(db: &mut Client, condition: &str, cluster: &PrivateCluster) {
-    let until = Instant::now() + Duration::from_secs(60);
-    while db.one(&format!("select {condition}")) != "t" {
-        assert!(Instant::now() < until, "{condition} never came to be: {}", cluster.log());
-        thread::sleep(Duration::from_millis(20));
-    }
-}
-
-/// The server takes all sessions down when one of its processes is killed, and recovers: a session from after that.
-fn after_crash(mut before: Client, cluster: &PrivateCluster) -> Client {
-    let until = Instant::now() + Duration::from_secs(30);
-    while before.try_lines("select 1").is_ok() {
-        assert!(Instant::now() < until, "the server went on: {}", cluster.log());
-        thread::sleep(Duration::from_millis(5));
-    }
-    cluster.connect("bank")
-}
-
 const ALL_DONE: &str = "not exists (select from txn_processing.transaction_queue where status = 'queued')";
 
 /// Each request was carried out once, and nothing else was.
@@ -91,7 +73,7 @@ fn a_caller_killed_in_the_middle_loses_and_doubles_nothing() {
         thread::sleep(Duration::from_millis(5 + dice.below(longest) as u64));
         cluster.kill(backend);
         killed_at_work += usize::from(working.join().expect("no panic").is_some());
-        db = after_crash(db, &cluster);
+        db = cluster.after_crash(db, "bank", 30);
     }
     assert!(killed_at_work > 8, "{killed_at_work}");
     let left = db.count("select count(*) from txn_processing.transaction_queue where status = 'queued'");
@@ -112,15 +94,15 @@ fn a_worker_killed_in_the_middle_loses_and_doubles_nothing() {
     let mut dice = Dice(11);
     let mut requests = 0;
     for _ in 0..6 {
-        wait_for(&mut db, &format!("exists ({worker})"), &cluster);
+        cluster.wait_for(&mut db, &format!("exists ({worker})"), 60);
         enqueue(&mut db, 3_000);
         requests += 3_000;
         thread::sleep(Duration::from_millis(dice.below(60) as u64));
         let process = db.count(worker);
         cluster.kill(process);
-        db = after_crash(db, &cluster);
+        db = cluster.after_crash(db, "bank", 30);
     }
-    wait_for(&mut db, ALL_DONE, &cluster);
+    cluster.wait_for(&mut db, ALL_DONE, 60);
     is_exact(&mut db, requests);
     let log = cluster.log();
     assert!(log.contains("was terminated by signal 9"), "{log}");
@@ -141,12 +123,12 @@ fn a_worker_is_seen_and_told_and_survives() {
              and state = '{state}')"
         )
     };
-    wait_for(&mut db, &seen("idle"), &cluster);
+    cluster.wait_for(&mut db, &seen("idle"), 60);
     drop(db);
     cluster.connect("postgres").run("drop database bank with (force)");
     db = found_bank(&cluster);
     enqueue(&mut db, 100);
-    wait_for(&mut db, ALL_DONE, &cluster);
+    cluster.wait_for(&mut db, ALL_DONE, 60);
     is_exact(&mut db, 100);
     let owner = "select distinct split_part(claimed_by, ' ', 1), \
                  (select string_agg(distinct created_by, ',') from txn_processing.movements) \
@@ -158,7 +140,7 @@ fn a_worker_is_seen_and_told_and_survives() {
     holder.run("begin; select txn_processing.deposit(id, 1) from shelf where n = 0");
     let id =
         db.id("select txn_processing.enqueue('withdrawal', id, null, 1, max_retries => 100) from shelf where n = 0");
-    wait_for(&mut db, &seen("active"), &cluster);
+    cluster.wait_for(&mut db, &seen("active"), 60);
     let text =
         "select distinct query from pg_stat_activity where backend_type = 'neobank queue worker' and state = 'active'";
     let shown = db.lines(text);
@@ -166,9 +148,9 @@ fn a_worker_is_seen_and_told_and_survives() {
     let attempts = format!(
         "exists (select from txn_processing.transaction_queue_attempts where request_id = '{id}' and outcome = 'retry')"
     );
-    wait_for(&mut db, &attempts, &cluster);
+    cluster.wait_for(&mut db, &attempts, 60);
     holder.run("rollback");
-    wait_for(&mut db, ALL_DONE, &cluster);
+    cluster.wait_for(&mut db, ALL_DONE, 60);
 
     // Somebody's trigger that fails at the commit fails its own request.
     db.run(
@@ -179,7 +161,7 @@ fn a_worker_is_seen_and_told_and_survives() {
     );
     enqueue(&mut db, 20);
     let bad = db.id("select txn_processing.enqueue('deposit', null, id, 13) from shelf where n = 0");
-    wait_for(&mut db, ALL_DONE, &cluster);
+    cluster.wait_for(&mut db, ALL_DONE, 60);
     let failed =
         "select request_id, error_code, error_message from txn_processing.transaction_queue where status = 'failed'";
     assert_eq!(db.lines(failed), [format!("{bad}|server_error|late")]);
@@ -197,7 +179,7 @@ fn a_worker_is_seen_and_told_and_survives() {
         thread::sleep(Duration::from_millis(20));
     }
     db.run("drop trigger broken on txn_processing.transaction_queue");
-    wait_for(&mut db, ALL_DONE, &cluster);
+    cluster.wait_for(&mut db, ALL_DONE, 60);
     // Dropped and made again, the extension is found again.
     db.run("drop extension neobank cascade; drop table shelf");
     drop(db);
@@ -206,14 +188,14 @@ fn a_worker_is_seen_and_told_and_survives() {
     db.run("create extension neobank");
     db.run("create table shelf as select banking.open_account(banking.create_customer('A', 'B')) as id");
     db.run("select txn_processing.enqueue('deposit', null, id, 5) from shelf");
-    wait_for(&mut db, ALL_DONE, &cluster);
+    cluster.wait_for(&mut db, ALL_DONE, 60);
     assert_eq!(db.lines("select status from txn_processing.transaction_queue"), ["completed"]);
     audit(&mut db);
     // It ends with the server, and begins with it.
     cluster.restart();
     let mut db = cluster.connect("bank");
     db.run("select txn_processing.enqueue('deposit', null, id, 5) from shelf");
-    wait_for(&mut db, ALL_DONE, &cluster);
+    cluster.wait_for(&mut db, ALL_DONE, 60);
     let log = cluster.log();
     assert!(!log.contains("PANIC") && !log.contains("terminated by signal"), "{log}");
 }

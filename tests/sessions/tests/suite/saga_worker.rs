@@ -2,7 +2,7 @@
 
 use neobank_sessions::*;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Of the steps of a saga the last one fails for every third. What a step does is a posting and a row.
 const WORLD: &str = "create extension neobank; create schema app; \
@@ -20,24 +20,6 @@ const WORLD: &str = "create extension neobank; create schema app; \
     select saga.define('work', '[{\"name\": \"first\", \"action\": \"app.pay\", \"compensation\": \"app.take_back\"}, \
       {\"name\": \"wait\", \"delay_ms\": 20}, {\"name\": \"last\", \"action\": \"app.fail\", \"max_attempts\": 1}]')";
 
-fn wait_for(db: &mut Client, condition: &str, cluster: &PrivateCluster) {
-    let until = Instant::now() + Duration::from_secs(120);
-    while db.one(&format!("select {condition}")) != "t" {
-        assert!(Instant::now() < until, "{condition} never came to be: {}", cluster.log());
-        thread::sleep(Duration::from_millis(20));
-    }
-}
-
-/// The server takes all sessions down when one of its processes is killed, and recovers: a session from after that.
-fn after_crash(mut before: Client, cluster: &PrivateCluster) -> Client {
-    let until = Instant::now() + Duration::from_secs(60);
-    while before.try_lines("select 1").is_ok() {
-        assert!(Instant::now() < until, "the server went on: {}", cluster.log());
-        thread::sleep(Duration::from_millis(5));
-    }
-    cluster.connect("bank")
-}
-
 #[test]
 fn workers_run_sagas_to_their_end_and_may_be_killed() {
     let settings = "shared_preload_libraries = 'neobank'\nneobank.queue_workers = 2\nneobank.queue_database = 'bank'\n\
@@ -53,15 +35,15 @@ fn workers_run_sagas_to_their_end_and_may_be_killed() {
     let mut dice = Dice(11);
     let mut sagas = 0;
     for _ in 0..4 {
-        wait_for(&mut db, &format!("exists ({worker})"), &cluster);
+        cluster.wait_for(&mut db, &format!("exists ({worker})"), 120);
         db.run("select saga.start('work', jsonb_build_object('n', n)) from generate_series(1, 300) n");
         sagas += 300;
         thread::sleep(Duration::from_millis(20 + dice.below(150) as u64));
         let process = db.count(worker);
         cluster.kill(process);
-        db = after_crash(db, &cluster);
+        db = cluster.after_crash(db, "bank", 60);
     }
-    wait_for(&mut db, "not exists (select from saga.running_sagas)", &cluster);
+    cluster.wait_for(&mut db, "not exists (select from saga.running_sagas)", 120);
     assert_eq!(
         db.lines("select status, count(*) from saga.sagas group by 1 order by 1"),
         [format!("completed|{}", sagas / 3 * 2), format!("failed|{}", sagas / 3)]
