@@ -158,3 +158,13 @@ runner_summaries() {
        /^ +(Running|Doc-tests) / { name = $0; sub(/^ +/, "", name); sub(/ \(.*/, "", name) }
        /^test result: / && !/ 0 passed; 0 failed; 0 ignored;/ { print "   " name; print }'
 }
+
+# Reads the same output and prints what failed: the compiler's errors, each test's name, and how its panic began.
+runner_failures() {
+  awk '/^error/ { print }
+       /^failures:$/ { inside = 1 }
+       /^test result: / { inside = 0 }
+       inside && /^---- / { print; left = 0 }
+       inside && / panicked at / { left = 4 }
+       inside && left-- > 0 { print "   " substr($0, 1, 400) }'
+}

@@ -50,6 +50,7 @@ CREATE TABLE event_store.subscription_streams (
     partition_no integer NOT NULL,
     next_version integer NOT NULL CHECK (next_version > 0),
     attempts integer NOT NULL CHECK (attempts >= 0),
+    failed_version integer,
     blocked boolean NOT NULL DEFAULT false,
     alone boolean NOT NULL DEFAULT false,
     reason text,
@@ -65,11 +66,13 @@ REVOKE ALL ON event_store.subscription_streams FROM PUBLIC;
 COMMENT ON TABLE event_store.subscription_streams IS
     'Streams with an event that failed: they are handed out by themselves until they have caught up with their partition.';
 COMMENT ON COLUMN event_store.subscription_streams.next_version IS 'The first version that is neither handled nor parked.';
-COMMENT ON COLUMN event_store.subscription_streams.attempts IS 'How often the next event has failed.';
+COMMENT ON COLUMN event_store.subscription_streams.attempts IS 'How often the event that failed last has failed.';
+COMMENT ON COLUMN event_store.subscription_streams.failed_version IS
+    'The version of the event that failed last: the next one, or a parked one that is replayed.';
 COMMENT ON COLUMN event_store.subscription_streams.blocked IS 'An event of it is parked, and the others wait for that.';
 COMMENT ON COLUMN event_store.subscription_streams.alone IS
     'Its next event is handed out with no other, so that a consumer that dies again shows whose fault it is.';
-COMMENT ON COLUMN event_store.subscription_streams.failed_token IS 'The lease in which the next event failed last.';
+COMMENT ON COLUMN event_store.subscription_streams.failed_token IS 'The lease in which an event failed last.';
 
 CREATE TABLE event_store.subscription_parked (
     subscription text COLLATE "C" NOT NULL,

@@ -692,56 +692,880 @@ SELECT pg_catalog.pg_extension_config_dump('concurrency.leases', '');
 
 SELECT pg_catalog.pg_extension_config_dump('concurrency.lease_token_seq', '');
 
-CREATE  FUNCTION concurrency."acquire_customer_lock"(
-	"p_customer_id" uuid, /* Option < pgrx :: Uuid > */
-	"p_timeout_ms" INT DEFAULT 5000 /* Option < i32 > */
-) RETURNS bool /* bool */
+CREATE  FUNCTION pooling."recommended_size"(
+	"arrival_rate" numeric, /* Option < Numeric > */
+	"service_time_ms" numeric, /* Option < Numeric > */
+	"available_connections" INT, /* Option < i32 > */
+	"cores" INT DEFAULT NULL, /* Option < i32 > */
+	"cpu_share" numeric DEFAULT NULL /* Option < Numeric > */
+) RETURNS TABLE (
+	"recommended_pool_size" INT,  /* i32 */
+	"limited_by" TEXT,  /* & '_ str */
+	"busy_connections" numeric,  /* Option < Numeric > */
+	"needed_connections" numeric,  /* Option < Numeric > */
+	"core_limit" INT,  /* i32 */
+	"used_cores" INT,  /* i32 */
+	"used_cpu_share" numeric  /* Option < Numeric > */
+)
+STABLE PARALLEL SAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'recommended_size_wrapper';
+
+CREATE  FUNCTION pooling."generate_pgbouncer_config"(
+	"databases" TEXT[] DEFAULT NULL, /* Option < Many < String > > */
+	"pool_mode" TEXT DEFAULT 'transaction', /* Option < Text > */
+	"host" TEXT DEFAULT NULL, /* Option < Text > */
+	"pool_size" INT DEFAULT NULL, /* Option < i32 > */
+	"settings" jsonb DEFAULT '{}', /* Option < JsonDatum > */
+	"cores" INT DEFAULT NULL /* Option < i32 > */
+) RETURNS TEXT /* String */
 VOLATILE PARALLEL UNSAFE 
 LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'acquire_customer_lock_wrapper';
+AS 'MODULE_PATHNAME', 'generate_pgbouncer_config_wrapper';
 
-CREATE  FUNCTION concurrency."acquire_lock"(
-	"name" TEXT, /* Option < Text > */
-	"timeout_ms" INT DEFAULT 5000, /* Option < i32 > */
-	"scope" TEXT DEFAULT 'transaction' /* Option < Text > */
-) RETURNS bool /* bool */
+CREATE  FUNCTION pooling."what_if"(
+	"pool_size" INT, /* Option < i32 > */
+	"arrival_rate" numeric, /* Option < Numeric > */
+	"service_time_ms" numeric /* Option < Numeric > */
+) RETURNS TABLE (
+	"busy_connections" numeric,  /* Option < Numeric > */
+	"utilization" numeric,  /* Option < Numeric > */
+	"wait_probability" numeric,  /* Option < Numeric > */
+	"mean_wait_ms" numeric,  /* Option < Numeric > */
+	"p95_wait_ms" numeric,  /* Option < Numeric > */
+	"mean_response_ms" numeric,  /* Option < Numeric > */
+	"queue_length" numeric,  /* Option < Numeric > */
+	"is_stable" bool  /* bool */
+)
+IMMUTABLE PARALLEL SAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'what_if_wrapper';
+
+CREATE  FUNCTION pooling."bounded_seconds"(
+	"seconds" numeric /* Option < Numeric > */
+) RETURNS numeric /* Numeric */
+IMMUTABLE PARALLEL SAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'bounded_seconds_wrapper';
+
+CREATE  FUNCTION pooling."capture_sample"(
+	"keep" interval DEFAULT '7 days', /* Option < Interval > */
+	"max_groups" INT DEFAULT 100 /* Option < i32 > */
+) RETURNS timestamptz /* Option < Time > */
 VOLATILE PARALLEL UNSAFE 
 LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'acquire_lock_wrapper';
+AS 'MODULE_PATHNAME', 'capture_sample_wrapper';
 
-CREATE  FUNCTION concurrency."release_locks"(
-	"names" TEXT[], /* Option < Many < String > > */
-	"scope" TEXT DEFAULT 'transaction' /* Option < Text > */
-) RETURNS INT /* i32 */
+CREATE  FUNCTION pooling."bounded_pool_size"(
+	"pool_size" INT /* Option < i32 > */
+) RETURNS INT /* Option < i32 > */
+IMMUTABLE PARALLEL SAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'bounded_pool_size_wrapper';
+
+CREATE  FUNCTION pooling."machine_cores"() RETURNS INT /* i32 */
+STRICT STABLE PARALLEL SAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'machine_cores_wrapper';
+
+CREATE  FUNCTION pooling."calculate_pool_size"(
+	"p_max_db_connections" INT, /* Option < i32 > */
+	"p_avg_query_time_ms" numeric, /* Option < Numeric > */
+	"p_target_tps" INT, /* Option < i32 > */
+	"p_safety_margin" numeric DEFAULT 0.8, /* Option < Numeric > */
+	"p_cores" INT DEFAULT NULL /* Option < i32 > */
+) RETURNS TABLE (
+	"metric" TEXT,  /* String */
+	"value" TEXT,  /* String */
+	"explanation" TEXT  /* String */
+)
+STABLE PARALLEL SAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'calculate_pool_size_wrapper';
+
+CREATE  FUNCTION pooling."bounded_period"(
+	"since" interval /* Option < Interval > */
+) RETURNS interval /* Interval */
+IMMUTABLE PARALLEL SAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'bounded_period_wrapper';
+
+ALTER FUNCTION pooling.what_if(integer, numeric, numeric) ROWS 1;
+
+ALTER FUNCTION pooling.recommended_size(numeric, numeric, integer, integer, numeric) ROWS 1;
+
+COMMENT ON FUNCTION pooling.machine_cores() IS
+    'The processors that the server''s processes may run on: what control group and affinity leave of the machine''s.';
+
+COMMENT ON FUNCTION pooling.what_if(integer, numeric, numeric) IS
+    'What a pool makes of a load, by the queue M/M/c (Erlang C; L. Kleinrock, Queueing Systems 1, 3.5). pool_size: connections, 1 to 262,143; arrival_rate: transactions per second, 0 to 10^9; service_time_ms: how long each keeps its connection, above 0 and up to a day. Returns the mean of busy connections, the part of the time that each is busy, the probability of a wait for one, the mean wait and that of all but 5 %, the mean time from asking to the end, the mean length of the queue, and whether it is stable: else more comes than can be served, the waits are null and grow without end. NB021: a bound; 22004: null.';
+
+COMMENT ON FUNCTION pooling.recommended_size(numeric, numeric, integer, integer, numeric) IS
+    'How large a pool should be. arrival_rate: transactions per second, 0 to 10^9; service_time_ms: how long each keeps its connection; available_connections: the most there can be; cores: null, those of the machine; cpu_share: of the time that a connection is busy, the part in which it computes, above 0 and up to 1, null: 0.5. needed_connections is the least with which connections are busy at most 80 % of the time and the mean wait is at most 10 % of the service time; busy_connections is Little''s law; core_limit is cores / cpu_share + 1; recommended_pool_size the least of needed, core_limit and available, limited_by says which: load, cores or connections. NB021: a bound; 22004: null.';
+
+COMMENT ON FUNCTION pooling.calculate_pool_size(integer, numeric, integer, numeric, integer) IS
+    'How large a pool should be, step by step. p_max_db_connections: max_connections, 1 to 262,143; p_avg_query_time_ms: how long a transaction keeps its connection, above 0 and up to a day; p_target_tps: transactions per second, from 1; p_safety_margin: the part of the connections that pools may take, above 0 and up to 1; p_cores: null, those of the machine. Sizes as pooling.recommended_size. NB021: a bound; 22004: null.';
+
+COMMENT ON FUNCTION pooling.generate_pgbouncer_config(text[], text, text, integer, jsonb, integer) IS
+    'A pgbouncer.ini for pgbouncer 1.18 and later, from the live server''s settings. databases: names, up to 1,000, null: this one; pool_mode: transaction, session or statement; host: where pgbouncer finds the server, null: its socket, else its address; pool_size: null, of each database what pooling.recommend_for answers; settings: an object of pgbouncer''s settings in place of ours or beside them, texts and whole numbers, null leaves a line out; cores: null, those of the machine. The pools of all databases together take four fifths of the connections that clients may have. NB540: a setting; NB541: a database; NB021: a bound; 22004: null.';
+
+COMMENT ON FUNCTION pooling.capture_sample(interval, integer) IS
+    'Writes what connections do now into pooling.samples, and the counters of load into pooling.load_samples; for a scheduler, every 10 to 60 seconds, with the rights of pg_monitor: what the caller may not see is counted as not_visible. keep: older rows of these tables and of pooling.pool_stats are deleted, up to 10,000 of each in a call; above 0 and up to 366 days. max_groups: rows of a sample, 1 to 1,000, the largest groups of sessions; the rest goes into one row (others) of each database. Returns when it was. Any number of sessions may call it at once. NB021: a bound; 22004: null; 25006: on a standby.';
+
+COMMENT ON FUNCTION pooling.bounded_period(interval) IS
+    'The period itself, for functions that read samples. NB021: not above 0 and up to 366 days; 22004: null.';
+
+COMMENT ON FUNCTION pooling.bounded_pool_size(integer) IS
+    'The size itself; null for null. NB021: not 1 to 262,143.';
+
+COMMENT ON FUNCTION pooling.bounded_seconds(numeric) IS
+    'The seconds themselves. NB021: not 0 to 31,622,400; 22004: null.';
+
+CREATE FUNCTION pooling.usable_connections() RETURNS integer
+LANGUAGE sql STABLE PARALLEL SAFE
+BEGIN ATOMIC
+    -- reserved_connections came with PostgreSQL 16.
+    SELECT greatest(1, pg_catalog.current_setting('max_connections')::int
+                       - pg_catalog.current_setting('superuser_reserved_connections')::int
+                       - coalesce(pg_catalog.current_setting('reserved_connections', true)::int, 0));
+END;
+
+COMMENT ON FUNCTION pooling.usable_connections() IS
+    'How many connections ordinary roles may have: max_connections without those that are reserved.';
+
+CREATE FUNCTION pooling.sessions() RETURNS TABLE (
+    pid integer, user_name text, database_name text, application_name text, client_addr inet,
+    backend_start timestamptz, xact_start timestamptz, state_change timestamptz, state text,
+    wait_event_type text, wait_event text, holds_transaction_id boolean, holds_snapshot boolean, query text,
+    is_visible boolean, seconds_in_state numeric, age_seconds numeric, transaction_seconds numeric)
+LANGUAGE sql VOLATILE PARALLEL UNSAFE ROWS 100
+BEGIN ATOMIC
+    -- Within a transaction the server shows what it showed first until this is called.
+    SELECT pg_catalog.pg_stat_clear_snapshot();
+    SELECT a.pid, a.usename::text, a.datname::text, a.application_name, a.client_addr, a.backend_start, a.xact_start,
+           a.state_change,
+           CASE WHEN a.backend_type IS NULL OR a.state = 'disabled' THEN 'unknown' ELSE coalesce(a.state, 'starting') END,
+           a.wait_event_type, a.wait_event, a.backend_xid IS NOT NULL, a.backend_xmin IS NOT NULL, a.query,
+           a.backend_type IS NOT NULL AND a.state IS DISTINCT FROM 'disabled',
+           pg_catalog.date_part('epoch', pg_catalog.clock_timestamp() - a.state_change)::numeric,
+           pg_catalog.date_part('epoch', pg_catalog.clock_timestamp() - a.backend_start)::numeric,
+           pg_catalog.date_part('epoch', pg_catalog.clock_timestamp() - a.xact_start)::numeric
+    FROM pg_catalog.pg_stat_activity a
+    -- Of sessions that the caller may not look into not even their kind is told.
+    WHERE a.backend_type = 'client backend' OR a.backend_type IS NULL AND a.usesysid IS NOT NULL;
+END;
+
+COMMENT ON FUNCTION pooling.sessions() IS
+    'Sessions of clients at this moment, also within a transaction that has looked before. state is unknown, and is_visible false, where the caller may not look (without pg_monitor: other roles'' sessions, and then workers that run as a role are among them) or track_activities is off. Times in seconds; holds_snapshot: it keeps VACUUM from removing rows.';
+
+CREATE VIEW pooling.v_connection_analysis AS
+SELECT s.user_name AS username,
+       pg_catalog.count(*) AS total_connections,
+       CASE WHEN pg_catalog.bool_and(s.is_visible) THEN pg_catalog.count(*) FILTER (WHERE s.state = 'active') END AS active,
+       CASE WHEN pg_catalog.bool_and(s.is_visible) THEN pg_catalog.count(*) FILTER (WHERE s.state = 'idle') END AS idle,
+       CASE WHEN pg_catalog.bool_and(s.is_visible)
+            THEN pg_catalog.count(*) FILTER (WHERE s.state = 'idle in transaction') END AS idle_in_transaction,
+       CASE WHEN pg_catalog.bool_and(s.is_visible)
+            THEN pg_catalog.count(*) FILTER (WHERE s.state = 'idle in transaction (aborted)') END AS aborted,
+       pg_catalog.round(pg_catalog.avg(s.age_seconds), 2) AS avg_connection_age_seconds,
+       pg_catalog.max(s.seconds_in_state) AS max_seconds_in_current_state,
+       pg_catalog.count(*) FILTER (WHERE s.wait_event_type = 'Lock') AS waiting_for_lock,
+       pg_catalog.max(s.transaction_seconds) AS longest_transaction_seconds,
+       pg_catalog.count(DISTINCT s.application_name) FILTER (WHERE s.is_visible) AS applications,
+       pg_catalog.count(*) FILTER (WHERE NOT s.is_visible) AS not_visible
+FROM pooling.sessions() s
+GROUP BY s.user_name
+ORDER BY 2 DESC, 1;
+
+COMMENT ON VIEW pooling.v_connection_analysis IS
+    'Connections of each role by state. not_visible: how many the reader may not look into (pg_monitor may); the counts by state are null then.';
+
+CREATE FUNCTION pooling.idle_connections(seconds numeric DEFAULT 300) RETURNS TABLE (
+    pid integer, usename text, application_name text, client_addr inet, state text, state_change timestamptz,
+    idle_seconds numeric, query text, database_name text, holds_transaction_id boolean, holds_snapshot boolean,
+    remediation_sql text)
+LANGUAGE sql VOLATILE PARALLEL UNSAFE ROWS 100
+BEGIN ATOMIC
+    SELECT s.pid, s.user_name, s.application_name, s.client_addr, s.state, s.state_change, s.seconds_in_state, s.query,
+           s.database_name, s.holds_transaction_id, s.holds_snapshot,
+           -- pg_cancel_backend does nothing to a session that runs nothing.
+           pg_catalog.format('SELECT pg_catalog.pg_terminate_backend(%s);', s.pid)
+    FROM pooling.sessions() s, pooling.bounded_seconds(idle_connections.seconds) b
+    WHERE s.state LIKE 'idle%' AND s.seconds_in_state > b OR NOT s.is_visible
+    ORDER BY s.seconds_in_state DESC NULLS LAST, s.pid;
+END;
+
+COMMENT ON FUNCTION pooling.idle_connections(numeric) IS
+    'Sessions that have been idle, in a transaction or not, for longer than that; with state unknown those that the caller may not look into. seconds: 0 to 31,622,400. query: the last one; holds_snapshot: it keeps VACUUM from removing rows; remediation_sql: what ends the session. NB021: seconds; 22004: null.';
+
+CREATE VIEW pooling.v_idle_connections AS
+SELECT i.pid, i.usename, i.application_name, i.client_addr, i.state, i.state_change, i.idle_seconds, i.query,
+       i.database_name, i.holds_transaction_id, i.holds_snapshot, i.remediation_sql
+FROM pooling.idle_connections() i;
+
+COMMENT ON VIEW pooling.v_idle_connections IS
+    'pooling.idle_connections() of more than 5 minutes.';
+
+CREATE TABLE pooling.samples (
+    sampled_at timestamptz NOT NULL,
+    database_name text NOT NULL,
+    user_name text NOT NULL,
+    application_name text NOT NULL,
+    connections integer NOT NULL,
+    active integer NOT NULL,
+    idle integer NOT NULL,
+    idle_in_transaction integer NOT NULL,
+    aborted integer NOT NULL,
+    not_visible integer NOT NULL,
+    on_cpu integer NOT NULL,
+    waiting_lock integer NOT NULL,
+    waiting_io integer NOT NULL,
+    oldest_connection_seconds numeric,
+    longest_transaction_seconds numeric,
+    PRIMARY KEY (sampled_at, database_name, user_name, application_name)
+);
+
+COMMENT ON TABLE pooling.samples IS
+    'Sessions at the moments of pooling.capture_sample, by database, role and application, without the one that sampled.';
+
+COMMENT ON COLUMN pooling.samples.aborted IS 'Idle in a transaction that has failed.';
+
+COMMENT ON COLUMN pooling.samples.not_visible IS 'How many the sampling role might not look into: they are in no other count but connections.';
+
+COMMENT ON COLUMN pooling.samples.on_cpu IS 'Of the active ones, those that wait for nothing.';
+
+CREATE TABLE pooling.load_samples (
+    sampled_at timestamptz NOT NULL,
+    database_name text NOT NULL,
+    max_connections integer NOT NULL,
+    usable_connections integer NOT NULL,
+    connections integer NOT NULL,
+    transactions bigint NOT NULL,
+    active_ms numeric NOT NULL,
+    idle_in_transaction_ms numeric NOT NULL,
+    sessions bigint NOT NULL,
+    sessions_lost bigint NOT NULL,
+    stats_reset timestamptz,
+    PRIMARY KEY (database_name, sampled_at)
+);
+
+COMMENT ON TABLE pooling.load_samples IS
+    'The server''s counters of each database in use at the moments of pooling.capture_sample, since stats_reset; pooling.load reads differences.';
+
+COMMENT ON COLUMN pooling.load_samples.sessions_lost IS
+    'Sessions that ended otherwise than by their client''s good-bye: abandoned, fatal or killed.';
+
+CREATE INDEX load_samples_sampled_at ON pooling.load_samples (sampled_at);
+
+COMMENT ON INDEX pooling.load_samples_sampled_at IS 'For deleting what is old.';
+
+CREATE TABLE pooling.pool_stats (
+    stat_id bigint GENERATED BY DEFAULT AS IDENTITY PRIMARY KEY,
+    pool_name varchar(100),
+    client_connections integer CHECK (client_connections >= 0),
+    server_connections integer CHECK (server_connections >= 0),
+    server_active integer CHECK (server_active >= 0),
+    server_idle integer CHECK (server_idle >= 0),
+    max_wait_ms integer CHECK (max_wait_ms >= 0),
+    avg_query_time_ms numeric CHECK (avg_query_time_ms >= 0),
+    total_requests bigint CHECK (total_requests >= 0),
+    collected_at timestamptz NOT NULL DEFAULT pg_catalog.now()
+);
+
+COMMENT ON TABLE pooling.pool_stats IS
+    'What a pooler says of itself (SHOW POOLS, SHOW STATS), written by whoever asks it; pooling.capture_sample deletes what is old.';
+
+COMMENT ON COLUMN pooling.pool_stats.pool_name IS 'The database; pooling.advice looks for the current one.';
+
+COMMENT ON COLUMN pooling.pool_stats.max_wait_ms IS 'How long the oldest waiting client has been waiting for a connection.';
+
+COMMENT ON SEQUENCE pooling.pool_stats_stat_id_seq IS 'Numbers of pool_stats; gaps are possible.';
+
+CREATE INDEX pool_stats_collected_at ON pooling.pool_stats (collected_at);
+
+COMMENT ON INDEX pooling.pool_stats_collected_at IS 'For the last ones, and for deleting what is old.';
+
+SELECT pg_catalog.pg_extension_config_dump('pooling.samples', '');
+
+SELECT pg_catalog.pg_extension_config_dump('pooling.load_samples', '');
+
+SELECT pg_catalog.pg_extension_config_dump('pooling.pool_stats', '');
+
+SELECT pg_catalog.pg_extension_config_dump('pooling.pool_stats_stat_id_seq', '');
+
+CREATE FUNCTION pooling.session_groups(max_groups integer) RETURNS TABLE (
+    database_name text, user_name text, application_name text, connections integer, active integer, idle integer,
+    idle_in_transaction integer, aborted integer, not_visible integer, on_cpu integer, waiting_lock integer,
+    waiting_io integer, oldest_connection_seconds numeric, longest_transaction_seconds numeric)
+LANGUAGE sql VOLATILE PARALLEL UNSAFE ROWS 100
+BEGIN ATOMIC
+    WITH sessions AS MATERIALIZED (
+        SELECT s.*, coalesce(s.database_name, '') AS of_database, coalesce(s.user_name, '') AS of_user,
+               coalesce(s.application_name, '') AS of_application
+        FROM pooling.sessions() s WHERE s.pid <> pg_catalog.pg_backend_pid()
+    ), largest AS (
+        SELECT g.of_database, g.of_user, g.of_application FROM sessions g
+        GROUP BY 1, 2, 3 ORDER BY pg_catalog.count(*) DESC, 1, 2, 3 LIMIT CASE WHEN session_groups.max_groups < 0 THEN 0 ELSE session_groups.max_groups END
+    )
+    SELECT s.of_database, CASE WHEN l.of_user IS NULL THEN '(others)' ELSE s.of_user END,
+           CASE WHEN l.of_user IS NULL THEN '(others)' ELSE s.of_application END, pg_catalog.count(*)::int,
+           (pg_catalog.count(*) FILTER (WHERE s.state IN ('active', 'fastpath function call')))::int,
+           (pg_catalog.count(*) FILTER (WHERE s.state = 'idle'))::int,
+           (pg_catalog.count(*) FILTER (WHERE s.state = 'idle in transaction'))::int,
+           (pg_catalog.count(*) FILTER (WHERE s.state = 'idle in transaction (aborted)'))::int,
+           (pg_catalog.count(*) FILTER (WHERE NOT s.is_visible))::int,
+           (pg_catalog.count(*) FILTER (WHERE s.state IN ('active', 'fastpath function call') AND s.wait_event_type IS NULL))::int,
+           (pg_catalog.count(*) FILTER (WHERE s.state = 'active' AND s.wait_event_type = 'Lock'))::int,
+           (pg_catalog.count(*) FILTER (WHERE s.state = 'active' AND s.wait_event_type = 'IO'))::int,
+           pg_catalog.round(pg_catalog.max(s.age_seconds), 3), pg_catalog.round(pg_catalog.max(s.transaction_seconds), 3)
+    FROM sessions s
+    LEFT JOIN largest l USING (of_database, of_user, of_application)
+    GROUP BY 1, 2, 3;
+END;
+
+COMMENT ON FUNCTION pooling.session_groups(integer) IS
+    'The rows that pooling.capture_sample writes: other sessions by database, role and application, the largest max_groups, the rest as (others). Null: all groups; below 0: as 0.';
+
+CREATE FUNCTION pooling.load(since interval DEFAULT '01:00:00') RETURNS TABLE (
+    database_name text, first_at timestamptz, last_at timestamptz, steps bigint, seconds numeric, transactions numeric,
+    arrival_rate numeric, peak_arrival_rate numeric, service_time_ms numeric, busy_connections numeric,
+    peak_busy_connections numeric, idle_in_transaction_share numeric, cpu_share numeric, lock_share numeric,
+    sessions_per_second numeric, sessions_lost numeric, mean_connections numeric, peak_connections integer,
+    usable_connections integer, not_visible bigint)
+LANGUAGE sql STABLE PARALLEL SAFE ROWS 5
+BEGIN ATOMIC
+    WITH bounds AS MATERIALIZED (
+        SELECT pg_catalog.clock_timestamp() - pooling.bounded_period(load.since) AS from_time
+    ), paired AS (
+        SELECT l.*,
+               date_part('epoch', l.sampled_at - pg_catalog.lag(l.sampled_at) OVER w)::numeric AS step_seconds,
+               l.transactions - pg_catalog.lag(l.transactions) OVER w AS step_transactions,
+               l.active_ms - pg_catalog.lag(l.active_ms) OVER w AS step_active,
+               l.idle_in_transaction_ms - pg_catalog.lag(l.idle_in_transaction_ms) OVER w AS step_idle,
+               l.sessions - pg_catalog.lag(l.sessions) OVER w AS step_sessions,
+               l.sessions_lost - pg_catalog.lag(l.sessions_lost) OVER w AS step_lost,
+               l.stats_reset IS NOT DISTINCT FROM pg_catalog.lag(l.stats_reset) OVER w AS is_same
+        FROM pooling.load_samples l, bounds b
+        WHERE l.sampled_at >= b.from_time
+        WINDOW w AS (PARTITION BY l.database_name ORDER BY l.sampled_at)
+    ), steps AS (
+        -- A server that crashed begins its counters anew, without saying so in stats_reset.
+        SELECT * FROM paired p
+        WHERE p.is_same AND p.step_seconds > 0 AND p.step_transactions >= 0 AND p.step_active >= 0
+          AND p.step_idle >= 0 AND p.step_sessions >= 0 AND p.step_lost >= 0
+    ), states AS (
+        SELECT s.database_name, pg_catalog.sum(s.active + s.idle_in_transaction + s.aborted) AS busy,
+               pg_catalog.sum(s.on_cpu) AS on_cpu, pg_catalog.sum(s.waiting_lock) AS waiting_lock,
+               pg_catalog.sum(s.not_visible) AS not_visible
+        FROM pooling.samples s, bounds b WHERE s.sampled_at >= b.from_time GROUP BY 1
+    ), totals AS (
+        SELECT t.database_name, pg_catalog.min(t.sampled_at) AS first_at, pg_catalog.max(t.sampled_at) AS last_at,
+               pg_catalog.count(*) AS steps, pg_catalog.sum(t.step_seconds) AS seconds,
+               pg_catalog.sum(t.step_transactions) AS transactions,
+               pg_catalog.sum(t.step_active) AS active_ms, pg_catalog.sum(t.step_idle) AS idle_ms,
+               pg_catalog.percentile_disc(0.95) WITHIN GROUP (ORDER BY t.step_transactions / t.step_seconds) AS peak_rate,
+               pg_catalog.percentile_disc(0.95) WITHIN GROUP
+                   (ORDER BY (t.step_active + t.step_idle) / t.step_seconds / 1000) AS peak_busy,
+               pg_catalog.sum(t.step_sessions) AS sessions, pg_catalog.sum(t.step_lost) AS lost,
+               pg_catalog.avg(t.connections) AS connections, pg_catalog.max(t.connections) AS peak_connections,
+               pg_catalog.min(t.usable_connections) AS usable
+        FROM steps t GROUP BY 1
+    )
+    SELECT t.database_name, t.first_at, t.last_at, t.steps, pg_catalog.round(t.seconds, 3), t.transactions,
+           pg_catalog.round(t.transactions / t.seconds, 3), pg_catalog.round(t.peak_rate, 3),
+           pg_catalog.round((t.active_ms + t.idle_ms) / nullif(t.transactions, 0), 4),
+           pg_catalog.round((t.active_ms + t.idle_ms) / t.seconds / 1000, 3), pg_catalog.round(t.peak_busy, 3),
+           pg_catalog.round(t.idle_ms / nullif(t.active_ms + t.idle_ms, 0), 4),
+           -- Fewer glances than that say little. Who waits for a lock is left out: more connections would wait with it.
+           CASE WHEN s.busy - s.waiting_lock >= 20 AND s.not_visible = 0
+                THEN pg_catalog.round(s.on_cpu / (s.busy - s.waiting_lock)::numeric, 4) END,
+           CASE WHEN s.busy >= 20 AND s.not_visible = 0 THEN pg_catalog.round(s.waiting_lock / s.busy::numeric, 4) END,
+           pg_catalog.round(t.sessions / t.seconds, 4), t.lost, pg_catalog.round(t.connections, 1),
+           t.peak_connections, t.usable, coalesce(s.not_visible, 0)
+    FROM totals t LEFT JOIN states s USING (database_name);
+END;
+
+COMMENT ON FUNCTION pooling.load(interval) IS
+    'The load on each database, from the differences of its samples (steps). since: how far back, above 0 and up to 366 days. arrival_rate: transactions per second; service_time_ms: how long one keeps its connection, running or idle in it; busy_connections: how many are so at a time; peak_...: all but 5 % of the steps have less; idle_in_transaction_share: the part of the busy time that the application spends thinking; cpu_share, lock_share: of the busy sessions seen in samples those that compute, and that wait for a lock, null below 20 of them or where some were not visible; not_visible: sessions that the sampling role might not look into. NB021: since; 22004: null.';
+
+CREATE FUNCTION pooling.recommend_for(
+    database_name text, cores integer DEFAULT NULL, since interval DEFAULT '1 day') RETURNS TABLE (
+    recommended_pool_size integer, limited_by text, is_measured boolean, arrival_rate numeric, service_time_ms numeric,
+    busy_connections numeric, needed_connections numeric, core_limit integer, used_cores integer,
+    used_cpu_share numeric, available_connections integer, utilization numeric, mean_wait_ms numeric, is_stable boolean,
+    detail text)
+LANGUAGE sql STABLE PARALLEL SAFE ROWS 1
+BEGIN ATOMIC
+    -- At the most one row; the aggregates make it exactly one. Outer joins to functions beside each other are more than
+    -- some planners (17.10) find a plan for.
+    WITH measured AS MATERIALIZED (
+        SELECT pg_catalog.count(*) > 0 AS is_known, least(pg_catalog.max(l.peak_arrival_rate), 1000000000) AS rate,
+               least(pg_catalog.max(l.service_time_ms), 86400000) AS service, pg_catalog.max(l.cpu_share) AS cpu_share,
+               greatest(1, pooling.usable_connections() * 4 / 5) AS available
+        FROM pooling.load(recommend_for.since) l
+        WHERE l.database_name = recommend_for.database_name AND l.service_time_ms > 0 AND l.peak_arrival_rate > 0
+    ), sized AS MATERIALIZED (
+        SELECT m.*, r.*,
+               CASE WHEN m.is_known THEN r.recommended_pool_size ELSE least(r.core_limit, m.available) END AS size
+        FROM measured m, LATERAL pooling.recommended_size(
+            coalesce(m.rate, 0), coalesce(m.service, 1), m.available, recommend_for.cores,
+            CASE WHEN m.cpu_share < 0.05 THEN 0.05 ELSE m.cpu_share END) r
+    )
+    SELECT s.size, CASE WHEN s.is_known THEN s.limited_by ELSE 'nothing measured' END, s.is_known, s.rate, s.service,
+           CASE WHEN s.is_known THEN s.busy_connections END, CASE WHEN s.is_known THEN s.needed_connections END,
+           s.core_limit, s.used_cores, s.used_cpu_share, s.available,
+           CASE WHEN s.is_known THEN w.utilization END, CASE WHEN s.is_known THEN w.mean_wait_ms END,
+           CASE WHEN s.is_known THEN w.is_stable END,
+           CASE WHEN s.is_known THEN pg_catalog.format(
+                    '%s transactions/s at peak, %s ms each: %s connections busy; %s needed, %s cores can use %s, %s available',
+                    s.rate, s.service, s.busy_connections, s.needed_connections, s.used_cores, s.core_limit, s.available)
+                ELSE pg_catalog.format(
+                    'no load measured: %s cores can use %s connections, %s available', s.used_cores, s.core_limit, s.available)
+           END
+    FROM sized s, LATERAL pooling.what_if(s.size, coalesce(s.rate, 0), coalesce(s.service, 1)) w;
+END;
+
+COMMENT ON FUNCTION pooling.recommend_for(text, integer, interval) IS
+    'How large the pool of a database should be, from its samples. database_name; cores: null, those of the machine; since: how far back. The load is that of 95 % of the time (pooling.load), available are four fifths of what clients may use, the rest as pooling.recommended_size; mean_wait_ms is the wait for a connection of the recommended pool, null where is_stable is false: more comes than it can serve. Without a measured load (is_measured false) what the cores can use. NB021: a bound; 22004: since null.';
+
+CREATE FUNCTION pooling.recommend(cores integer DEFAULT NULL, since interval DEFAULT '1 day') RETURNS TABLE (
+    database_name text, recommended_pool_size integer, limited_by text, is_measured boolean, arrival_rate numeric,
+    service_time_ms numeric, busy_connections numeric, needed_connections numeric, core_limit integer,
+    used_cores integer, used_cpu_share numeric, available_connections integer, utilization numeric, mean_wait_ms numeric,
+    is_stable boolean, detail text)
+LANGUAGE sql STABLE PARALLEL SAFE ROWS 5
+BEGIN ATOMIC
+    SELECT d.name, r.*
+    FROM (SELECT l.database_name AS name FROM pooling.load(recommend.since) l
+          UNION SELECT pg_catalog.current_database()::text) d
+    CROSS JOIN LATERAL pooling.recommend_for(d.name, recommend.cores, recommend.since) r
+    ORDER BY d.name;
+END;
+
+COMMENT ON FUNCTION pooling.recommend(integer, interval) IS
+    'pooling.recommend_for of this database and each one that has samples. All pools together must fit into the server: each is sized as if it were alone.';
+
+CREATE FUNCTION pooling.advised_pool_size(
+    current_pool_size integer, since interval DEFAULT '00:15:00', cores integer DEFAULT NULL) RETURNS integer
+LANGUAGE sql STABLE PARALLEL SAFE
+BEGIN ATOMIC
+    SELECT CASE WHEN c.size IS NULL
+                  OR r.is_measured AND pg_catalog.abs(r.recommended_pool_size - c.size) > greatest(1, c.size / 5)
+                THEN r.recommended_pool_size ELSE c.size END
+    FROM pooling.recommend_for(pg_catalog.current_database()::text, advised_pool_size.cores, advised_pool_size.since) r,
+         (SELECT pooling.bounded_pool_size(advised_pool_size.current_pool_size) AS size) c;
+END;
+
+COMMENT ON FUNCTION pooling.advised_pool_size(integer, interval, integer) IS
+    'The size to set for the pool of this database now, for a scheduler. current_pool_size: as it is, null: none yet. It stays where nothing is measured, and where the recommended size is within a fifth of it, so that the pool is not resized for every ripple. since, cores: as pooling.recommend_for. NB021: a bound; 22004: since null.';
+
+CREATE FUNCTION pooling.advice(
+    current_pool_size integer DEFAULT NULL, since interval DEFAULT '00:15:00', cores integer DEFAULT NULL)
+RETURNS TABLE (check_id text, severity text, value numeric, unit text, detail text, remediation text)
+LANGUAGE sql STABLE PARALLEL SAFE ROWS 8
+BEGIN ATOMIC
+    WITH measured AS MATERIALIZED (
+        SELECT l.*, r.recommended_pool_size AS wanted, r.detail AS why,
+               least(l.peak_arrival_rate, 1000000000) AS rate, least(l.service_time_ms, 86400000) AS service
+        FROM pooling.load(advice.since) l
+        CROSS JOIN LATERAL pooling.recommend_for(l.database_name, advice.cores, advice.since) r
+        WHERE l.database_name = pg_catalog.current_database() AND l.service_time_ms > 0 AND l.peak_arrival_rate > 0
+    ), pool AS MATERIALIZED (
+        SELECT m.*, c.size, w.wait_probability, w.mean_wait_ms, w.is_stable
+        FROM measured m
+        CROSS JOIN LATERAL (
+            SELECT coalesce(pooling.bounded_pool_size(advice.current_pool_size),
+                            (SELECT pg_catalog.max(s.server_connections) FROM pooling.pool_stats s
+                             WHERE s.pool_name = m.database_name AND s.server_connections > 0
+                               AND s.collected_at >= pg_catalog.clock_timestamp() - advice.since),
+                            greatest(m.peak_connections, 1)) AS size) c
+        CROSS JOIN LATERAL pooling.what_if(least(c.size, 262143), m.rate, m.service) w
+    )
+    SELECT 'samples', 'unknown', NULL::numeric, NULL::text,
+           'no load of this database was sampled in that time',
+           'have a scheduler call SELECT pooling.capture_sample(); every 10 to 60 seconds'
+    WHERE pooling.bounded_pool_size(advice.current_pool_size) IS NOT DISTINCT FROM advice.current_pool_size
+      AND NOT EXISTS (SELECT FROM measured)
+    UNION ALL
+    SELECT 'visibility', 'unknown', p.not_visible, 'sessions',
+           'the role that samples might not look into other sessions', 'GRANT pg_monitor to the role that samples'
+    FROM pool p WHERE p.not_visible > 0
+    UNION ALL
+    SELECT 'pool_size',
+           CASE WHEN NOT p.is_stable THEN 'critical' WHEN p.mean_wait_ms > p.service THEN 'warning'
+                WHEN pg_catalog.abs(p.wanted - p.size) > greatest(1, p.size / 5) THEN 'info' ELSE 'ok' END,
+           p.wanted, 'connections',
+           pg_catalog.format('a pool of %s: %s; %s', p.size,
+               CASE WHEN NOT p.is_stable THEN 'more comes than it can serve'
+                    ELSE pg_catalog.format('%s %% wait, %s ms on average', pg_catalog.round(100 * p.wait_probability, 1),
+                                           pg_catalog.round(p.mean_wait_ms, 3)) END, p.why),
+           CASE WHEN pg_catalog.abs(p.wanted - p.size) <= greatest(1, p.size / 5) THEN 'keep it'
+                ELSE pg_catalog.format('in pgbouncer''s console: SET default_pool_size = %s;', p.wanted) END
+    FROM pool p
+    UNION ALL
+    SELECT 'connections',
+           CASE WHEN p.peak_connections >= 0.9 * p.usable_connections THEN 'critical'
+                WHEN p.peak_connections >= 0.75 * p.usable_connections THEN 'warning' ELSE 'ok' END,
+           p.peak_connections, 'connections',
+           pg_catalog.format('at the most %s of %s connections that clients may use, %s on average', p.peak_connections,
+                             p.usable_connections, p.mean_connections),
+           'put a pool between the applications and the server: SELECT pooling.generate_pgbouncer_config();'
+    FROM pool p
+    UNION ALL
+    SELECT 'idle_in_transaction', CASE WHEN p.idle_in_transaction_share >= 0.25 THEN 'warning' ELSE 'ok' END,
+           100 * p.idle_in_transaction_share, '%', 'the part of the busy time in which the server waits for the application',
+           'let transactions do nothing but statements: one call and one round trip where it can be'
+    FROM pool p
+    UNION ALL
+    SELECT 'lock_waits',
+           CASE WHEN p.lock_share IS NULL THEN 'unknown' WHEN p.lock_share >= 0.25 THEN 'warning' ELSE 'ok' END,
+           100 * p.lock_share, '%',
+           CASE WHEN p.lock_share IS NULL THEN 'too few busy sessions were seen, or not all of them'
+                ELSE 'of the busy sessions wait for a lock: more connections would wait with them' END,
+           'look at what they wait for: SELECT * FROM troubleshoot.blocking_tree;'
+    FROM pool p
+    UNION ALL
+    SELECT 'connection_churn',
+           CASE WHEN p.sessions_per_second >= 1 AND p.sessions_per_second * p.seconds * 10 >= p.transactions THEN 'warning'
+                ELSE 'ok' END,
+           p.sessions_per_second, 'connections/s', 'new connections; each costs the server a process',
+           'put a pool between the applications and the server: SELECT pooling.generate_pgbouncer_config();'
+    FROM pool p
+    UNION ALL
+    SELECT 'sessions_lost', CASE WHEN p.sessions_lost > 0 THEN 'info' ELSE 'ok' END, p.sessions_lost, 'connections',
+           'ended without a good-bye: abandoned by their client, killed, or by a fatal error',
+           'look into the server''s log, and at the time limits between pool and network'
+    FROM pool p;
+END;
+
+COMMENT ON FUNCTION pooling.advice(integer, interval, integer) IS
+    'What to do about the pool of this database, by the load of a while. current_pool_size: as it is, null: what pooling.pool_stats says of a pool of the database''s name, else the most connections seen; since: how far back; cores: null, those of the machine. severity: ok, info, warning, critical, or unknown, where samples are missing or the role that took them could not see. NB021: a bound; 22004: since null.';
+
+CREATE FUNCTION pooling.check_pool_health(seconds numeric DEFAULT 60)
+RETURNS TABLE (check_name text, status text, current_value text, recommendation text)
+LANGUAGE sql VOLATILE PARALLEL UNSAFE ROWS 6
+BEGIN ATOMIC
+    WITH seen AS MATERIALIZED (
+        SELECT pg_catalog.count(*) AS connections, pg_catalog.count(*) FILTER (WHERE NOT s.is_visible) AS hidden,
+               pg_catalog.count(*) FILTER (WHERE s.state LIKE 'idle in transaction%' AND s.seconds_in_state > b) AS in_transaction,
+               pg_catalog.max(s.transaction_seconds) FILTER (WHERE s.state LIKE 'idle in transaction%') AS longest,
+               pg_catalog.avg(s.age_seconds) AS age
+        FROM pooling.sessions() s, pooling.bounded_seconds(check_pool_health.seconds) b
+    ), judged AS (
+        SELECT 1 AS no, 'Connection Utilization' AS name,
+               CASE WHEN s.connections >= 0.9 * u.usable THEN 'CRITICAL' WHEN s.connections >= 0.75 * u.usable THEN 'WARNING' ELSE 'OK' END AS status,
+               pg_catalog.format('%s / %s', s.connections, u.usable) AS value,
+               'Consider connection pooling or increasing max_connections' AS advice, s.hidden
+        FROM seen s, (SELECT pooling.usable_connections() AS usable) u
+        UNION ALL
+        SELECT 2, 'Idle in Transaction',
+               CASE WHEN s.in_transaction >= 5 THEN 'CRITICAL' WHEN s.in_transaction > 0 THEN 'WARNING' ELSE 'OK' END,
+               s.in_transaction::text, 'Long idle-in-transaction blocks other operations', s.hidden FROM seen s
+        UNION ALL
+        SELECT 3, 'Avg Connection Age', CASE WHEN s.age >= 3600 THEN 'REVIEW' ELSE 'OK' END,
+               coalesce(pg_catalog.round(s.age / 60, 1)::text || ' minutes', 'unknown'),
+               'Long-lived connections may indicate missing pooling', s.hidden FROM seen s
+        UNION ALL
+        SELECT 4, 'Longest Idle in Transaction',
+               CASE WHEN s.longest >= 900 THEN 'CRITICAL' WHEN s.longest >= 300 THEN 'WARNING' ELSE 'OK' END,
+               coalesce(pg_catalog.round(s.longest, 1)::text || ' seconds', 'none'),
+               'Set idle_in_transaction_session_timeout, or end the session: pooling.v_idle_connections', s.hidden FROM seen s
+        UNION ALL
+        SELECT 5, 'Wait for a Pooled Connection',
+               CASE WHEN p.wait IS NULL THEN 'UNKNOWN' WHEN p.wait >= 1000 THEN 'CRITICAL' WHEN p.wait > 0 THEN 'WARNING' ELSE 'OK' END,
+               coalesce(p.wait || ' ms', 'no rows of the last 5 minutes in pooling.pool_stats'),
+               'Look at pooling.advice()', 0 FROM (
+            SELECT pg_catalog.max(t.max_wait_ms) AS wait FROM pooling.pool_stats t
+            WHERE t.collected_at >= pg_catalog.clock_timestamp() - interval '5 minutes') p
+        UNION ALL
+        SELECT 6, 'Sampling', CASE WHEN l.age IS NULL OR l.age > interval '5 minutes' THEN 'UNKNOWN' ELSE 'OK' END,
+               coalesce(pg_catalog.round(pg_catalog.date_part('epoch', l.age)::numeric)::text || ' seconds ago', 'never'),
+               'Have a scheduler call pooling.capture_sample()', 0 FROM (
+            SELECT pg_catalog.clock_timestamp() - pg_catalog.max(t.sampled_at) AS age FROM pooling.load_samples t) l
+    )
+    SELECT j.name, CASE WHEN j.status = 'OK' AND j.hidden > 0 THEN 'UNKNOWN' ELSE j.status END,
+           CASE WHEN j.hidden > 0 AND j.no IN (2, 4) THEN 'at least ' || j.value ELSE j.value END,
+           CASE WHEN j.status = 'OK' AND j.hidden > 0
+                THEN pg_catalog.format('%s sessions are not visible: grant pg_monitor', j.hidden)
+                WHEN j.status = 'OK' THEN 'Healthy' ELSE j.advice END
+    FROM judged j ORDER BY j.no;
+END;
+
+COMMENT ON FUNCTION pooling.check_pool_health(numeric) IS
+    'Connections at this moment: of those that clients may use (75 and 90 %), idle in a transaction for more than so many seconds (1 and 5 of them) and the longest (300 and 900 s), their mean age (an hour), the wait that the pooler tells of (0 and 1,000 ms, pooling.pool_stats), the last sample. status: OK, REVIEW, WARNING, CRITICAL, or UNKNOWN: the caller may not see it (pg_monitor may), or nobody has measured it. NB021: seconds; 22004: null.';
+
+CREATE  FUNCTION event_store."take_snapshot"(
+	"p_aggregate_id" uuid /* Option < pgrx :: Uuid > */
+) RETURNS INT /* Option < i32 > */
 VOLATILE PARALLEL UNSAFE 
 LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'release_locks_wrapper';
+AS 'MODULE_PATHNAME', 'take_snapshot_wrapper';
 
-CREATE  FUNCTION concurrency."hold_lease"(
-	"name" TEXT, /* Option < Text > */
-	"token" bigint /* Option < i64 > */
+CREATE  FUNCTION event_store."define_reducer"(
+	"aggregate_type" TEXT, /* Option < Text > */
+	"event_type" TEXT, /* Option < Text > */
+	"operations" jsonb DEFAULT NULL, /* Option < JsonDatum > */
+	"handler" regproc DEFAULT NULL /* Option < RegProc > */
 ) RETURNS void
-VOLATILE PARALLEL UNSAFE  
+VOLATILE PARALLEL UNSAFE 
 LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'hold_lease_sql_wrapper';
+AS 'MODULE_PATHNAME', 'define_reducer_wrapper';
 
-CREATE  FUNCTION concurrency."record_deadlock"(
-	"detail" TEXT, /* Option < Text > */
-	"query_text" TEXT DEFAULT NULL, /* Option < Text > */
-	"resolution" TEXT DEFAULT NULL, /* Option < Text > */
-	"process_id" INT DEFAULT NULL /* Option < i32 > */
+CREATE  FUNCTION event_store."ledger_published_since"() RETURNS bigint /* i64 */
+STRICT STABLE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'ledger_published_since_wrapper';
+
+CREATE  FUNCTION event_store."prepare_ledger_publication"(
+	"max_accounts" INT DEFAULT 10000 /* Option < i32 > */
 ) RETURNS bigint /* i64 */
 VOLATILE PARALLEL UNSAFE 
 LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'record_deadlock_wrapper';
+AS 'MODULE_PATHNAME', 'prepare_ledger_publication_wrapper';
 
-CREATE  FUNCTION concurrency."release_lock"(
+CREATE  FUNCTION event_store."ledger_stream"(
+	"transaction_id" uuid /* Option < pgrx :: Uuid > */
+) RETURNS uuid /* pgrx :: Uuid */
+IMMUTABLE PARALLEL SAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'ledger_stream_wrapper';
+
+CREATE  FUNCTION event_store."replay_parked"(
 	"name" TEXT, /* Option < Text > */
-	"scope" TEXT DEFAULT 'transaction' /* Option < Text > */
+	"event_ids" uuid[] DEFAULT NULL /* Option < Many < pgrx :: Uuid > > */
+) RETURNS bigint /* i64 */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'replay_parked_wrapper';
+
+CREATE  FUNCTION event_store."fetch"(
+	"name" TEXT, /* Option < Text > */
+	"batch" INT, /* Option < i32 > */
+	"consumer" TEXT /* Option < Text > */
+) RETURNS TABLE (
+	"event_id" uuid,  /* pgrx :: Uuid */
+	"aggregate_id" uuid,  /* pgrx :: Uuid */
+	"global_position" bigint,  /* i64 */
+	"created_at" timestamptz,  /* Option < Time > */
+	"event_version" INT,  /* i32 */
+	"aggregate_type" TEXT,  /* String */
+	"event_type" TEXT,  /* String */
+	"created_by" TEXT,  /* String */
+	"event_data" jsonb,  /* Option < JsonBytes > */
+	"metadata" jsonb,  /* Option < JsonBytes > */
+	"tags" TEXT[],  /* :: std :: option :: Option < Vec < Option < String > > > */
+	"attempt" INT,  /* i32 */
+	"lease_token" bigint,  /* i64 */
+	"leased_until" timestamptz  /* Option < Time > */
+)
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'fetch_wrapper';
+
+CREATE  FUNCTION event_store."drop_reducer"(
+	"aggregate_type" TEXT, /* Option < Text > */
+	"event_type" TEXT /* Option < Text > */
+) RETURNS void
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'drop_reducer_wrapper';
+
+CREATE  FUNCTION event_store."reset_subscription"(
+	"name" TEXT, /* Option < Text > */
+	"start" TEXT /* Option < Text > */
+) RETURNS void
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'reset_subscription_wrapper';
+
+CREATE  FUNCTION event_store."apply_retention"(
+	"max_events" INT DEFAULT 10000 /* Option < i32 > */
+) RETURNS TABLE (
+	"events" bigint,  /* i64 */
+	"streams" bigint,  /* i64 */
+	"done" bool  /* bool */
+)
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'apply_retention_wrapper';
+
+CREATE  FUNCTION event_store."drop_subscription"(
+	"name" TEXT /* Option < Text > */
+) RETURNS void
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'drop_subscription_wrapper';
+
+CREATE  FUNCTION event_store."get_aggregate_state"(
+	"p_aggregate_id" uuid, /* Option < pgrx :: Uuid > */
+	"p_up_to_version" INT DEFAULT NULL /* Option < i32 > */
+) RETURNS jsonb /* JsonDatum */
+STABLE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'get_aggregate_state_wrapper';
+
+CREATE  FUNCTION event_store."nack"(
+	"name" TEXT, /* Option < Text > */
+	"lease_token" bigint, /* Option < i64 > */
+	"event_id" uuid, /* Option < pgrx :: Uuid > */
+	"reason" TEXT, /* Option < Text > */
+	"retry_in_ms" INT DEFAULT NULL, /* Option < i32 > */
+	"park" bool DEFAULT false /* Option < bool > */
+) RETURNS timestamptz /* Option < Time > */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'nack_wrapper';
+
+CREATE  FUNCTION event_store."page_size"(
+	"max_events" INT /* Option < i32 > */
+) RETURNS INT /* i32 */
+IMMUTABLE PARALLEL SAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'page_size_wrapper';
+
+CREATE  FUNCTION event_store."set_retention"(
+	"aggregate_type" TEXT, /* Option < Text > */
+	"keep" interval, /* Option < Interval > */
+	"keep_state" bool DEFAULT true /* Option < bool > */
+) RETURNS void
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'set_retention_wrapper';
+
+CREATE  FUNCTION event_store."stream_partition"(
+	"aggregate_id" uuid, /* Option < pgrx :: Uuid > */
+	"partitions" INT /* Option < i32 > */
+) RETURNS INT /* Option < i32 > */
+IMMUTABLE PARALLEL SAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'stream_partition_wrapper';
+
+CREATE  FUNCTION event_store."append_events_if"(
+	"aggregate_type" TEXT, /* Option < Text > */
+	"aggregate_id" uuid, /* Option < pgrx :: Uuid > */
+	"events" jsonb, /* Option < JsonDatum > */
+	"after_position" bigint, /* Option < i64 > */
+	"event_types" TEXT[] DEFAULT NULL, /* Option < Many < String > > */
+	"tags" TEXT[] DEFAULT NULL, /* Option < Many < String > > */
+	"expected_version" INT DEFAULT NULL /* Option < i32 > */
+) RETURNS bigint /* i64 */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'append_events_if_wrapper';
+
+CREATE  FUNCTION event_store."append_events"(
+	"aggregate_type" TEXT, /* Option < Text > */
+	"aggregate_id" uuid, /* Option < pgrx :: Uuid > */
+	"events" jsonb, /* Option < JsonDatum > */
+	"expected_version" INT DEFAULT NULL /* Option < i32 > */
+) RETURNS bigint /* i64 */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'append_events_wrapper';
+
+CREATE  FUNCTION event_store."append_event"(
+	"p_aggregate_type" TEXT, /* Option < Text > */
+	"p_aggregate_id" uuid, /* Option < pgrx :: Uuid > */
+	"p_event_type" TEXT, /* Option < Text > */
+	"p_event_data" jsonb, /* Option < JsonDatum > */
+	"p_expected_version" INT DEFAULT NULL, /* Option < i32 > */
+	"p_metadata" jsonb DEFAULT NULL, /* Option < JsonDatum > */
+	"p_event_id" uuid DEFAULT NULL, /* Option < pgrx :: Uuid > */
+	"p_tags" TEXT[] DEFAULT NULL /* Option < Many < String > > */
+) RETURNS uuid /* pgrx :: Uuid */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'append_event_wrapper';
+
+CREATE  FUNCTION event_store."create_subscription"(
+	"name" TEXT, /* Option < Text > */
+	"filter" jsonb DEFAULT '{}', /* Option < JsonDatum > */
+	"start" TEXT DEFAULT 'beginning', /* Option < Text > */
+	"partitions" INT DEFAULT 16, /* Option < i32 > */
+	"max_attempts" INT DEFAULT 5, /* Option < i32 > */
+	"backoff_first_ms" INT DEFAULT 1000, /* Option < i32 > */
+	"backoff_most_ms" INT DEFAULT 300000, /* Option < i32 > */
+	"lease_ms" INT DEFAULT 30000, /* Option < i32 > */
+	"parked_blocks" bool DEFAULT true /* Option < bool > */
+) RETURNS void
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'create_subscription_wrapper';
+
+CREATE  FUNCTION event_store."discard_parked"(
+	"name" TEXT, /* Option < Text > */
+	"event_ids" uuid[] /* Option < Many < pgrx :: Uuid > > */
+) RETURNS bigint /* i64 */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'discard_parked_wrapper';
+
+CREATE  FUNCTION event_store."ack"(
+	"name" TEXT, /* Option < Text > */
+	"lease_token" bigint, /* Option < i64 > */
+	"event_ids" uuid[] DEFAULT NULL /* Option < Many < pgrx :: Uuid > > */
+) RETURNS INT /* i32 */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'ack_wrapper';
+
+CREATE  FUNCTION event_store."get_aggregate_state_at"(
+	"p_aggregate_id" uuid, /* Option < pgrx :: Uuid > */
+	"p_at" timestamptz /* Option < Time > */
+) RETURNS jsonb /* JsonDatum */
+STABLE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'get_aggregate_state_at_wrapper';
+
+CREATE  FUNCTION event_store."publish_ledger"(
+	"publish" bool /* Option < bool > */
+) RETURNS bigint /* Option < i64 > */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'publish_ledger_wrapper';
+
+CREATE  FUNCTION event_store."extend_lease"(
+	"name" TEXT, /* Option < Text > */
+	"lease_token" bigint, /* Option < i64 > */
+	"by_ms" INT DEFAULT NULL /* Option < i32 > */
+) RETURNS timestamptz /* Option < Time > */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'extend_lease_wrapper';
+
+CREATE  FUNCTION event_store."alter_subscription"(
+	"name" TEXT, /* Option < Text > */
+	"max_attempts" INT DEFAULT NULL, /* Option < i32 > */
+	"backoff_first_ms" INT DEFAULT NULL, /* Option < i32 > */
+	"backoff_most_ms" INT DEFAULT NULL, /* Option < i32 > */
+	"lease_ms" INT DEFAULT NULL, /* Option < i32 > */
+	"parked_blocks" bool DEFAULT NULL, /* Option < bool > */
+	"paused" bool DEFAULT NULL /* Option < bool > */
+) RETURNS void
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'alter_subscription_wrapper';
+
+CREATE OR REPLACE  FUNCTION neobank."guard_accounts"(
+
+) RETURNS trigger /* Triggered */
+STRICT
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'guard_accounts_wrapper';
+
+CREATE OR REPLACE  FUNCTION neobank."guard_ledger"(
+
+) RETURNS trigger /* Triggered */
+STRICT
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'guard_ledger_wrapper';
+
+CREATE  FUNCTION concurrency."release_customer_lock"(
+	"p_customer_id" uuid /* Option < pgrx :: Uuid > */
 ) RETURNS bool /* bool */
 VOLATILE PARALLEL UNSAFE 
 LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'release_lock_wrapper';
+AS 'MODULE_PATHNAME', 'release_customer_lock_wrapper';
 
 CREATE  FUNCTION concurrency."break_lease"(
 	"name" TEXT /* Option < Text > */
@@ -750,10 +1574,23 @@ VOLATILE PARALLEL UNSAFE
 LANGUAGE c /* Rust */
 AS 'MODULE_PATHNAME', 'break_lease_sql_wrapper';
 
-CREATE  FUNCTION concurrency."collect_deadlocks"() RETURNS INT /* i32 */
-STRICT VOLATILE PARALLEL UNSAFE 
+CREATE  FUNCTION concurrency."acquire_lease"(
+	"name" TEXT, /* Option < Text > */
+	"holder" TEXT, /* Option < Text > */
+	"lease_ms" INT DEFAULT 30000, /* Option < i32 > */
+	"timeout_ms" INT DEFAULT 0 /* Option < i32 > */
+) RETURNS bigint /* Option < i64 > */
+VOLATILE PARALLEL UNSAFE  
 LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'collect_deadlocks_wrapper';
+AS 'MODULE_PATHNAME', 'acquire_lease_sql_wrapper';
+
+CREATE  FUNCTION concurrency."release_lease"(
+	"name" TEXT, /* Option < Text > */
+	"token" bigint /* Option < i64 > */
+) RETURNS bool /* bool */
+VOLATILE PARALLEL UNSAFE  
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'release_lease_sql_wrapper';
 
 CREATE  FUNCTION concurrency."acquire_leases"(
 	"names" TEXT[], /* Option < Many < String > > */
@@ -768,22 +1605,18 @@ VOLATILE PARALLEL UNSAFE
 LANGUAGE c /* Rust */
 AS 'MODULE_PATHNAME', 'acquire_leases_sql_wrapper';
 
-CREATE  FUNCTION concurrency."release_customer_lock"(
-	"p_customer_id" uuid /* Option < pgrx :: Uuid > */
+CREATE  FUNCTION concurrency."collect_deadlocks"() RETURNS INT /* i32 */
+STRICT VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'collect_deadlocks_wrapper';
+
+CREATE  FUNCTION concurrency."acquire_customer_lock"(
+	"p_customer_id" uuid, /* Option < pgrx :: Uuid > */
+	"p_timeout_ms" INT DEFAULT 5000 /* Option < i32 > */
 ) RETURNS bool /* bool */
 VOLATILE PARALLEL UNSAFE 
 LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'release_customer_lock_wrapper';
-
-CREATE  FUNCTION concurrency."acquire_lease"(
-	"name" TEXT, /* Option < Text > */
-	"holder" TEXT, /* Option < Text > */
-	"lease_ms" INT DEFAULT 30000, /* Option < i32 > */
-	"timeout_ms" INT DEFAULT 0 /* Option < i32 > */
-) RETURNS bigint /* Option < i64 > */
-VOLATILE PARALLEL UNSAFE  
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'acquire_lease_sql_wrapper';
+AS 'MODULE_PATHNAME', 'acquire_customer_lock_wrapper';
 
 CREATE  FUNCTION concurrency."extend_lease"(
 	"name" TEXT, /* Option < Text > */
@@ -794,6 +1627,33 @@ VOLATILE PARALLEL UNSAFE
 LANGUAGE c /* Rust */
 AS 'MODULE_PATHNAME', 'extend_lease_sql_wrapper';
 
+CREATE  FUNCTION concurrency."release_locks"(
+	"names" TEXT[], /* Option < Many < String > > */
+	"scope" TEXT DEFAULT 'transaction' /* Option < Text > */
+) RETURNS INT /* i32 */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'release_locks_wrapper';
+
+CREATE  FUNCTION concurrency."record_deadlock"(
+	"detail" TEXT, /* Option < Text > */
+	"query_text" TEXT DEFAULT NULL, /* Option < Text > */
+	"resolution" TEXT DEFAULT NULL, /* Option < Text > */
+	"process_id" INT DEFAULT NULL /* Option < i32 > */
+) RETURNS bigint /* i64 */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'record_deadlock_wrapper';
+
+CREATE  FUNCTION concurrency."acquire_lock"(
+	"name" TEXT, /* Option < Text > */
+	"timeout_ms" INT DEFAULT 5000, /* Option < i32 > */
+	"scope" TEXT DEFAULT 'transaction' /* Option < Text > */
+) RETURNS bool /* bool */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'acquire_lock_wrapper';
+
 CREATE  FUNCTION concurrency."acquire_locks"(
 	"names" TEXT[], /* Option < Many < String > > */
 	"timeout_ms" INT DEFAULT 5000, /* Option < i32 > */
@@ -803,27 +1663,1669 @@ VOLATILE PARALLEL UNSAFE
 LANGUAGE c /* Rust */
 AS 'MODULE_PATHNAME', 'acquire_locks_wrapper';
 
-CREATE  FUNCTION concurrency."release_lease"(
+CREATE  FUNCTION concurrency."hold_lease"(
 	"name" TEXT, /* Option < Text > */
 	"token" bigint /* Option < i64 > */
-) RETURNS bool /* bool */
+) RETURNS void
 VOLATILE PARALLEL UNSAFE  
 LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'release_lease_sql_wrapper';
+AS 'MODULE_PATHNAME', 'hold_lease_sql_wrapper';
 
-CREATE OR REPLACE  FUNCTION neobank."guard_ledger"(
-
-) RETURNS trigger /* Triggered */
-STRICT
+CREATE  FUNCTION concurrency."release_lock"(
+	"name" TEXT, /* Option < Text > */
+	"scope" TEXT DEFAULT 'transaction' /* Option < Text > */
+) RETURNS bool /* bool */
+VOLATILE PARALLEL UNSAFE 
 LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'guard_ledger_wrapper';
+AS 'MODULE_PATHNAME', 'release_lock_wrapper';
 
-CREATE OR REPLACE  FUNCTION neobank."guard_accounts"(
-
-) RETURNS trigger /* Triggered */
-STRICT
+CREATE  FUNCTION temporal."delete_portion"(
+	"p_table" regclass, /* Option < RegClass > */
+	"key" jsonb, /* Option < JsonDatum > */
+	"valid_from" timestamptz, /* Option < Time > */
+	"valid_to" timestamptz /* Option < Time > */
+) RETURNS bigint /* i64 */
+VOLATILE PARALLEL UNSAFE 
 LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'guard_accounts_wrapper';
+AS 'MODULE_PATHNAME', 'delete_portion_wrapper';
+
+CREATE  FUNCTION temporal."balance_before"(
+	"account_id" uuid, /* Option < pgrx :: Uuid > */
+	"valid_to" timestamptz, /* Option < Time > */
+	"transaction_to" timestamptz /* Option < Time > */
+) RETURNS numeric /* Option < Numeric > */
+STABLE PARALLEL RESTRICTED 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'balance_before_wrapper';
+
+CREATE  FUNCTION temporal."record_account_change"(
+	"account_id" uuid, /* Option < pgrx :: Uuid > */
+	"created_at" timestamptz, /* Option < Time > */
+	"customer_id" uuid, /* Option < pgrx :: Uuid > */
+	"account_status" TEXT, /* Option < Text > */
+	"overdraft_limit" numeric, /* Option < Numeric > */
+	"account_type" TEXT, /* Option < Text > */
+	"account_number" TEXT /* Option < Text > */
+) RETURNS void
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'record_account_change_wrapper';
+
+CREATE  FUNCTION temporal."correct"(
+	"account_id" uuid, /* Option < pgrx :: Uuid > */
+	"valid_from" timestamptz, /* Option < Time > */
+	"valid_to" timestamptz, /* Option < Time > */
+	"changes" jsonb, /* Option < JsonDatum > */
+	"reason" TEXT, /* Option < Text > */
+	"tenant" uuid DEFAULT NULL /* Option < pgrx :: Uuid > */
+) RETURNS timestamptz /* Option < Time > */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'correct_wrapper';
+
+CREATE  FUNCTION temporal."balance_as_of"(
+	"account_id" uuid, /* Option < pgrx :: Uuid > */
+	"valid_at" timestamptz DEFAULT now(), /* Option < Time > */
+	"known_at" timestamptz DEFAULT now() /* Option < Time > */
+) RETURNS numeric /* Option < Numeric > */
+STABLE PARALLEL RESTRICTED  
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'account_balance_as_of_wrapper';
+
+CREATE  FUNCTION temporal."get_account_as_of"(
+	"p_account_id" uuid, /* Option < pgrx :: Uuid > */
+	"p_as_of_time" timestamptz DEFAULT now(), /* Option < Time > */
+	"p_transaction_time" timestamptz DEFAULT now() /* Option < Time > */
+) RETURNS TABLE (
+	"account_id" uuid,  /* pgrx :: Uuid */
+	"customer_id" uuid,  /* Option < pgrx :: Uuid > */
+	"account_number" varchar(50),  /* Option < Varchar > */
+	"current_balance" numeric,  /* Option < Numeric > */
+	"account_status" TEXT,  /* Option < String > */
+	"valid_from" timestamptz,  /* Option < Time > */
+	"valid_to" timestamptz,  /* Option < Time > */
+	"account_type" TEXT,  /* Option < String > */
+	"overdraft_limit" numeric,  /* Option < Numeric > */
+	"limits" jsonb,  /* Option < JsonBytes > */
+	"transaction_from" timestamptz,  /* Option < Time > */
+	"transaction_to" timestamptz,  /* Option < Time > */
+	"changed_by" TEXT,  /* Option < String > */
+	"change_reason" TEXT  /* Option < String > */
+)
+STABLE PARALLEL RESTRICTED 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'get_account_as_of_wrapper';
+
+CREATE  FUNCTION temporal."update_portion"(
+	"p_table" regclass, /* Option < RegClass > */
+	"key" jsonb, /* Option < JsonDatum > */
+	"valid_from" timestamptz, /* Option < Time > */
+	"valid_to" timestamptz, /* Option < Time > */
+	"changes" jsonb /* Option < JsonDatum > */
+) RETURNS bigint /* i64 */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'update_portion_wrapper';
+
+CREATE  FUNCTION temporal."insert_portion"(
+	"p_table" regclass, /* Option < RegClass > */
+	"row_values" jsonb, /* Option < JsonDatum > */
+	"valid_from" timestamptz, /* Option < Time > */
+	"valid_to" timestamptz DEFAULT 'infinity' /* Option < Time > */
+) RETURNS bigint /* i64 */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'insert_portion_wrapper';
+
+CREATE  FUNCTION troubleshoot."report_html"() RETURNS TEXT /* String */
+STRICT VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'report_html_wrapper';
+
+CREATE  FUNCTION troubleshoot."kill_long_queries"(
+	"p_max_duration" interval DEFAULT '5 minutes', /* Option < Interval > */
+	"p_dry_run" bool DEFAULT true, /* Option < bool > */
+	"p_method" TEXT DEFAULT 'terminate', /* Option < Text > */
+	"p_reason" TEXT DEFAULT NULL, /* Option < Text > */
+	"p_database" TEXT DEFAULT NULL, /* Option < Text > */
+	"p_user" TEXT DEFAULT NULL /* Option < Text > */
+) RETURNS TABLE (
+	"pid" INT,  /* Option < i32 > */
+	"duration" interval,  /* Option < Interval > */
+	"query" TEXT,  /* Option < String > */
+	"action" TEXT,  /* String */
+	"user_name" TEXT,  /* Option < String > */
+	"database_name" TEXT,  /* Option < String > */
+	"application_name" TEXT  /* Option < String > */
+)
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'kill_long_queries_wrapper';
+
+CREATE  FUNCTION troubleshoot."metrics"() RETURNS TEXT /* String */
+STRICT VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'metrics_wrapper';
+
+CREATE  FUNCTION troubleshoot."why_waiting"(
+	"pid" INT /* Option < i32 > */
+) RETURNS TABLE (
+	"process_id" INT,  /* i32 */
+	"kind" TEXT,  /* String */
+	"explanation" TEXT,  /* String */
+	"blocked_by" INT[],  /* Vec < i32 > */
+	"wait_event_type" TEXT,  /* Option < String > */
+	"wait_event" TEXT,  /* Option < String > */
+	"lock_mode" TEXT,  /* Option < String > */
+	"object" TEXT,  /* Option < String > */
+	"waiting_seconds" numeric,  /* Option < Numeric > */
+	"remediation_sql" TEXT  /* Option < String > */
+)
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'why_waiting_wrapper';
+
+CREATE  FUNCTION troubleshoot."unacknowledge"(
+	"fingerprint" TEXT /* Option < Text > */
+) RETURNS bool /* bool */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'unacknowledge_wrapper';
+
+CREATE  FUNCTION troubleshoot."acknowledge"(
+	"fingerprint" TEXT, /* Option < Text > */
+	"until" timestamptz, /* Option < Time > */
+	"reason" TEXT /* Option < Text > */
+) RETURNS void
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'acknowledge_wrapper';
+
+CREATE  FUNCTION troubleshoot."clear_idle_transactions"(
+	"p_older_than" interval DEFAULT '10 minutes', /* Option < Interval > */
+	"p_dry_run" bool DEFAULT true, /* Option < bool > */
+	"p_reason" TEXT DEFAULT NULL, /* Option < Text > */
+	"p_database" TEXT DEFAULT NULL, /* Option < Text > */
+	"p_user" TEXT DEFAULT NULL /* Option < Text > */
+) RETURNS INT /* i32 */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'clear_idle_transactions_wrapper';
+
+CREATE  FUNCTION troubleshoot."note_restore_test"(
+	"tested_at" timestamptz, /* Option < Time > */
+	"note" TEXT /* Option < Text > */
+) RETURNS void
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'note_restore_test_wrapper';
+
+CREATE  FUNCTION troubleshoot."multixact_member_segments"() RETURNS bigint /* Option < i64 > */
+STRICT VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'multixact_member_segments_wrapper';
+
+CREATE  FUNCTION troubleshoot."slow_query_rows"(
+	"max_rows" INT, /* Option < i32 > */
+	"order_by" TEXT /* Option < Text > */
+) RETURNS INT /* i32 */
+IMMUTABLE PARALLEL SAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'slow_query_rows_wrapper';
+
+COMMENT ON FUNCTION troubleshoot.slow_query_rows(integer, text) IS
+    'The bound itself, for troubleshoot.slow_queries. NB021: max_rows not 1 to 1,000, or another order_by; 22004: null.';
+
+CREATE FUNCTION troubleshoot.slow_queries(max_rows integer DEFAULT 20, order_by text DEFAULT 'total')
+RETURNS TABLE (
+    queryid bigint, query_preview text, calls bigint, total_time_ms numeric, avg_time_ms numeric, stddev_ms numeric,
+    rows bigint, cache_hit_pct numeric, max_time_ms numeric, share_pct numeric, read_time_ms numeric,
+    temp_blocks_written bigint, wal_bytes numeric, user_name text, database_name text, is_slow boolean, hint text)
+LANGUAGE plpgsql STABLE PARALLEL UNSAFE ROWS 20
+SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_column
+DECLARE
+    bound integer := troubleshoot.slow_query_rows(max_rows, order_by);
+    place text;
+    has text[];
+    total text;
+    problem text;
+    cure text;
+BEGIN
+    -- The view of the extension, whatever its schema, and not another one of its name.
+    SELECT format('%I.%I', n.nspname, c.relname), array_agg(a.attname::text)
+      INTO place, has
+      FROM pg_extension e
+      JOIN pg_depend d ON d.refclassid = 'pg_extension'::regclass AND d.refobjid = e.oid AND d.deptype = 'e'
+                      AND d.classid = 'pg_class'::regclass
+      JOIN pg_class c ON c.oid = d.objid AND c.relname = 'pg_stat_statements'
+      JOIN pg_namespace n ON n.oid = c.relnamespace
+      JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+     WHERE e.extname = 'pg_stat_statements'
+     GROUP BY n.nspname, c.relname;
+    IF place IS NULL THEN
+        problem := '<pg_stat_statements is not installed>';
+        cure := CASE WHEN current_setting('pg_stat_statements.max', true) IS NULL
+                     THEN 'Add pg_stat_statements to shared_preload_libraries, restart the server, and CREATE EXTENSION pg_stat_statements.'
+                     ELSE 'CREATE EXTENSION pg_stat_statements in this database.' END;
+    ELSE
+        -- Its columns have been renamed by its versions 1.8 and 1.11, and others have come.
+        total := CASE WHEN 'total_exec_time' = ANY (has) THEN 'exec_time' ELSE 'time' END;
+        BEGIN
+            RETURN QUERY EXECUTE format(
+                $q$SELECT s.queryid, left(s.query, 100), s.calls, round(s.total_%1$s::numeric, 2),
+                          round(s.mean_%1$s::numeric, 2), round(s.stddev_%1$s::numeric, 2), s.rows,
+                          round(100.0 * s.shared_blks_hit / nullif(s.shared_blks_hit + s.shared_blks_read, 0), 2),
+                          round(s.max_%1$s::numeric, 2),
+                          round(100 * s.total_%1$s::numeric / nullif(sum(s.total_%1$s::numeric) OVER (), 0), 2),
+                          round(s.%2$s::numeric, 2), s.temp_blks_written, %3$s,
+                          (SELECT r.rolname::text FROM pg_roles r WHERE r.oid = s.userid),
+                          (SELECT b.datname::text FROM pg_database b WHERE b.oid = s.dbid),
+                          s.calls >= 50 AND s.mean_%1$s >= 50,
+                          CASE WHEN s.queryid IS NULL
+                               THEN 'The statements of other roles are shown to pg_read_all_stats (pg_monitor) only.' END
+                   FROM %4$s s
+                   ORDER BY CASE $2 WHEN 'total' THEN s.total_%1$s WHEN 'mean' THEN s.mean_%1$s WHEN 'calls' THEN s.calls
+                                    WHEN 'rows' THEN s.rows ELSE s.temp_blks_written END DESC, s.total_%1$s DESC
+                   LIMIT $1$q$,
+                total, CASE WHEN 'shared_blk_read_time' = ANY (has) THEN 'shared_blk_read_time' ELSE 'blk_read_time' END,
+                CASE WHEN 'wal_bytes' = ANY (has) THEN 's.wal_bytes' ELSE 'NULL::numeric' END, place)
+                USING bound, order_by;
+            IF FOUND THEN
+                RETURN;
+            END IF;
+            problem := '<nothing recorded>';
+            cure := 'Look at pg_stat_statements.track and compute_query_id; pg_stat_statements_reset() may have just been called.';
+        EXCEPTION
+            WHEN object_not_in_prerequisite_state THEN
+                problem := '<pg_stat_statements is not loaded>';
+                cure := 'Add pg_stat_statements to shared_preload_libraries, and restart the server.';
+            WHEN insufficient_privilege THEN
+                problem := '<insufficient privilege>';
+                cure := format('Grant USAGE on the schema of %s, SELECT on it, and pg_monitor.', place);
+        END;
+    END IF;
+    query_preview := problem;
+    hint := cure;
+    RETURN NEXT;
+END
+$$;
+
+COMMENT ON FUNCTION troubleshoot.slow_queries(integer, text) IS
+    'Statements by pg_stat_statements, of whatever version is installed. max_rows: 1 to 1,000; order_by: total (time), mean (time), calls, rows or temp (blocks written). Times in milliseconds since the statistics were last reset; share_pct: of the time of all statements; is_slow: 50 ms and more on average over 50 calls and more. Where pg_stat_statements is missing, not loaded, not visible or empty one row says so: queryid is null, and hint has the cure. NB021: a bound; 22004: null.';
+
+CREATE VIEW troubleshoot.v_slow_queries AS
+SELECT q.queryid, q.query_preview, q.calls, q.total_time_ms, q.avg_time_ms, q.stddev_ms, q.rows, q.cache_hit_pct,
+       q.max_time_ms, q.share_pct, q.read_time_ms, q.temp_blocks_written, q.wal_bytes, q.user_name, q.database_name,
+       q.is_slow, q.hint
+FROM troubleshoot.slow_queries() q;
+
+COMMENT ON VIEW troubleshoot.v_slow_queries IS
+    'The twenty statements that have taken the most time: troubleshoot.slow_queries(). One row with a hint where they cannot be told.';
+
+CREATE FUNCTION troubleshoot.connection_analysis() RETURNS TABLE (metric text, value text, status text)
+LANGUAGE sql VOLATILE PARALLEL UNSAFE ROWS 10
+BEGIN ATOMIC
+    WITH seen AS MATERIALIZED (
+        SELECT pg_catalog.count(*) AS connections, pg_catalog.count(*) FILTER (WHERE NOT s.is_visible) AS hidden,
+               pg_catalog.count(*) FILTER (WHERE s.state IN ('active', 'fastpath function call')) AS active,
+               pg_catalog.count(*) FILTER (WHERE s.state = 'idle') AS idle,
+               pg_catalog.count(*) FILTER (WHERE s.state LIKE 'idle in transaction%') AS in_transaction,
+               pg_catalog.max(s.seconds_in_state) FILTER (WHERE s.state LIKE 'idle in transaction%') AS longest,
+               pg_catalog.count(*) FILTER (WHERE s.wait_event_type = 'Lock') AS waiting,
+               pooling.usable_connections() AS usable
+        FROM pooling.sessions() s
+    ), lines AS (
+        SELECT 1 AS no, 'Max Connections' AS metric, pg_catalog.current_setting('max_connections') AS value, 'INFO' AS status,
+               false AS is_counted, s.hidden FROM seen s
+        UNION ALL
+        SELECT 2, 'Current Connections', s.connections::text,
+               CASE WHEN s.connections >= 0.75 * s.usable THEN 'WARNING' ELSE 'OK' END, false, s.hidden FROM seen s
+        UNION ALL
+        SELECT 3, 'Active Connections', s.active::text, 'INFO', true, s.hidden FROM seen s
+        UNION ALL
+        -- Idle connections of a pool cost little while there is room.
+        SELECT 4, 'Idle Connections', s.idle::text,
+               CASE WHEN s.idle > 0.7 * s.connections AND s.connections > 0.5 * s.usable THEN 'WARNING' ELSE 'OK' END,
+               true, s.hidden FROM seen s
+        UNION ALL
+        SELECT 5, 'Idle in Transaction', s.in_transaction::text,
+               CASE WHEN s.longest >= 900 THEN 'CRITICAL' WHEN s.in_transaction > 5 OR s.longest >= 300 THEN 'WARNING' ELSE 'OK' END,
+               true, s.hidden FROM seen s
+        UNION ALL
+        SELECT 6, 'Connection Utilization', pg_catalog.round(100.0 * s.connections / s.usable, 1) || '%',
+               CASE WHEN s.connections >= 0.9 * s.usable THEN 'CRITICAL'
+                    WHEN s.connections >= 0.75 * s.usable THEN 'WARNING' ELSE 'OK' END, false, s.hidden FROM seen s
+        UNION ALL
+        SELECT 7, 'Usable Connections', s.usable::text, 'INFO', false, s.hidden FROM seen s
+        UNION ALL
+        SELECT 8, 'Waiting for a Lock', s.waiting::text, 'INFO', true, s.hidden FROM seen s
+        UNION ALL
+        SELECT 9, 'Longest Idle in Transaction', coalesce(pg_catalog.round(s.longest, 1) || ' s', 'none'), 'INFO', true, s.hidden
+        FROM seen s
+        UNION ALL
+        SELECT 10, 'Not Visible', s.hidden::text, CASE WHEN s.hidden > 0 THEN 'UNKNOWN' ELSE 'OK' END, false, 0 FROM seen s
+    )
+    SELECT l.metric, CASE WHEN l.is_counted AND l.hidden > 0 THEN 'at least ' || l.value ELSE l.value END,
+           CASE WHEN l.hidden > 0 AND (l.status = 'OK' OR l.is_counted AND l.status = 'INFO') THEN 'UNKNOWN' ELSE l.status END
+    FROM lines l ORDER BY l.no;
+END;
+
+COMMENT ON FUNCTION troubleshoot.connection_analysis() IS
+    'Connections at this moment. Utilization is of those that clients may use, without the reserved ones (75 and 90 %); idle in transaction: more than 5, or one for 300 and 900 s, failed transactions with them. status: INFO, OK, WARNING, CRITICAL, or UNKNOWN where sessions are not visible to the caller (pg_monitor sees all).';
+
+CREATE  FUNCTION troubleshoot."run_checks"(
+	"only_checks" TEXT[] DEFAULT NULL /* Option < Many < String > > */
+) RETURNS TABLE (
+	"check_id" TEXT,  /* String */
+	"severity" TEXT,  /* String */
+	"object" TEXT,  /* Option < String > */
+	"value" numeric,  /* Option < Numeric > */
+	"unit" TEXT,  /* Option < String > */
+	"warning_threshold" numeric,  /* Option < Numeric > */
+	"critical_threshold" numeric,  /* Option < Numeric > */
+	"detail" TEXT,  /* String */
+	"remediation_sql" TEXT,  /* Option < String > */
+	"fingerprint" TEXT,  /* String */
+	"acknowledged_until" timestamptz  /* Option < Time > */
+)
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'run_checks_wrapper';
+
+CREATE  FUNCTION troubleshoot."set_threshold"(
+	"check_id" TEXT, /* Option < Text > */
+	"warning" numeric, /* Option < Numeric > */
+	"critical" numeric, /* Option < Numeric > */
+	"minimum" numeric DEFAULT NULL /* Option < Numeric > */
+) RETURNS void
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'set_threshold_wrapper';
+
+CREATE  FUNCTION troubleshoot."capture_baseline"() RETURNS INT /* i32 */
+STRICT VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'capture_baseline_wrapper';
+
+CREATE  FUNCTION troubleshoot."reset_threshold"(
+	"check_id" TEXT /* Option < Text > */
+) RETURNS bool /* bool */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'reset_threshold_wrapper';
+
+CREATE  FUNCTION troubleshoot."check_definitions"() RETURNS TABLE (
+	"check_id" TEXT,  /* String */
+	"category" TEXT,  /* String */
+	"title" TEXT,  /* String */
+	"unit" TEXT,  /* Option < String > */
+	"worse" TEXT,  /* Option < String > */
+	"warning" numeric,  /* Option < Numeric > */
+	"critical" numeric,  /* Option < Numeric > */
+	"minimum" numeric,  /* Option < Numeric > */
+	"minimum_unit" TEXT  /* Option < String > */
+)
+IMMUTABLE STRICT PARALLEL SAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'check_definitions_wrapper';
+
+CREATE  FUNCTION troubleshoot."relation_file_bytes"(
+	"path" TEXT /* Option < Text > */
+) RETURNS bigint /* Option < i64 > */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'relation_file_bytes_wrapper';
+
+CREATE TABLE troubleshoot.thresholds (
+    check_id text PRIMARY KEY,
+    warning numeric,
+    critical numeric,
+    minimum numeric,
+    set_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    set_by text NOT NULL
+);
+
+COMMENT ON TABLE troubleshoot.thresholds IS
+    'Thresholds in the place of a check''s own. Set by troubleshoot.set_threshold; troubleshoot.check_catalogue shows those in force.';
+
+COMMENT ON COLUMN troubleshoot.thresholds.warning IS 'In the check''s unit; null: no value is a warning.';
+
+COMMENT ON COLUMN troubleshoot.thresholds.critical IS 'In the check''s unit; null: no value is critical.';
+
+COMMENT ON COLUMN troubleshoot.thresholds.minimum IS 'What is smaller is left out; null: the check''s own minimum.';
+
+CREATE TABLE troubleshoot.acknowledgements (
+    fingerprint text PRIMARY KEY,
+    severity text NOT NULL CHECK (severity IN ('info', 'unknown', 'warning', 'critical')),
+    object text,
+    acknowledged_until timestamptz NOT NULL,
+    reason text NOT NULL,
+    acknowledged_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    acknowledged_by text NOT NULL
+);
+
+COMMENT ON TABLE troubleshoot.acknowledgements IS
+    'Findings that somebody has taken note of, until when and why. Set by troubleshoot.acknowledge.';
+
+COMMENT ON COLUMN troubleshoot.acknowledgements.severity IS
+    'What it was then. A finding that has become worse since counts as not acknowledged.';
+
+CREATE TABLE troubleshoot.restore_tests (
+    tested_at timestamptz PRIMARY KEY,
+    note text NOT NULL,
+    noted_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    noted_by text NOT NULL
+);
+
+COMMENT ON TABLE troubleshoot.restore_tests IS
+    'When a backup was restored and found whole. Set by troubleshoot.note_restore_test.';
+
+SELECT pg_catalog.pg_extension_config_dump('troubleshoot.thresholds', '');
+
+SELECT pg_catalog.pg_extension_config_dump('troubleshoot.acknowledgements', '');
+
+SELECT pg_catalog.pg_extension_config_dump('troubleshoot.restore_tests', '');
+
+CREATE FUNCTION troubleshoot.checks(only_checks text[] DEFAULT NULL)
+RETURNS TABLE (
+    check_id text, severity text, object text, value numeric, unit text, warning_threshold numeric,
+    critical_threshold numeric, detail text, remediation_sql text, fingerprint text, acknowledged_until timestamptz)
+LANGUAGE sql VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+SET lock_timeout = '1ms'
+SET datestyle = 'ISO, YMD'
+BEGIN ATOMIC
+    SELECT r.check_id, r.severity, r.object, r.value, r.unit, r.warning_threshold, r.critical_threshold, r.detail,
+           r.remediation_sql, r.fingerprint, r.acknowledged_until
+    FROM troubleshoot.run_checks(only_checks) r;
+END;
+
+COMMENT ON FUNCTION troubleshoot.checks(text[]) IS
+    'Checks the server and this database; the most urgent findings first, and a row for each check that found nothing. only_checks: names of checks, null: all. severity: critical, warning, unknown (it cannot be told: the role may not see it, something is locked or not installed), info, ok. value and thresholds in unit; remediation_sql: what to run once it is understood; fingerprint: the same for as long as the finding lasts; acknowledged_until: somebody took note of it, as bad as it is now. Reads with the caller''s rights, waits for no lock, takes none stronger than ACCESS SHARE, and runs on a standby. NB500: no such check; 22004: a name null.';
+
+CREATE VIEW troubleshoot.check_catalogue AS
+SELECT d.check_id, d.category, d.title, d.unit, d.worse,
+       CASE WHEN t.check_id IS NULL THEN d.warning ELSE t.warning END AS warning,
+       CASE WHEN t.check_id IS NULL THEN d.critical ELSE t.critical END AS critical,
+       coalesce(t.minimum, d.minimum) AS minimum, d.minimum_unit,
+       d.warning AS default_warning, d.critical AS default_critical, d.minimum AS default_minimum,
+       t.set_at, t.set_by
+FROM troubleshoot.check_definitions() d
+LEFT JOIN troubleshoot.thresholds t ON t.check_id = d.check_id;
+
+COMMENT ON VIEW troubleshoot.check_catalogue IS
+    'The checks of troubleshoot.checks(), with the thresholds in force and the check''s own. worse: whether higher or lower values are; null where nothing is measured. minimum: what is smaller is left out.';
+
+CREATE FUNCTION troubleshoot.slow_statements(least_mean_ms numeric, least_calls numeric)
+RETURNS TABLE (queryid bigint, query text, calls bigint, mean_ms numeric, total_ms numeric)
+LANGUAGE plpgsql STABLE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    place oid;
+    schema_name text;
+    timed text;
+BEGIN
+    SELECT n.oid, n.nspname INTO place, schema_name
+    FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace WHERE e.extname = 'pg_stat_statements';
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'pg_stat_statements is not installed'
+            USING ERRCODE = 'NB503', DETAIL = 'Without it the server does not keep how long statements take.',
+                  HINT = 'Add it to shared_preload_libraries, restart, and run CREATE EXTENSION pg_stat_statements.';
+    END IF;
+    SELECT CASE WHEN count(*) FILTER (WHERE a.attname = 'total_exec_time') > 0 THEN 'total_exec_time' ELSE 'total_time' END
+    INTO timed
+    FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
+    WHERE c.relname = 'pg_stat_statements' AND c.relnamespace = place;
+    RETURN QUERY EXECUTE format(
+        'SELECT s.queryid, pg_catalog.min(s.query), pg_catalog.sum(s.calls)::bigint, '
+        'pg_catalog.round((pg_catalog.sum(s.%2$I) / pg_catalog.sum(s.calls))::numeric, 3), '
+        'pg_catalog.round(pg_catalog.sum(s.%2$I)::numeric, 3) FROM %1$I.pg_stat_statements s '
+        'WHERE s.dbid = (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database()) '
+        'AND s.queryid IS NOT NULL AND s.calls > 0 GROUP BY s.queryid '
+        'HAVING pg_catalog.sum(s.calls) >= $2 AND pg_catalog.sum(s.%2$I) / pg_catalog.sum(s.calls) >= $1',
+        schema_name, timed) USING least_mean_ms, least_calls;
+END
+$$;
+
+COMMENT ON FUNCTION troubleshoot.slow_statements(numeric, numeric) IS
+    'Statements of this database that take least_mean_ms milliseconds or more on average and were called least_calls times or more, from pg_stat_statements. NB503: it is not installed; 55000: it is not loaded.';
+
+CREATE FUNCTION troubleshoot.table_bloat(min_bytes bigint DEFAULT 0)
+RETURNS TABLE (
+    schema_name text, table_name text, table_bytes bigint, bloat_bytes bigint, bloat_percent numeric, is_known boolean)
+LANGUAGE sql STABLE PARALLEL UNSAFE
+BEGIN ATOMIC
+    WITH big AS MATERIALIZED (
+        SELECT c.oid, n.nspname, c.relname, c.reltuples::numeric AS rows, s.bytes, b.size AS block,
+               coalesce((SELECT o.option_value::int FROM pg_catalog.pg_options_to_table(c.reloptions) o
+                         WHERE o.option_name = 'fillfactor'), 100) AS fill
+        FROM pg_catalog.pg_class c
+        JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+        CROSS JOIN (SELECT (SELECT pg_catalog.current_setting('block_size')::bigint) AS size) b
+        CROSS JOIN LATERAL (
+            SELECT CASE WHEN c.reltuples = -1
+                        THEN coalesce(troubleshoot.relation_file_bytes(pg_catalog.pg_relation_filepath(c.oid)), 0)
+                        ELSE c.relpages * b.size END AS bytes
+        ) s
+        WHERE c.relkind IN ('r', 'm') AND c.relpersistence <> 't'
+          AND n.nspname NOT IN ('pg_catalog', 'information_schema')
+          AND (c.reltuples = -1 OR c.relpages >= (SELECT min_bytes / pg_catalog.current_setting('block_size')::bigint))
+          AND s.bytes >= min_bytes AND s.bytes > 0
+    ), measured AS (
+        SELECT g.*, w.columns, w.known, 4 + w.head + pg_catalog.ceil(w.width / 8) * 8 AS tuple
+        FROM big g
+        CROSS JOIN LATERAL (
+            SELECT pg_catalog.count(*) AS columns, pg_catalog.count(s.attname) AS known,
+                   pg_catalog.ceil((23 + CASE WHEN pg_catalog.bool_or(s.null_frac > 0)
+                                              THEN (pg_catalog.count(*) + 7) / 8 ELSE 0 END) / 8.0) * 8 AS head,
+                   coalesce(pg_catalog.sum((1 - s.null_frac::numeric) * s.avg_width), 0) AS width
+            FROM pg_catalog.pg_attribute a
+            LEFT JOIN LATERAL (
+                SELECT p.attname, p.null_frac, p.avg_width
+                FROM pg_catalog.pg_stats p
+                WHERE p.schemaname = g.nspname AND p.tablename = g.relname AND p.attname = a.attname AND NOT p.inherited
+            ) s ON true
+            WHERE a.attrelid = g.oid AND a.attnum > 0 AND NOT a.attisdropped
+        ) w
+    ), estimated AS (
+        SELECT m.*, (m.known = m.columns OR m.rows = 0) AND m.rows >= 0 AS is_known,
+               m.block * pg_catalog.ceil(
+                   m.rows / greatest(pg_catalog.floor((m.block - 24) * m.fill / (100 * m.tuple)), 1)) AS wanted
+        FROM measured m
+    )
+    SELECT e.nspname::text, e.relname::text, e.bytes,
+           CASE WHEN e.is_known THEN greatest(e.bytes - e.wanted, 0)::bigint END,
+           CASE WHEN e.is_known THEN pg_catalog.round(100 * greatest(e.bytes - e.wanted, 0) / e.bytes, 1) END,
+           e.is_known
+    FROM estimated e;
+END;
+
+COMMENT ON FUNCTION troubleshoot.table_bloat(bigint) IS
+    'How much of each table of min_bytes or more holds nothing, estimated from the statistics of the last VACUUM and ANALYZE: bytes, and percent of the table. Where is_known is false they are null: the table was never analysed, or the caller may not read its statistics. TOAST tables are left out. Takes no lock on the tables.';
+
+CREATE FUNCTION troubleshoot.index_bloat(min_bytes bigint DEFAULT 0)
+RETURNS TABLE (
+    schema_name text, table_name text, index_name text, index_bytes bigint, bloat_bytes bigint, bloat_percent numeric,
+    is_known boolean)
+LANGUAGE sql STABLE PARALLEL UNSAFE
+BEGIN ATOMIC
+    WITH big AS MATERIALIZED (
+        SELECT c.oid, n.nspname, c.relname, t.relname AS table_name, tn.nspname AS table_schema, i.indkey,
+               c.reltuples::numeric AS rows, c.relpages * b.size AS bytes, b.size AS block,
+               t.reltuples >= 0 AND c.reltuples >= 0 AS is_counted,
+               coalesce((SELECT o.option_value::int FROM pg_catalog.pg_options_to_table(c.reloptions) o
+                         WHERE o.option_name = 'fillfactor'), 90) AS fill
+        FROM pg_catalog.pg_index i
+        JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid
+        JOIN pg_catalog.pg_am m ON m.oid = c.relam AND m.amname = 'btree'
+        JOIN pg_catalog.pg_class t ON t.oid = i.indrelid
+        JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+        JOIN pg_catalog.pg_namespace tn ON tn.oid = t.relnamespace
+        CROSS JOIN (SELECT (SELECT pg_catalog.current_setting('block_size')::bigint) AS size) b
+        WHERE c.relkind = 'i' AND c.relpersistence <> 't'
+          AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast')
+          AND c.relpages > 1 AND c.relpages >= (SELECT min_bytes / pg_catalog.current_setting('block_size')::bigint)
+    ), measured AS (
+        SELECT g.*, w.columns, w.known,
+               4 + CASE WHEN w.has_nulls THEN 16 ELSE 8 END + pg_catalog.ceil(w.width / 8) * 8 AS entry
+        FROM big g
+        CROSS JOIN LATERAL (
+            SELECT pg_catalog.count(*) AS columns, pg_catalog.count(s.attname) AS known,
+                   coalesce(pg_catalog.bool_or(s.null_frac > 0), false) AS has_nulls,
+                   coalesce(pg_catalog.sum((1 - s.null_frac::numeric) * s.avg_width), 0) AS width
+            FROM pg_catalog.pg_attribute a
+            LEFT JOIN pg_catalog.pg_index i ON i.indexrelid = g.oid
+            LEFT JOIN pg_catalog.pg_attribute o ON o.attrelid = i.indrelid AND o.attnum = g.indkey[a.attnum - 1] AND o.attnum <> 0
+            LEFT JOIN LATERAL (
+                SELECT p.attname, p.null_frac, p.avg_width
+                FROM pg_catalog.pg_stats p
+                WHERE p.schemaname = CASE WHEN o.attnum IS NULL THEN g.nspname ELSE g.table_schema END
+                  AND p.tablename = CASE WHEN o.attnum IS NULL THEN g.relname ELSE g.table_name END
+                  AND p.attname = CASE WHEN o.attnum IS NULL THEN a.attname ELSE o.attname END
+                  AND NOT p.inherited
+            ) s ON true
+            WHERE a.attrelid = g.oid AND a.attnum > 0
+        ) w
+    ), estimated AS (
+        -- One page describes the tree, and those above the leaves have an entry for each page below.
+        SELECT m.*, m.is_counted AND (m.known = m.columns OR m.rows = 0) AS is_known,
+               m.block * (1 + pg_catalog.ceil(
+                   m.rows / greatest(pg_catalog.floor((m.block - 40) * m.fill / (100 * m.entry)), 1)
+                   * (1 + m.entry / (m.block - 40)))) AS wanted
+        FROM measured m
+    )
+    SELECT e.nspname::text, e.table_name::text, e.relname::text, e.bytes,
+           CASE WHEN e.is_known THEN greatest(e.bytes - e.wanted, 0)::bigint END,
+           CASE WHEN e.is_known THEN pg_catalog.round(100 * greatest(e.bytes - e.wanted, 0) / e.bytes, 1) END,
+           e.is_known
+    FROM estimated e;
+END;
+
+COMMENT ON FUNCTION troubleshoot.index_bloat(bigint) IS
+    'The same as troubleshoot.table_bloat for b-tree indexes of min_bytes or more. A leaf that is as full as fillfactor says counts as full; an index that grows at random places settles at about 30 percent.';
+
+CREATE FUNCTION troubleshoot.check_table_health(p_schema text DEFAULT 'banking')
+RETURNS TABLE (table_name text, issue_type text, severity text, details text, recommendation text)
+LANGUAGE sql VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+SET lock_timeout = '1ms'
+BEGIN ATOMIC
+    WITH limits AS (
+        SELECT k.check_id, k.warning, k.critical, k.minimum FROM troubleshoot.check_catalogue k
+    ), tables AS (
+        SELECT c.oid, n.nspname, c.relname, c.reltuples, pg_catalog.format('%s.%s', n.nspname, c.relname) AS shown,
+               pg_catalog.format('%I.%I', n.nspname, c.relname) AS quoted
+        FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+        WHERE c.relkind IN ('r', 'm') AND (p_schema IS NULL OR n.nspname = p_schema)
+          AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast') AND c.relpersistence <> 't'
+    ), found AS (
+        SELECT 1 AS place, t.shown, 'Table Bloat' AS issue,
+               CASE WHEN NOT b.is_known THEN 'UNKNOWN'
+                    WHEN b.bloat_bytes >= l.minimum * 1048576 AND b.bloat_percent >= l.critical THEN 'CRITICAL'
+                    WHEN b.bloat_bytes >= l.minimum * 1048576 THEN 'WARNING' ELSE 'INFO' END AS severity,
+               CASE WHEN b.is_known
+                    THEN pg_catalog.format('%s of %s hold nothing (%s %%, estimated)', pg_catalog.pg_size_pretty(b.bloat_bytes),
+                                           pg_catalog.pg_size_pretty(b.table_bytes), b.bloat_percent)
+                    ELSE 'Never analysed, or its statistics may not be read by this role' END AS details,
+               CASE WHEN b.is_known THEN pg_catalog.format('VACUUM (FULL, ANALYZE) %s in a maintenance window, or pg_repack', t.quoted)
+                    ELSE pg_catalog.format('ANALYZE %s', t.quoted) END AS recommendation
+        FROM tables t
+        JOIN troubleshoot.table_bloat(1048576) b ON b.schema_name = t.nspname AND b.table_name = t.relname
+        JOIN limits l ON l.check_id = 'table_bloat'
+        WHERE NOT b.is_known OR b.bloat_percent >= coalesce(l.warning, l.critical)
+        UNION ALL
+        SELECT 2, t.shown, 'Dead Tuples',
+               CASE WHEN d.dead < l.minimum THEN 'INFO'
+                    WHEN 100.0 * d.dead / (d.live + d.dead) >= l.critical THEN 'CRITICAL'
+                    WHEN 100.0 * d.dead / (d.live + d.dead) >= l.warning THEN 'WARNING' ELSE 'INFO' END,
+               pg_catalog.format('Dead tuples: %s, Live tuples: %s', d.dead, d.live),
+               pg_catalog.format('Run VACUUM ANALYZE %s', t.quoted)
+        FROM tables t
+        CROSS JOIN LATERAL (SELECT pg_catalog.pg_stat_get_dead_tuples(t.oid) AS dead, pg_catalog.pg_stat_get_live_tuples(t.oid) AS live) d
+        JOIN limits l ON l.check_id = 'dead_tuples'
+        -- Autovacuum leaves fewer than 50 alone.
+        WHERE d.dead > 50 AND d.dead > d.live * 0.1
+        UNION ALL
+        SELECT 3, t.shown, 'Missing Index',
+               CASE WHEN s.seq > s.idx * 10 AND s.live > 10000 THEN 'WARNING' ELSE 'INFO' END,
+               pg_catalog.format('Seq scans: %s, Index scans: %s', s.seq, s.idx),
+               'Consider adding indexes based on query patterns; see troubleshoot.explain'
+        FROM tables t
+        CROSS JOIN LATERAL (
+            SELECT pg_catalog.pg_stat_get_numscans(t.oid) AS seq, pg_catalog.pg_stat_get_live_tuples(t.oid) AS live,
+                   coalesce((SELECT pg_catalog.sum(pg_catalog.pg_stat_get_numscans(i.indexrelid))
+                             FROM pg_catalog.pg_index i WHERE i.indrelid = t.oid), 0) AS idx
+        ) s
+        WHERE s.seq > s.idx * 5 AND s.live > 1000
+        UNION ALL
+        SELECT 4, pg_catalog.format('%s.%s', t.nspname, c.relname), 'Unused Index', 'INFO',
+               pg_catalog.format('Index scans: 0, Size: %s',
+                                 pg_catalog.pg_size_pretty(c.relpages * pg_catalog.current_setting('block_size')::bigint)),
+               'Consider dropping if truly unused, on standbys too'
+        FROM tables t
+        JOIN pg_catalog.pg_index i ON i.indrelid = t.oid
+        JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid
+        WHERE c.relkind = 'i' AND i.indisvalid AND NOT i.indisunique AND NOT i.indisexclusion AND NOT i.indisreplident
+          AND pg_catalog.pg_stat_get_numscans(i.indexrelid) = 0
+          AND c.relpages * pg_catalog.current_setting('block_size')::bigint > 1048576
+          AND NOT EXISTS (SELECT FROM pg_catalog.pg_constraint k
+                          WHERE k.contype = 'f' AND k.conrelid = t.oid AND i.indpred IS NULL
+                            AND (i.indkey::int2[])[0:pg_catalog.cardinality(k.conkey) - 1] @> k.conkey)
+    )
+    SELECT f.shown, f.issue, f.severity, f.details, f.recommendation
+    FROM found f
+    ORDER BY f.place, CASE f.severity WHEN 'CRITICAL' THEN 1 WHEN 'WARNING' THEN 2 WHEN 'UNKNOWN' THEN 3 ELSE 4 END, f.shown;
+END;
+
+COMMENT ON FUNCTION troubleshoot.check_table_health(text) IS
+    'What is wrong with the tables of p_schema (null: of all schemas): Table Bloat (space that holds nothing, from 1 MB; estimated), Dead Tuples (rows that VACUUM has not removed), Missing Index, Unused Index. severity: CRITICAL, WARNING, UNKNOWN, INFO, by the thresholds of the checks table_bloat and dead_tuples; below their minimum INFO.';
+
+CREATE VIEW concurrency.v_table_bloat AS
+SELECT n.nspname || '.' || c.relname AS table_name,
+       d.live AS live_tuples,
+       d.dead AS dead_tuples,
+       pg_catalog.round(100.0 * d.dead / nullif(d.live + d.dead, 0), 2) AS dead_tuple_ratio,
+       pg_catalog.pg_stat_get_last_vacuum_time(c.oid) AS last_vacuum,
+       pg_catalog.pg_stat_get_last_autovacuum_time(c.oid) AS last_autovacuum,
+       -- Autovacuum leaves fewer than 50 alone.
+       CASE WHEN d.dead > 50 + d.live * 0.2 THEN 'VACUUM NEEDED'
+            WHEN d.dead > 50 + d.live * 0.1 THEN 'MONITOR'
+            ELSE 'OK' END AS status,
+       b.table_bytes, b.bloat_bytes, b.bloat_percent
+FROM pg_catalog.pg_class c
+JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+CROSS JOIN LATERAL (SELECT pg_catalog.pg_stat_get_live_tuples(c.oid) AS live, pg_catalog.pg_stat_get_dead_tuples(c.oid) AS dead) d
+LEFT JOIN troubleshoot.table_bloat(0) b ON b.schema_name = n.nspname AND b.table_name = c.relname
+WHERE c.relkind IN ('r', 'm') AND c.relpersistence <> 't'
+  AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast')
+ORDER BY dead_tuple_ratio DESC NULLS LAST;
+
+COMMENT ON VIEW concurrency.v_table_bloat IS
+    'Tables by their share of dead rows in percent; status (VACUUM NEEDED, MONITOR, OK) goes by dead rows. bloat_bytes and bloat_percent, by troubleshoot.table_bloat, are space that holds nothing, which VACUUM does not give back; null where it cannot be told.';
+
+CREATE FUNCTION troubleshoot.full_health_check()
+RETURNS TABLE (category text, check_name text, status text, value text, recommendation text)
+LANGUAGE sql VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+SET lock_timeout = '1ms'
+BEGIN ATOMIC
+    WITH sight AS MATERIALIZED (
+        SELECT pg_catalog.pg_has_role('pg_read_all_stats', 'USAGE') AS has_all,
+               pg_catalog.current_setting('max_connections')::numeric AS most
+    ), found AS MATERIALIZED (
+        SELECT c.*, k.category, k.title FROM troubleshoot.checks() c JOIN troubleshoot.check_catalogue k ON k.check_id = c.check_id
+    ), sessions AS MATERIALIZED (
+        SELECT pg_catalog.count(*) AS taken,
+               pg_catalog.count(*) FILTER (WHERE a.state = 'active') AS active,
+               pg_catalog.count(*) FILTER (WHERE a.state = 'idle') AS idle,
+               pg_catalog.count(*) FILTER (WHERE a.state LIKE 'idle in transaction%') AS in_transaction
+        FROM pg_catalog.pg_stat_activity a WHERE a.backend_type = 'client backend'
+    ), lag AS MATERIALIZED (
+        SELECT pg_catalog.count(*) AS standbys,
+               pg_catalog.max(pg_catalog.pg_wal_lsn_diff(r.sent_lsn, r.replay_lsn)) AS bytes
+        FROM pg_catalog.pg_stat_replication r
+    ), cache AS MATERIALIZED (
+        SELECT pg_catalog.round(100.0 * d.blks_hit / nullif(d.blks_hit + d.blks_read, 0), 2) AS hit,
+               d.blks_hit + d.blks_read AS blocks
+        FROM pg_catalog.pg_stat_database d WHERE d.datname = pg_catalog.current_database()
+    ), told (place, category, check_name, status, value, recommendation) AS (
+        SELECT 1, 'Storage', 'Database Size', 'INFO',
+               pg_catalog.pg_size_pretty(pg_catalog.pg_database_size(pg_catalog.current_database())), NULL::text
+        UNION ALL
+        SELECT m.place, 'Connections', m.metric, CASE WHEN s.has_all OR m.place = 2 THEN m.status ELSE 'UNKNOWN' END,
+               CASE WHEN s.has_all OR m.place = 2 THEN m.value END,
+               CASE WHEN NOT s.has_all AND m.place <> 2 THEN 'GRANT pg_monitor TO this role'
+                    WHEN m.status NOT IN ('OK', 'INFO') THEN 'SELECT * FROM pooling.v_connection_analysis' END
+        FROM sight s CROSS JOIN sessions n
+        CROSS JOIN LATERAL (VALUES
+            (2, 'Max Connections', s.most::text, 'INFO'),
+            (3, 'Current Connections', n.taken::text, CASE WHEN n.taken > s.most * 0.8 THEN 'WARNING' ELSE 'OK' END),
+            (4, 'Active Connections', n.active::text, 'INFO'),
+            (5, 'Idle Connections', n.idle::text, CASE WHEN n.idle > 10 AND n.idle > n.taken * 0.7 THEN 'WARNING' ELSE 'OK' END),
+            (6, 'Idle in Transaction', n.in_transaction::text, CASE WHEN n.in_transaction > 5 THEN 'WARNING' ELSE 'OK' END),
+            (7, 'Connection Utilization', pg_catalog.round(100.0 * n.taken / s.most, 1) || '%',
+             CASE WHEN n.taken > s.most * 0.9 THEN 'CRITICAL' WHEN n.taken > s.most * 0.7 THEN 'WARNING' ELSE 'OK' END)
+        ) m(place, metric, value, status)
+        UNION ALL
+        SELECT 8, 'Replication', 'Replica Lag',
+               CASE WHEN l.standbys > 0 AND l.bytes IS NULL THEN 'UNKNOWN' WHEN l.bytes > 104857600 THEN 'WARNING' ELSE 'OK' END,
+               CASE WHEN l.standbys = 0 THEN 'No replicas' ELSE pg_catalog.pg_size_pretty(l.bytes) END, NULL
+        FROM lag l
+        UNION ALL
+        -- A server that has just started has read everything.
+        SELECT 9, 'Performance', 'Buffer Cache Hit Ratio',
+               CASE WHEN c.blocks < 10000 THEN 'INFO' WHEN c.hit > 99 THEN 'OK' WHEN c.hit > 95 THEN 'WARNING' ELSE 'CRITICAL' END,
+               coalesce(c.hit || '%', 'No reads'),
+               CASE WHEN c.blocks >= 10000 AND c.hit < 95 THEN 'Consider increasing shared_buffers' END
+        FROM cache c
+        UNION ALL
+        SELECT 10, 'Maintenance', 'Transaction ID Age',
+               CASE WHEN a.age >= 0.01 * k.critical * 2147483648 THEN 'CRITICAL' WHEN a.age >= 0.01 * k.warning * 2147483648 THEN 'WARNING'
+                    ELSE 'OK' END,
+               a.age::text, CASE WHEN a.age >= 0.01 * k.warning * 2147483648 THEN 'Run VACUUM FREEZE on large tables' END
+        FROM (SELECT pg_catalog.age(d.datfrozenxid) AS age FROM pg_catalog.pg_database d
+              WHERE d.datname = pg_catalog.current_database()) a
+        JOIN troubleshoot.check_catalogue k ON k.check_id = 'xid_age'
+        UNION ALL
+        SELECT 11, f.category, f.title, pg_catalog.upper(f.severity),
+               pg_catalog.concat_ws(': ', f.object, coalesce(f.value || coalesce(' ' || f.unit, ''), f.detail)),
+               CASE WHEN f.severity <> 'ok' THEN f.remediation_sql END
+        FROM found f
+    )
+    SELECT t.category, t.check_name, t.status, t.value, t.recommendation
+    FROM told t
+    ORDER BY t.place, CASE t.status WHEN 'CRITICAL' THEN 1 WHEN 'WARNING' THEN 2 WHEN 'UNKNOWN' THEN 3 WHEN 'INFO' THEN 4 ELSE 5 END,
+             t.category, t.check_name;
+END;
+
+COMMENT ON FUNCTION troubleshoot.full_health_check() IS
+    'The server and this database at a glance: size, connections, replicas, cache, transaction id age, and then what troubleshoot.checks() finds. status: CRITICAL, WARNING, UNKNOWN (this role may not see it), INFO, OK.';
+
+CREATE  FUNCTION troubleshoot."run_baseline"() RETURNS TABLE (
+	"captured" INT,  /* i32 */
+	"raised" INT,  /* i32 */
+	"resolved" INT,  /* i32 */
+	"deleted" bigint  /* i64 */
+)
+STRICT VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'run_baseline_wrapper';
+
+CREATE  FUNCTION troubleshoot."explain"(
+	"query" TEXT, /* Option < Text > */
+	"params" TEXT[] DEFAULT '{}', /* Option < Many < String > > */
+	"analyze" bool DEFAULT false /* Option < bool > */
+) RETURNS TABLE (
+	"check_id" TEXT,  /* & '_ str */
+	"severity" TEXT,  /* & '_ str */
+	"node" TEXT,  /* String */
+	"object" TEXT,  /* Option < String > */
+	"value" numeric,  /* Option < Numeric > */
+	"unit" TEXT,  /* Option < & '_ str > */
+	"threshold" numeric,  /* Option < Numeric > */
+	"detail" TEXT,  /* String */
+	"remedy" TEXT,  /* Option < String > */
+	"remediation_sql" TEXT,  /* Option < String > */
+	"plan" jsonb  /* Option < JsonDatum > */
+)
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'explain_wrapper';
+
+COMMENT ON FUNCTION troubleshoot.explain IS
+    'What is wrong with the plan of a query, the worst first, and what to do about it. query: one SELECT, INSERT, UPDATE, DELETE or MERGE, with $1, $2 ... for parameters, up to 100,000 characters; params: a text for each, read as the type that its place wants; analyze: also run it, which tells what came of the estimates. Planned and run with the caller''s rights and search_path, in a subtransaction that may not write and is always rolled back; what a function does outside of the database is done. Waits 1 s for a lock unless lock_timeout is set; statement_timeout holds. The first row is the plan itself. Where hypopg is installed, proposed indexes are tried with it. NB021: a bound; NB525: several statements, or one without a plan; NB526: number of parameters; 25006: analyze of a query that writes; 22004: null; and what the query itself raises.';
+
+CREATE  FUNCTION troubleshoot."subtransaction_overflows"() RETURNS SETOF INT /* i32 */
+STRICT VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'subtransaction_overflows_wrapper';
+
+CREATE  FUNCTION troubleshoot."compare_baseline"(
+	"at" timestamptz DEFAULT NULL, /* Option < Time > */
+	"days" INT DEFAULT 35 /* Option < i32 > */
+) RETURNS TABLE (
+	"metric" TEXT,  /* & '_ str */
+	"severity" TEXT,  /* & '_ str */
+	"captured_at" timestamptz,  /* Time */
+	"value" numeric,  /* Option < Numeric > */
+	"unit" TEXT,  /* & '_ str */
+	"median" numeric,  /* Option < Numeric > */
+	"mad" numeric,  /* Option < Numeric > */
+	"deviation" numeric,  /* Option < Numeric > */
+	"scope" TEXT,  /* & '_ str */
+	"samples" INT,  /* i32 */
+	"detail" TEXT  /* String */
+)
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'compare_baseline_wrapper';
+
+CREATE FUNCTION troubleshoot.measurements()
+RETURNS TABLE (metric text, kind text, labels jsonb, value numeric, reset_at timestamptz, help text)
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+SET jit = off
+AS $$
+DECLARE
+    sees_all CONSTANT boolean := pg_has_role('pg_read_all_stats', 'USAGE');
+    statements regclass;
+BEGIN
+    RETURN QUERY
+    SELECT x.metric, 'counter', '{}'::jsonb, x.value, d.stats_reset, x.help
+    FROM pg_stat_database d
+    CROSS JOIN LATERAL (VALUES
+        ('commits_total', d.xact_commit::numeric, 'Transactions committed in this database.'),
+        ('rollbacks_total', d.xact_rollback::numeric, 'Transactions rolled back in this database.'),
+        ('blocks_read_total', d.blks_read::numeric, 'Pages that were not in shared buffers.'),
+        ('blocks_hit_total', d.blks_hit::numeric, 'Pages found in shared buffers.'),
+        ('rows_returned_total', d.tup_returned::numeric, 'Rows read by scans.'),
+        ('rows_fetched_total', d.tup_fetched::numeric, 'Rows fetched by index scans.'),
+        ('rows_inserted_total', d.tup_inserted::numeric, 'Rows inserted.'),
+        ('rows_updated_total', d.tup_updated::numeric, 'Rows updated.'),
+        ('rows_deleted_total', d.tup_deleted::numeric, 'Rows deleted.'),
+        ('conflicts_total', d.conflicts::numeric, 'Queries cancelled on a standby for conflicts with recovery.'),
+        ('deadlocks_total', d.deadlocks::numeric, 'Deadlocks.'),
+        ('temp_files_total', d.temp_files::numeric, 'Temporary files written by queries.'),
+        ('temp_bytes_total', d.temp_bytes::numeric, 'Bytes written to temporary files.'),
+        ('sessions_total', d.sessions::numeric, 'Sessions begun.'),
+        ('sessions_fatal_total', d.sessions_fatal::numeric, 'Sessions ended by a fatal error.'),
+        ('sessions_killed_total', d.sessions_killed::numeric, 'Sessions ended by an operator.'),
+        ('active_seconds_total', round(d.active_time::numeric / 1000, 3), 'Time that sessions spent on statements.'),
+        ('idle_in_transaction_seconds_total', round(d.idle_in_transaction_time::numeric / 1000, 3),
+            'Time that sessions spent idle in a transaction.'),
+        ('checksum_failures_total', d.checksum_failures::numeric, 'Pages with a wrong checksum.')
+    ) AS x (metric, value, help)
+    WHERE d.datname = current_database() AND x.value IS NOT NULL;
+
+    RETURN QUERY
+    SELECT x.metric, 'counter', '{}'::jsonb, x.value, w.stats_reset, x.help
+    FROM pg_stat_wal w
+    CROSS JOIN LATERAL (VALUES
+        ('wal_records_total', w.wal_records::numeric, 'WAL records written.'),
+        ('wal_full_pages_total', w.wal_fpi::numeric, 'Full page images written to WAL.'),
+        ('wal_bytes_total', w.wal_bytes, 'Bytes of WAL written.'),
+        ('wal_buffers_full_total', w.wal_buffers_full::numeric, 'Times that WAL was written because its buffers were full.')
+    ) AS x (metric, value, help);
+
+    -- Planned when it is reached, so only the view that this server has is looked up.
+    IF current_setting('server_version_num')::integer >= 170000 THEN
+        RETURN QUERY
+        SELECT x.metric, 'counter', '{}'::jsonb, x.value, c.stats_reset, x.help
+        FROM pg_stat_checkpointer c
+        CROSS JOIN LATERAL (VALUES
+            ('checkpoints_timed_total', c.num_timed::numeric, 'Checkpoints because checkpoint_timeout had passed.'),
+            ('checkpoints_requested_total', c.num_requested::numeric, 'Checkpoints for other reasons, as max_wal_size.'),
+            ('checkpoint_blocks_written_total', c.buffers_written::numeric, 'Pages written by checkpoints.')
+        ) AS x (metric, value, help);
+    ELSE
+        RETURN QUERY
+        SELECT x.metric, 'counter', '{}'::jsonb, x.value, b.stats_reset, x.help
+        FROM pg_stat_bgwriter b
+        CROSS JOIN LATERAL (VALUES
+            ('checkpoints_timed_total', b.checkpoints_timed::numeric, 'Checkpoints because checkpoint_timeout had passed.'),
+            ('checkpoints_requested_total', b.checkpoints_req::numeric, 'Checkpoints for other reasons, as max_wal_size.'),
+            ('checkpoint_blocks_written_total', b.buffers_checkpoint::numeric, 'Pages written by checkpoints.')
+        ) AS x (metric, value, help);
+    END IF;
+
+    SELECT to_regclass(format('%I.pg_stat_statements', n.nspname)) INTO statements
+    FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace
+    WHERE e.extname = 'pg_stat_statements' AND sees_all;
+    IF statements IS NOT NULL THEN
+        BEGIN
+            -- The extension's own columns, by its version: total_exec_time since 1.8.
+            RETURN QUERY EXECUTE format($statement$
+                SELECT x.metric, 'counter', '{}'::jsonb, x.value, NULL::timestamptz, x.help
+                FROM (SELECT coalesce(sum(s.calls), 0) AS calls, coalesce(sum(s.total_exec_time), 0) AS ms FROM %s s) t
+                CROSS JOIN LATERAL (VALUES
+                    ('statements_total', t.calls::numeric, 'Statements that pg_stat_statements has counted.'),
+                    ('statement_seconds_total', round(t.ms::numeric / 1000, 3), 'Time that they took.')
+                ) AS x (metric, value, help) $statement$, statements);
+        EXCEPTION WHEN object_not_in_prerequisite_state OR insufficient_privilege OR undefined_column THEN
+            -- It is not preloaded, not granted, or of another age: then it says nothing.
+            NULL;
+        END;
+    END IF;
+
+    RETURN QUERY
+    SELECT x.metric, 'gauge', '{}'::jsonb, x.value, NULL::timestamptz, x.help
+    FROM (VALUES
+        ('database_transaction_id_age', (SELECT age(d.datfrozenxid)::numeric FROM pg_database d WHERE d.datname = current_database()),
+            'Age of the oldest transaction id of this database; the server stops near 2,000,000,000.'),
+        ('database_multixact_id_age', (SELECT mxid_age(d.datminmxid)::numeric FROM pg_database d WHERE d.datname = current_database()),
+            'Age of the oldest multixact id of this database.'),
+        ('database_size_bytes', CASE WHEN sees_all OR has_database_privilege(current_database(), 'CONNECT')
+            THEN pg_database_size(current_database())::numeric END, 'Size of this database on disk.'),
+        ('connections_limit', current_setting('max_connections')::numeric
+            - current_setting('superuser_reserved_connections')::numeric, 'Connections that there may be, without the reserved ones.'),
+        ('prepared_transactions', (SELECT count(*)::numeric FROM pg_prepared_xacts), 'Prepared transactions that wait for an end.'),
+        ('lock_waits', (SELECT count(*)::numeric FROM pg_locks l WHERE NOT l.granted), 'Locks that are waited for.'),
+        ('start_timestamp_seconds', round(extract(epoch FROM pg_postmaster_start_time()), 0), 'When the server started, in Unix time.'),
+        ('in_recovery', pg_is_in_recovery()::integer::numeric, '1 on a standby, 0 on a primary.'),
+        ('sees_all_sessions', sees_all::integer::numeric, '1 where the role that reads may see other sessions (pg_monitor), else 0.')
+    ) AS x (metric, value, help)
+    WHERE x.value IS NOT NULL;
+
+    -- What others do is NULL for who may not see it, and would count as nothing.
+    IF sees_all THEN
+        RETURN QUERY
+        SELECT x.metric, 'gauge', '{}'::jsonb, x.value, NULL::timestamptz, x.help
+        FROM (
+            SELECT count(*)::numeric AS connections,
+                count(*) FILTER (WHERE a.state = 'active')::numeric AS active,
+                count(*) FILTER (WHERE a.state LIKE 'idle in transaction%')::numeric AS idle_in_transaction,
+                count(*) FILTER (WHERE a.wait_event_type = 'Lock')::numeric AS blocked,
+                coalesce(max(extract(epoch FROM clock_timestamp() - a.xact_start)), 0) AS oldest_transaction,
+                coalesce(max(age(a.backend_xmin)), 0)::numeric AS oldest_xmin
+            FROM pg_stat_activity a
+            WHERE a.backend_type = 'client backend' AND a.pid <> pg_backend_pid()
+        ) a
+        CROSS JOIN LATERAL (VALUES
+            ('connections', a.connections, 'Client connections to the server, without this one.'),
+            ('active_connections', a.active, 'Connections that run a statement.'),
+            ('idle_in_transaction_connections', a.idle_in_transaction, 'Connections idle in a transaction.'),
+            ('blocked_connections', a.blocked, 'Connections that wait for a lock.'),
+            ('oldest_transaction_seconds', round(greatest(a.oldest_transaction, 0), 3), 'Age of the oldest open transaction.'),
+            ('oldest_xmin_age', a.oldest_xmin, 'Transactions since the oldest snapshot in use.')
+        ) AS x (metric, value, help);
+    END IF;
+END
+$$;
+
+COMMENT ON FUNCTION troubleshoot.measurements() IS
+    'What the server counts, one row per figure without labels: what baselines keep and troubleshoot.metrics() begins with. kind: counter (grows until reset_at moves) or gauge. Takes no lock on a table and writes nothing; works on a standby. What the caller may not see is left out.';
+
+CREATE TABLE troubleshoot.samples (
+    captured_at timestamptz NOT NULL,
+    metric text NOT NULL CHECK (length(metric) BETWEEN 1 AND 100),
+    hour_of_week smallint NOT NULL CHECK (hour_of_week BETWEEN 0 AND 167),
+    total numeric,
+    reset_at timestamptz,
+    value numeric,
+    PRIMARY KEY (metric, captured_at)
+);
+
+CREATE INDEX samples_captured_at ON troubleshoot.samples (captured_at);
+
+COMMENT ON TABLE troubleshoot.samples IS
+    'What troubleshoot.capture_baseline() has measured. total: a counter as it stood, null for gauges and what is derived; value: the gauge, the counter''s rate per second since the sample before, or a share; null where nothing can be said, as after a restart. hour_of_week: in UTC, from Monday 00:00. Bounded by keep_days and most_samples of troubleshoot.baseline_settings.';
+
+COMMENT ON INDEX troubleshoot.samples_captured_at IS 'For the newest sample, and for deleting the old ones.';
+
+COMMENT ON CONSTRAINT samples_pkey ON troubleshoot.samples IS 'One value of a metric at a time.';
+
+CREATE TABLE troubleshoot.alerts (
+    alert_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    metric text NOT NULL,
+    severity text NOT NULL CHECK (severity IN ('warning', 'critical')),
+    raised_at timestamptz NOT NULL,
+    last_seen_at timestamptz NOT NULL,
+    resolved_at timestamptz,
+    value numeric NOT NULL,
+    median numeric NOT NULL,
+    deviation numeric NOT NULL,
+    detail text NOT NULL
+);
+
+CREATE UNIQUE INDEX alerts_open ON troubleshoot.alerts (metric) WHERE resolved_at IS NULL;
+
+CREATE INDEX alerts_raised_at ON troubleshoot.alerts (raised_at);
+
+COMMENT ON TABLE troubleshoot.alerts IS
+    'Departures from what is usual, found by troubleshoot.run_baseline(). One row per metric from the sample in which it departed (raised_at) to the one in which it was back (resolved_at); value, median, deviation, severity: the worst of them. The newest 10,000 that are resolved are kept.';
+
+COMMENT ON INDEX troubleshoot.alerts_open IS 'One open alert per metric.';
+
+COMMENT ON INDEX troubleshoot.alerts_raised_at IS 'For the newest alerts, and for deleting the old ones.';
+
+COMMENT ON SEQUENCE troubleshoot.alerts_alert_id_seq IS 'Numbers of alerts; gaps are possible.';
+
+CREATE TABLE troubleshoot.baseline_settings (
+    name text PRIMARY KEY,
+    value numeric NOT NULL,
+    CONSTRAINT baseline_settings_bounds CHECK (CASE name
+        WHEN 'keep_days' THEN value BETWEEN 1 AND 400
+        WHEN 'most_samples' THEN value BETWEEN 1000 AND 100000000
+        WHEN 'least_samples' THEN value BETWEEN 3 AND 10000
+        WHEN 'warning_deviation' THEN value BETWEEN 1 AND 1000
+        WHEN 'critical_deviation' THEN value BETWEEN 1 AND 1000
+        ELSE false END)
+);
+
+COMMENT ON TABLE troubleshoot.baseline_settings IS
+    'What is set in the place of the built-in values. keep_days (35): age at which samples go; most_samples (2,000,000): rows of troubleshoot.samples; least_samples (8): from how many on something is usual; warning_deviation (3.5), critical_deviation (7): robust deviations from the median.';
+
+COMMENT ON CONSTRAINT baseline_settings_bounds ON troubleshoot.baseline_settings IS 'Known names, each within its bounds.';
+
+SELECT pg_catalog.pg_extension_config_dump('troubleshoot.samples', '');
+
+SELECT pg_catalog.pg_extension_config_dump('troubleshoot.alerts', '');
+
+SELECT pg_catalog.pg_extension_config_dump('troubleshoot.alerts_alert_id_seq', '');
+
+SELECT pg_catalog.pg_extension_config_dump('troubleshoot.baseline_settings', '');
+
+COMMENT ON FUNCTION troubleshoot.capture_baseline IS
+    'Measures the server and keeps it in troubleshoot.samples: gauges as they stand, counters as their rate per second since the sample before, and what is derived from them. A counter that was reset counts from its reset. Acts with the rights of the extension''s owner. Returns how many values were kept; 0 within a second of the sample before, or while another session is at it.';
+
+COMMENT ON FUNCTION troubleshoot.compare_baseline IS
+    'How far a sample departs from what is usual. at: the newest sample up to then, null: the newest of all; days: how many days before it are looked at, 1 to 400. Usual is the median of the same hour of the week; where that has too few samples, of the same hour of any day; then of all. deviation: (value - median) / scale, where the scale is 1.4826 times the median absolute deviation, at the least 5 % of the median, and at the least what matters for the metric. severity: warning and critical by troubleshoot.baseline_settings, ok, or unknown where there are too few samples. NB021: days; 22004: days null.';
+
+COMMENT ON FUNCTION troubleshoot.run_baseline IS
+    'What a scheduler calls: measures, compares, raises and resolves troubleshoot.alerts, notifies the channel neobank_alerts of each change as JSON, and deletes what is past its bounds. In a transaction of its own: a notification takes a lock of the whole server at commit, so no posting may wait with it. Returns values kept, alerts raised, alerts resolved, and samples deleted. NB527: the transaction has written already.';
+
+CREATE FUNCTION troubleshoot.largest_tables(most integer)
+RETURNS TABLE (schema_name name, table_name name, bytes bigint, live_rows bigint, dead_rows bigint, bloat_bytes bigint,
+    sequential_scans bigint, index_scans bigint, last_vacuum timestamptz, last_analyze timestamptz)
+LANGUAGE sql STABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+SET jit = off
+BEGIN ATOMIC
+    WITH tables AS (
+        SELECT c.oid, n.nspname, c.relname, c.reltuples,
+               c.relpages::bigint + coalesce(t.relpages, 0)
+                   + coalesce((SELECT sum(i.relpages) FROM pg_index x JOIN pg_class i ON i.oid = x.indexrelid
+                               WHERE x.indrelid = c.oid), 0) AS pages
+        FROM pg_class c
+        JOIN pg_namespace n ON n.oid = c.relnamespace
+        LEFT JOIN pg_class t ON t.oid = c.reltoastrelid
+        WHERE c.relkind IN ('r', 'm') AND n.nspname NOT LIKE 'pg\_temp%'
+        ORDER BY pages DESC, c.oid
+        LIMIT greatest(most, 0)
+    )
+    SELECT t.nspname, t.relname, t.pages * current_setting('block_size')::bigint,
+           greatest(pg_stat_get_live_tuples(t.oid), t.reltuples::bigint), pg_stat_get_dead_tuples(t.oid),
+           b.bloat_bytes,
+           pg_stat_get_numscans(t.oid),
+           (SELECT sum(pg_stat_get_numscans(x.indexrelid))::bigint FROM pg_index x WHERE x.indrelid = t.oid),
+           greatest(pg_stat_get_last_vacuum_time(t.oid), pg_stat_get_last_autovacuum_time(t.oid)),
+           greatest(pg_stat_get_last_analyze_time(t.oid), pg_stat_get_last_autoanalyze_time(t.oid))
+    FROM tables t
+    LEFT JOIN troubleshoot.table_bloat(1048576) b ON b.schema_name = t.nspname AND b.table_name = t.relname
+    ORDER BY t.pages DESC, t.oid;
+END;
+
+COMMENT ON FUNCTION troubleshoot.largest_tables(integer) IS
+    'The largest tables and materialized views. most: how many. bytes: with indexes and TOAST, as of the last VACUUM or ANALYZE, for no table is opened; bloat_bytes: as troubleshoot.table_bloat, of tables of 1 MB and more.';
+
+CREATE FUNCTION troubleshoot.top_statements(most integer)
+RETURNS TABLE (query text, calls bigint, total_ms numeric, mean_ms numeric, rows bigint, percent numeric)
+LANGUAGE plpgsql STABLE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+SET jit = off
+AS $$
+DECLARE
+    statements regclass;
+BEGIN
+    SELECT to_regclass(format('%I.pg_stat_statements', n.nspname)) INTO statements
+    FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace
+    WHERE e.extname = 'pg_stat_statements';
+    IF statements IS NULL THEN
+        RETURN;
+    END IF;
+    RETURN QUERY EXECUTE format($statement$
+        SELECT left(regexp_replace(s.query, '\s+', ' ', 'g'), 500), s.calls, round(s.total_exec_time::numeric, 1),
+               round(s.mean_exec_time::numeric, 2), s.rows,
+               round((100 * s.total_exec_time / nullif(sum(s.total_exec_time) OVER (), 0))::numeric, 1)
+        FROM %s s WHERE s.dbid = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())
+        ORDER BY s.total_exec_time DESC LIMIT greatest($1, 0) $statement$, statements) USING most;
+EXCEPTION WHEN object_not_in_prerequisite_state OR insufficient_privilege OR undefined_column THEN
+    -- It is not preloaded, not granted, or of another age.
+    RETURN;
+END
+$$;
+
+COMMENT ON FUNCTION troubleshoot.top_statements(integer) IS
+    'The statements of this database that took the most time, where pg_stat_statements is installed, preloaded and readable; else nothing. most: how many. query: its first 500 characters; percent: of the time of all.';
+
+CREATE FUNCTION troubleshoot.labelled_measurements()
+RETURNS TABLE (metric text, kind text, labels jsonb, value numeric, reset_at timestamptz, help text)
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+SET jit = off
+AS $$
+BEGIN
+    IF pg_has_role('pg_read_all_stats', 'USAGE') THEN
+        RETURN QUERY
+        SELECT 'connections_by_state', 'gauge', jsonb_build_object('state', s.state), count(a.pid)::numeric, NULL::timestamptz,
+               'Client connections by what they do.'
+        FROM unnest(ARRAY['active', 'idle', 'idle in transaction', 'idle in transaction (aborted)',
+                          'fastpath function call', 'disabled']) s (state)
+        LEFT JOIN pg_stat_activity a ON a.state = s.state AND a.backend_type = 'client backend'
+        GROUP BY s.state;
+
+        RETURN QUERY
+        SELECT 'waiting_connections', 'gauge', jsonb_build_object('wait_event_type', s.kind), count(a.pid)::numeric,
+               NULL::timestamptz, 'Client connections with a statement under way, by what they wait for; CPU: for nothing.'
+        FROM unnest(ARRAY['Activity', 'BufferPin', 'CPU', 'Extension', 'IO', 'IPC', 'Lock', 'LWLock', 'Timeout']) s (kind)
+        LEFT JOIN pg_stat_activity a ON coalesce(a.wait_event_type, 'CPU') = s.kind AND a.state = 'active'
+            AND a.backend_type = 'client backend' AND a.pid <> pg_backend_pid()
+        GROUP BY s.kind;
+
+        RETURN QUERY
+        SELECT x.metric, 'gauge', jsonb_build_object('application_name', r.application_name), x.value, NULL::timestamptz, x.help
+        FROM (SELECT s.application_name, max(pg_wal_lsn_diff(CASE WHEN pg_is_in_recovery() THEN pg_last_wal_receive_lsn()
+                         ELSE pg_current_wal_lsn() END, s.replay_lsn)) AS lag
+              FROM pg_stat_replication s GROUP BY s.application_name
+              ORDER BY lag DESC NULLS LAST, s.application_name LIMIT 20) r
+        CROSS JOIN LATERAL (VALUES
+            ('replication_lag_bytes', greatest(r.lag, 0), 'WAL that a standby has not replayed; the furthest behind of its name.')
+        ) AS x (metric, value, help)
+        WHERE x.value IS NOT NULL;
+    END IF;
+
+    RETURN QUERY
+    SELECT 'slot_retained_bytes', 'gauge', jsonb_build_object('slot_name', s.slot_name), greatest(s.kept, 0), NULL::timestamptz,
+           'WAL that is kept for a replication slot; the 20 that keep the most.'
+    FROM (SELECT r.slot_name, pg_wal_lsn_diff(CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn()
+                     ELSE pg_current_wal_lsn() END, r.restart_lsn) AS kept
+          FROM pg_replication_slots r WHERE r.restart_lsn IS NOT NULL
+          ORDER BY kept DESC, r.slot_name LIMIT 20) s
+    WHERE s.kept IS NOT NULL;
+
+    RETURN QUERY
+    SELECT 'locks', 'gauge', jsonb_build_object('mode', l.mode, 'granted', l.granted), count(*)::numeric, NULL::timestamptz,
+           'Locks held and waited for, by mode.'
+    FROM pg_locks l WHERE l.mode IS NOT NULL GROUP BY l.mode, l.granted;
+
+    RETURN QUERY
+    SELECT x.metric, x.kind, jsonb_build_object('schema', t.schema_name, 'table', t.table_name), x.value, NULL::timestamptz, x.help
+    FROM troubleshoot.largest_tables(20) t
+    CROSS JOIN LATERAL (VALUES
+        ('table_size_bytes', 'gauge', t.bytes::numeric, 'Size with indexes and TOAST as of the last VACUUM or ANALYZE; the 20 largest tables.'),
+        ('table_live_rows', 'gauge', t.live_rows::numeric, 'Rows of the 20 largest tables.'),
+        ('table_dead_rows', 'gauge', t.dead_rows::numeric, 'Dead rows of the 20 largest tables.'),
+        ('table_bloat_bytes', 'gauge', t.bloat_bytes::numeric, 'Estimated bloat of the 20 largest tables.'),
+        ('table_sequential_scans_total', 'counter', t.sequential_scans::numeric, 'Sequential scans of the 20 largest tables.'),
+        ('table_index_scans_total', 'counter', coalesce(t.index_scans, 0)::numeric, 'Index scans of the 20 largest tables.')
+    ) AS x (metric, kind, value, help)
+    WHERE x.value IS NOT NULL;
+
+    IF has_table_privilege('troubleshoot.alerts', 'SELECT') THEN
+        RETURN QUERY
+        SELECT 'open_alerts', 'gauge', jsonb_build_object('severity', s.severity), count(a.alert_id)::numeric, NULL::timestamptz,
+               'Departures from the baseline that are not resolved.'
+        FROM unnest(ARRAY['warning', 'critical']) s (severity)
+        LEFT JOIN troubleshoot.alerts a ON a.severity = s.severity AND a.resolved_at IS NULL
+        GROUP BY s.severity;
+    END IF;
+
+    IF has_function_privilege('troubleshoot.checks(text[])', 'EXECUTE') THEN
+        RETURN QUERY
+        SELECT 'findings', 'gauge', jsonb_build_object('severity', s.severity), count(c.check_id)::numeric, NULL::timestamptz,
+               'Findings of troubleshoot.checks() that are not acknowledged, by severity.'
+        FROM unnest(ARRAY['ok', 'info', 'warning', 'critical', 'unknown']) s (severity)
+        LEFT JOIN troubleshoot.checks() c ON c.severity = s.severity
+            AND NOT coalesce(c.acknowledged_until > statement_timestamp(), false)
+        GROUP BY s.severity;
+    END IF;
+END
+$$;
+
+COMMENT ON FUNCTION troubleshoot.labelled_measurements() IS
+    'What troubleshoot.metrics() has beyond troubleshoot.measurements(): figures by state, wait, standby, slot, lock mode and table, with at most 20 of what users name. What the caller may not see is left out.';
+
+CREATE FUNCTION troubleshoot.report_data() RETURNS jsonb
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+SET jit = off
+AS $$
+DECLARE
+    sees_all CONSTANT boolean := pg_has_role('pg_read_all_stats', 'USAGE');
+    data jsonb;
+    part jsonb;
+BEGIN
+    data := jsonb_build_object(
+        'database', current_database(),
+        'version', current_setting('server_version'),
+        'at', to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS "UTC"'),
+        'at_seconds', extract(epoch FROM clock_timestamp()),
+        'started', to_char(pg_postmaster_start_time() AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS "UTC"'),
+        'in_recovery', pg_is_in_recovery(),
+        'sees_all', sees_all,
+        'role', current_user,
+        'connections_limit', current_setting('max_connections')::integer
+            - current_setting('superuser_reserved_connections')::integer);
+
+    SELECT jsonb_object_agg(m.metric, m.value) INTO part FROM troubleshoot.measurements() m;
+    data := data || jsonb_build_object('figures', part);
+
+    SELECT coalesce(jsonb_agg(to_jsonb(t)), '[]') INTO part FROM (
+        SELECT s.metric, array_agg(round(extract(epoch FROM s.captured_at)) ORDER BY s.captured_at) AS times,
+               array_agg(round(s.value, 3) ORDER BY s.captured_at) AS values
+        FROM troubleshoot.samples s
+        WHERE has_table_privilege('troubleshoot.samples', 'SELECT')
+          AND s.captured_at > clock_timestamp() - interval '24 hours'
+          AND s.metric IN ('commits_total', 'rollbacks_total', 'connections', 'active_connections',
+                           'idle_in_transaction_connections', 'cache_hit_percent', 'mean_statement_ms', 'wal_bytes_total')
+        GROUP BY s.metric) t;
+    data := data || jsonb_build_object('history', part);
+
+    SELECT coalesce(jsonb_agg(to_jsonb(s)), '[]') INTO part FROM (
+        SELECT a.state, count(*) AS count FROM pg_stat_activity a
+        WHERE a.backend_type = 'client backend' AND a.state IS NOT NULL GROUP BY a.state ORDER BY 2 DESC, 1) s;
+    data := data || jsonb_build_object('states', part);
+
+    SELECT coalesce(jsonb_agg(to_jsonb(s)), '[]') INTO part FROM (
+        SELECT coalesce(a.wait_event_type, 'CPU') AS kind, coalesce(a.wait_event, 'running') AS event, count(*) AS count
+        FROM pg_stat_activity a
+        WHERE a.backend_type = 'client backend' AND a.state = 'active' AND a.pid <> pg_backend_pid()
+        GROUP BY 1, 2 ORDER BY 3 DESC, 1, 2 LIMIT 12) s;
+    data := data || jsonb_build_object('waits', part);
+
+    SELECT coalesce(jsonb_agg(to_jsonb(s)), '[]') INTO part FROM troubleshoot.top_statements(10) s;
+    data := data || jsonb_build_object('statements', part,
+        'has_statements', EXISTS (SELECT FROM pg_extension e WHERE e.extname = 'pg_stat_statements'));
+
+    SELECT coalesce(jsonb_agg(jsonb_build_object('name', format('%I.%I', t.schema_name, t.table_name), 'bytes', t.bytes,
+               'live_rows', t.live_rows, 'dead_rows', t.dead_rows, 'bloat_bytes', t.bloat_bytes,
+               'sequential_scans', t.sequential_scans, 'index_scans', coalesce(t.index_scans, 0),
+               'vacuum', to_char(t.last_vacuum AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI'),
+               'analyze', to_char(t.last_analyze AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI'))), '[]')
+    INTO part FROM troubleshoot.largest_tables(100) t
+    WHERE t.schema_name NOT IN ('pg_catalog', 'information_schema') OR t.bytes > 100 * 1024 * 1024;
+    data := data || jsonb_build_object('tables', part);
+
+    part := NULL;
+    IF has_table_privilege('troubleshoot.blocking_tree', 'SELECT') THEN
+        SELECT coalesce(jsonb_agg(to_jsonb(b)), '[]') INTO part FROM (
+            SELECT t.root_pid, t.depth, t.pid, t.user_name, t.application_name, t.state, t.wait_event_type, t.lock_mode,
+                   t.object, round(t.waiting_seconds, 1) AS waiting_seconds,
+                   round(t.transaction_seconds, 1) AS transaction_seconds, left(t.query, 500) AS query, t.remediation_sql
+            FROM troubleshoot.blocking_tree t ORDER BY t.path LIMIT 50) b;
+    END IF;
+    data := data || jsonb_build_object('blocking', part);
+
+    part := NULL;
+    IF has_function_privilege('troubleshoot.checks(text[])', 'EXECUTE') THEN
+        SELECT coalesce(jsonb_agg(to_jsonb(f)), '[]') INTO part FROM (
+            SELECT c.check_id, c.severity, c.object, c.value, c.unit, c.warning_threshold, c.critical_threshold,
+                   c.detail, c.remediation_sql, to_char(c.acknowledged_until AT TIME ZONE 'UTC', 'YYYY-MM-DD') AS acknowledged
+            FROM troubleshoot.checks() c
+            ORDER BY array_position(ARRAY['critical', 'warning', 'unknown', 'info', 'ok'], c.severity), c.check_id, c.object
+        ) f;
+    END IF;
+    data := data || jsonb_build_object('findings', part);
+
+    part := '[]';
+    IF has_table_privilege('troubleshoot.alerts', 'SELECT') THEN
+        SELECT coalesce(jsonb_agg(to_jsonb(a)), '[]') INTO part FROM (
+            SELECT a.metric, a.severity, a.detail, round(a.deviation, 1) AS deviation,
+                   to_char(a.raised_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI "UTC"') AS raised
+            FROM troubleshoot.alerts a WHERE a.resolved_at IS NULL ORDER BY a.severity, a.raised_at) a;
+    END IF;
+    RETURN data || jsonb_build_object('alerts', part);
+END
+$$;
+
+COMMENT ON FUNCTION troubleshoot.report_data() IS
+    'All that troubleshoot.report_html() shows, for programs: server, figures, samples of the last 24 hours, connections, waits, statements, tables, blocking, findings and alerts. blocking and findings are null where the caller may not read them. Takes no lock on a user''s table.';
+
+COMMENT ON FUNCTION troubleshoot.metrics IS
+    'The server in figures, in the text exposition format 0.0.4 of Prometheus: troubleshoot.measurements() and troubleshoot.labelled_measurements(), each name with the prefix neobank_. At most some hundreds of series, however many tables, standbys and slots there are. What the caller may not see is left out, and neobank_sees_all_sessions says whether that is so. Works on a standby.';
+
+COMMENT ON FUNCTION troubleshoot.report_html IS
+    'One page of HTML with all that it needs inside, without scripts: findings and what to do, load, connections, waits, statements, tables, blocking. For a browser, light or dark, a phone, or paper. What comes from the database is escaped. Works on a standby.';
+
+CREATE  FUNCTION troubleshoot."sequence_position"(
+	"sequence" oid /* Option < pg_sys :: Oid > */
+) RETURNS bigint /* Option < i64 > */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'sequence_position_wrapper';
+
+CREATE  FUNCTION saga."complete_step"(
+	"step_id" uuid, /* Option < pgrx :: Uuid > */
+	"lease_token" bigint, /* Option < i64 > */
+	"output" jsonb DEFAULT '{}' /* Option < JsonDatum > */
+) RETURNS TEXT /* Text */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'complete_step_wrapper';
+
+CREATE  FUNCTION saga."define"(
+	"saga_type" TEXT, /* Option < Text > */
+	"steps" jsonb /* Option < JsonDatum > */
+) RETURNS INT /* i32 */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'define_wrapper';
+
+CREATE  FUNCTION saga."resolve"(
+	"saga_id" uuid, /* Option < pgrx :: Uuid > */
+	"outcome" TEXT, /* Option < Text > */
+	"reason" TEXT, /* Option < Text > */
+	"output" jsonb DEFAULT NULL /* Option < JsonDatum > */
+) RETURNS TEXT /* Text */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'resolve_wrapper';
+
+CREATE  FUNCTION saga."extend_lease"(
+	"step_id" uuid, /* Option < pgrx :: Uuid > */
+	"lease_token" bigint, /* Option < i64 > */
+	"lease_ms" INT DEFAULT 30000 /* Option < i32 > */
+) RETURNS timestamptz /* Time */
+VOLATILE PARALLEL UNSAFE  
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'extend_step_lease_wrapper';
+
+CREATE  FUNCTION saga."run_ready"(
+	"max_sagas" INT DEFAULT 100 /* Option < i32 > */
+) RETURNS TABLE (
+	"saga_id" uuid,  /* pgrx :: Uuid */
+	"status" TEXT,  /* & '_ str */
+	"step_number" INT,  /* Option < i32 > */
+	"waits_for" TEXT,  /* Option < & '_ str > */
+	"code" TEXT,  /* Option < String > */
+	"message" TEXT  /* Option < String > */
+)
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'run_ready_wrapper';
+
+CREATE  FUNCTION saga."cancel"(
+	"saga_id" uuid, /* Option < pgrx :: Uuid > */
+	"reason" TEXT /* Option < Text > */
+) RETURNS TEXT /* Text */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'cancel_wrapper';
+
+CREATE  FUNCTION saga."signal"(
+	"saga_id" uuid, /* Option < pgrx :: Uuid > */
+	"name" TEXT, /* Option < Text > */
+	"payload" jsonb DEFAULT '{}', /* Option < JsonDatum > */
+	"signal_id" uuid DEFAULT NULL /* Option < pgrx :: Uuid > */
+) RETURNS uuid /* pgrx :: Uuid */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'signal_wrapper';
+
+CREATE  FUNCTION saga."claim_step"(
+	"worker" TEXT, /* Option < Text > */
+	"types" TEXT[] DEFAULT NULL, /* Option < Many < String > > */
+	"lease_ms" INT DEFAULT 30000, /* Option < i32 > */
+	"max_steps" INT DEFAULT 1 /* Option < i32 > */
+) RETURNS TABLE (
+	"saga_id" uuid,  /* pgrx :: Uuid */
+	"saga_type" TEXT,  /* String */
+	"step_id" uuid,  /* pgrx :: Uuid */
+	"step_number" INT,  /* i32 */
+	"step_name" TEXT,  /* String */
+	"kind" TEXT,  /* & '_ str */
+	"effect_id" uuid,  /* pgrx :: Uuid */
+	"work_type" TEXT,  /* String */
+	"attempt" INT,  /* i32 */
+	"lease_token" bigint,  /* i64 */
+	"leased_until" timestamptz,  /* Time */
+	"context" jsonb,  /* JsonBytes */
+	"outputs" jsonb  /* JsonBytes */
+)
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'claim_step_wrapper';
+
+CREATE  FUNCTION saga."retry_compensation"(
+	"saga_id" uuid, /* Option < pgrx :: Uuid > */
+	"reason" TEXT /* Option < Text > */
+) RETURNS TEXT /* Text */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'retry_compensation_wrapper';
+
+CREATE  FUNCTION saga."execute_step"(
+	"p_saga_id" uuid, /* Option < pgrx :: Uuid > */
+	"p_output" jsonb DEFAULT '{}', /* Option < JsonDatum > */
+	"p_step_id" uuid DEFAULT NULL /* Option < pgrx :: Uuid > */
+) RETURNS jsonb /* JsonB */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'execute_step_wrapper';
+
+CREATE  FUNCTION saga."fail_step"(
+	"step_id" uuid, /* Option < pgrx :: Uuid > */
+	"lease_token" bigint, /* Option < i64 > */
+	"reason" TEXT, /* Option < Text > */
+	"retryable" bool DEFAULT true, /* Option < bool > */
+	"effect_possible" bool DEFAULT false /* Option < bool > */
+) RETURNS TEXT /* Text */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'fail_step_wrapper';
+
+CREATE  FUNCTION saga."create_saga"(
+	"p_saga_type" TEXT, /* Option < Text > */
+	"p_steps" TEXT[], /* Option < Many < String > > */
+	"p_context" jsonb DEFAULT '{}' /* Option < JsonDatum > */
+) RETURNS uuid /* pgrx :: Uuid */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'create_saga_wrapper';
+
+CREATE  FUNCTION saga."retry_step"(
+	"saga_id" uuid, /* Option < pgrx :: Uuid > */
+	"reason" TEXT /* Option < Text > */
+) RETURNS TEXT /* Text */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'retry_step_wrapper';
+
+CREATE  FUNCTION saga."start"(
+	"saga_type" TEXT, /* Option < Text > */
+	"context" jsonb DEFAULT '{}', /* Option < JsonDatum > */
+	"idempotency_key" TEXT DEFAULT NULL, /* Option < Text > */
+	"deadline" timestamptz DEFAULT NULL /* Option < Time > */
+) RETURNS uuid /* pgrx :: Uuid */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'start_wrapper';
+
+CREATE  FUNCTION saga."run"(
+	"saga_id" uuid /* Option < pgrx :: Uuid > */
+) RETURNS TEXT /* Text */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'run_wrapper';
+
+CREATE  FUNCTION cqrs."rebuild_projection"(
+	"name" TEXT /* Option < Text > */
+) RETURNS void
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'rebuild_projection_wrapper';
+
+CREATE  FUNCTION cqrs."unregister_handler"(
+	"command_type" TEXT /* Option < Text > */
+) RETURNS void
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'unregister_handler_wrapper';
+
+CREATE  FUNCTION cqrs."set_risk_score"(
+	"customer_id" uuid, /* Option < pgrx :: Uuid > */
+	"risk_score" INT /* Option < i32 > */
+) RETURNS void
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'set_risk_score_wrapper';
+
+CREATE  FUNCTION cqrs."last_transaction_date"(
+	"account_id" uuid /* Option < pgrx :: Uuid > */
+) RETURNS timestamptz /* Option < Time > */
+STABLE PARALLEL RESTRICTED 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'last_transaction_date_wrapper';
+
+CREATE  FUNCTION cqrs."drop_projection"(
+	"name" TEXT /* Option < Text > */
+) RETURNS void
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'drop_projection_wrapper';
+
+CREATE  FUNCTION cqrs."run_rebuild"(
+	"name" TEXT, /* Option < Text > */
+	"max_events" INT DEFAULT 1000 /* Option < i32 > */
+) RETURNS TEXT /* & '_ str */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'run_rebuild_wrapper';
+
+CREATE  FUNCTION cqrs."process_commands"(
+	"max_commands" INT DEFAULT 100 /* Option < i32 > */
+) RETURNS TABLE (
+	"command_id" uuid,  /* pgrx :: Uuid */
+	"status" TEXT,  /* & '_ str */
+	"code" TEXT,  /* String */
+	"message" TEXT  /* Option < String > */
+)
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'process_commands_wrapper';
+
+CREATE  FUNCTION cqrs."resume_projection"(
+	"name" TEXT /* Option < Text > */
+) RETURNS void
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'resume_projection_wrapper';
+
+CREATE  FUNCTION cqrs."pause_projection"(
+	"name" TEXT /* Option < Text > */
+) RETURNS void
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'pause_projection_wrapper';
+
+CREATE  FUNCTION cqrs."register_handler"(
+	"command_type" TEXT, /* Option < Text > */
+	"handler" regproc, /* Option < RegProc > */
+	"max_attempts" INT DEFAULT 5 /* Option < i32 > */
+) RETURNS void
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'register_handler_wrapper';
+
+CREATE  FUNCTION cqrs."update_customer_summary"(
+	"p_customer_id" uuid /* Option < pgrx :: Uuid > */
+) RETURNS void
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'update_customer_summary_wrapper';
+
+CREATE  FUNCTION cqrs."last_activity"(
+	"account_id" uuid /* Option < pgrx :: Uuid > */
+) RETURNS timestamptz /* Option < Time > */
+STABLE PARALLEL RESTRICTED 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'last_activity_wrapper';
+
+CREATE  FUNCTION cqrs."cancel_rebuild"(
+	"name" TEXT /* Option < Text > */
+) RETURNS void
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'cancel_rebuild_wrapper';
+
+CREATE  FUNCTION cqrs."transaction_count"(
+	"account_id" uuid, /* Option < pgrx :: Uuid > */
+	"since" timestamptz DEFAULT NULL /* Option < Time > */
+) RETURNS bigint /* i64 */
+STABLE PARALLEL RESTRICTED 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'transaction_count_wrapper';
+
+CREATE  FUNCTION cqrs."create_projection"(
+	"name" TEXT, /* Option < Text > */
+	"handler" regproc, /* Option < RegProc > */
+	"target" regclass, /* Option < RegClass > */
+	"filter" jsonb DEFAULT '{}', /* Option < JsonDatum > */
+	"mode" TEXT DEFAULT 'async' /* Option < Text > */
+) RETURNS void
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'create_projection_wrapper';
+
+CREATE  FUNCTION cqrs."refresh_activity"(
+	"max_marks" INT DEFAULT 1000 /* Option < i32 > */
+) RETURNS bigint /* i64 */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'refresh_activity_wrapper';
+
+CREATE  FUNCTION cqrs."amount_total"(
+	"account_id" uuid, /* Option < pgrx :: Uuid > */
+	"since" timestamptz DEFAULT NULL /* Option < Time > */
+) RETURNS NUMERIC /* AnyNumeric */
+STABLE PARALLEL RESTRICTED 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'amount_total_wrapper';
+
+CREATE  FUNCTION cqrs."submit_command"(
+	"command_type" TEXT, /* Option < Text > */
+	"aggregate_type" TEXT, /* Option < Text > */
+	"payload" jsonb, /* Option < JsonDatum > */
+	"aggregate_id" uuid DEFAULT NULL, /* Option < pgrx :: Uuid > */
+	"command_id" uuid DEFAULT NULL, /* Option < pgrx :: Uuid > */
+	"mode" TEXT DEFAULT 'immediate', /* Option < Text > */
+	"correlation_id" TEXT DEFAULT NULL, /* Option < Text > */
+	"max_attempts" INT DEFAULT NULL /* Option < i32 > */
+) RETURNS jsonb /* JsonBytes */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'submit_command_wrapper';
+
+CREATE  FUNCTION cqrs."run_projection"(
+	"name" TEXT, /* Option < Text > */
+	"max_events" INT DEFAULT 1000 /* Option < i32 > */
+) RETURNS bigint /* Option < i64 > */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'run_projection_wrapper';
 
 ALTER TABLE banking.customers ALTER COLUMN customer_number
     SET DEFAULT ('C' || pg_catalog.to_char(pg_catalog.nextval('banking.customer_number_seq'), 'FM9999999990000000000'));
@@ -1226,6 +3728,1979 @@ SELECT pg_catalog.pg_extension_config_dump('saga.signals_signal_no_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('saga.transitions', '');
 
 SELECT pg_catalog.pg_extension_config_dump('saga.lease_token_seq', '');
+
+COMMENT ON FUNCTION saga.define IS
+    'Defines the steps of a type of saga, in a new version; sagas that are under way keep theirs. saga_type: 1 to 100 characters; steps: an array of 1 to 100 steps, see docs/saga.md, whose functions take (saga_id uuid, effect_id uuid, context jsonb, outputs jsonb), return jsonb, and may be executed by the caller; they are called with the rights of whoever started the saga and search_path = pg_catalog. Returns the version; the same steps again: the newest one''s. A definition is code that runs in others'' names: no level of neobank.grant_usage may define. NB021: a bound; NB202: steps; 22004: null.';
+
+COMMENT ON FUNCTION saga.start IS
+    'Starts a saga of the newest version of its type; saga.run_ready or a background worker runs it. saga_type; context: JSON of up to 1 MB and 64 levels, given to every step; idempotency_key: 1 to 200 characters, per type: the same key with the same context by the same role answers the same saga, null: none; deadline: if it is not completed or past its point of no return by then it is undone, null: none. Returns the saga''s id. NB203: no definition; NB204: key with other content; NB021: a bound; 22004: null.';
+
+COMMENT ON FUNCTION saga.run IS
+    'Runs one saga as far as it can go, in this transaction, and waits for whoever has it. saga_id. Returns its status. A step''s function runs in a subtransaction; what it did and the record of it commit together. NB200: no such saga; NB201: it has no definition; NB206: called by a step; 22004: null.';
+
+COMMENT ON FUNCTION saga.run_ready IS
+    'Runs sagas that are due, those due longest first, each as far as it can go; those that another session has are passed over. max_sagas: 1 to 10,000. Returns for each its id, status, the step that has begun last, what it waits for (as saga.sagas.waits_for), and code and message of its last failure. A cancelled statement (57014) or a lack of memory or disk (class 53) undoes the whole call. NB021: max_sagas; NB029: not at READ COMMITTED; NB206: called by a step; 22004: null.';
+
+COMMENT ON FUNCTION saga.claim_step IS
+    'Hands external steps and external compensations to a worker. worker: its name, 1 to 100 characters, kept in the log; types: what it can do, by the steps'' types, null: everything; lease_ms: for how long nobody else gets them, in milliseconds, 1 to 604,800,000, cut to the step''s timeout; max_steps: 1 to 1,000. Returns saga, step, kind (action or compensation), effect_id (the same for all attempts: the key to give to the other system), attempt, lease_token (later leases of a step have higher ones), leased_until, the saga''s context and the outputs of its completed steps by name. NB021: a bound; NB029: not at READ COMMITTED; 22004: null.';
+
+COMMENT ON FUNCTION saga.complete_step IS
+    'The worker has done it. step_id, lease_token: as saga.claim_step answered; output: JSON of up to 1 MB and 64 levels. Returns the step''s status, or its compensation''s; a repeated call answers the same. NB205: the lease ran out and the step was handed on, or the saga has gone on without it: nothing is changed; NB209: no such step; NB206; NB021: output; 22004: null.';
+
+COMMENT ON FUNCTION saga.fail_step IS
+    'The worker could not do it. step_id, lease_token; reason: 1 to 1,000 characters; retryable: false where another attempt would fail too; effect_possible: true where it may have been done all the same: then the step is undone too if the saga fails, and a step of no return is parked. Returns the step''s status, or its compensation''s: waiting (for another attempt) or failed. NB205, NB206, NB209, NB021, 22004: as saga.complete_step.';
+
+COMMENT ON FUNCTION saga.extend_lease IS
+    'Gives the worker more time. step_id, lease_token; lease_ms: from now on, in milliseconds, 1 to 604,800,000. Returns until when it has the step; never less than before, never more than the step''s timeout. NB201: the saga is being undone, and waits for this step to end; NB205, NB206, NB209, NB021, 22004: as saga.complete_step.';
+
+COMMENT ON FUNCTION saga.signal IS
+    'Tells a saga something; the oldest signal of a name is taken by the first step that waits for it, however early it came. saga_id; name: 1 to 100 characters; payload: JSON of up to 1 MB and 64 levels, the step''s output; signal_id: the sender''s, so that a retry is told once, null: drawn. Returns the signal''s id. NB200: no such saga; NB201: it has ended; NB208: id with other content; NB021: a bound; 22004: null.';
+
+COMMENT ON FUNCTION saga.cancel IS
+    'Has a saga undone. saga_id; reason: 1 to 1,000 characters. Returns its status: compensating, or what it was where it was being undone already, or is. A worker that has a step may still answer until its lease ends, and is undone after that. NB200: no such saga; NB201: it is completed; NB206: it is run by this session; NB207: it is past its point of no return, or may be; NB021: reason; 22004: null.';
+
+COMMENT ON FUNCTION saga.retry_step IS
+    'Tries the step anew on which a saga was parked past its point of no return, with all its attempts and time. saga_id; reason: 1 to 1,000 characters, kept in the log. Returns the status, running. NB200: no such saga; NB201: it is not parked, or on a compensation; NB021: reason; 22004: null.';
+
+COMMENT ON FUNCTION saga.retry_compensation IS
+    'Tries the compensation anew on which a saga was parked, with all its attempts. saga_id; reason: 1 to 1,000 characters, kept in the log. Returns the status, compensating. NB200: no such saga; NB201: it is not parked, or not on a compensation; NB021: reason; 22004: null.';
+
+COMMENT ON FUNCTION saga.resolve IS
+    'Settles a parked saga by hand. saga_id; outcome: step_done (the step or compensation was done by hand: it goes on), step_failed (the step of no return surely had no effect: the saga is undone), completed or failed (all is settled: it ends so); reason: 1 to 1,000 characters, kept in the log; output: of a step that is done, null: none. Returns the status. NB200: no such saga; NB201: it is not parked; NB207: step_failed past the point of no return; NB021: a bound; 22004: null.';
+
+COMMENT ON FUNCTION saga.create_saga IS
+    'Makes a saga without a definition, whose steps the client does and completes with saga.execute_step. p_saga_type: 1 to 100 characters; p_steps: names of up to 1,000 steps, of 1 to 100 characters; p_context: JSON of up to 1 MB and 64 levels. Returns the saga''s id. NB021: a bound; 22004: null.';
+
+COMMENT ON FUNCTION saga.execute_step IS
+    'Completes the step in hand with that output, and puts the next one into the client''s hand, with the output as its input. p_saga_id; p_output: JSON of up to 1 MB and 64 levels; p_step_id: the step that the client takes to be in hand, so that a retry does not complete the next one, null: whichever is. Returns step_id, step_name and step_number of the next step, {"status": "completed"} after the last, or error, code, sqlstate and detail: saga_not_found, saga_state, step_not_found, saga_nested, argument_out_of_bounds, null_argument.';
+
+CREATE FUNCTION saga.step_does(plan jsonb) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE
+    WHEN plan IS NULL THEN 'the client does it'
+    WHEN plan ? 'signal' THEN 'waits for signal ' || (plan ->> 'signal')
+    WHEN plan ? 'delay_ms' THEN 'waits ' || (plan ->> 'delay_ms') || ' ms'
+    WHEN plan ? 'child' THEN 'starts saga ' || (plan ->> 'child')
+    WHEN plan -> 'action' = '"external"'::jsonb THEN 'external: ' || coalesce(plan ->> 'type', plan ->> 'name')
+    ELSE 'calls ' || (plan -> 'action' ->> 'schema') || '.' || (plan -> 'action' ->> 'name')
+END;
+
+COMMENT ON FUNCTION saga.step_does(jsonb) IS 'What a step of a definition does, in words. plan: an element of saga.definitions.steps; null: a step that has no definition.';
+
+CREATE VIEW saga.step_plans AS
+SELECT p.saga_id, p.step_number, p.step_name, p.status, p.attempts, p.claimed_by, p.leased_until, p.next_attempt_at,
+       p.timeout_at, p.child_saga_id, p.started_at, p.completed_at,
+       saga.step_does(d.plan) AS does,
+       CASE WHEN d.plan -> 'compensation' = '"external"'::jsonb THEN 'external'
+            ELSE (d.plan -> 'compensation' ->> 'schema') || '.' || (d.plan -> 'compensation' ->> 'name') END AS undone_by,
+       coalesce((d.plan ->> 'point_of_no_return')::boolean, false) AS point_of_no_return,
+       c.status AS compensation_status, c.attempts AS compensation_attempts,
+       coalesce(c.error_code, p.error_code) AS error_code, coalesce(c.error_message, p.error_message) AS error_message
+FROM saga.saga_steps p
+JOIN saga.sagas s USING (saga_id)
+LEFT JOIN saga.definitions f ON f.saga_type = s.saga_type AND f.version = s.definition_version
+LEFT JOIN saga.compensations c USING (saga_id, step_number)
+CROSS JOIN LATERAL (SELECT f.steps -> (p.step_number - 1) AS plan) d;
+
+COMMENT ON VIEW saga.step_plans IS
+    'Every step of every saga with what its definition says of it (does, undone_by, point_of_no_return), how far it and its compensation are, and what went wrong last.';
+
+CREATE FUNCTION saga.describe_as_text(saga_id uuid) RETURNS SETOF text
+LANGUAGE sql STABLE PARALLEL SAFE ROWS 10
+BEGIN ATOMIC
+    WITH steps AS MATERIALIZED (
+        SELECT p.*, max(pg_catalog.length(p.step_name)) OVER () AS name_width,
+               max(pg_catalog.length(p.does)) OVER () AS does_width
+        FROM saga.step_plans p WHERE p.saga_id = $1
+    ), lines (place, line) AS (
+        SELECT 0, pg_catalog.format('%s %s: %s', s.saga_type, s.saga_id, s.status)
+        FROM saga.sagas s WHERE s.saga_id = $1
+        UNION ALL
+        SELECT 1, '  because ' || s.error_message || coalesce(' (' || s.error_code || ')', '')
+        FROM saga.sagas s WHERE s.saga_id = $1 AND s.error_message IS NOT NULL
+        UNION ALL
+        SELECT 2, '  parked: ' || s.parked_reason FROM saga.sagas s WHERE s.saga_id = $1 AND s.parked_reason IS NOT NULL
+        UNION ALL
+        SELECT 3, '  waits for ' || s.waits_for
+                  || coalesce(', due ' || pg_catalog.to_char(s.due_at, 'YYYY-MM-DD HH24:MI:SS TZ'), '')
+        FROM saga.sagas s WHERE s.saga_id = $1 AND s.waits_for IS NOT NULL
+        UNION ALL
+        SELECT 4, '  deadline ' || pg_catalog.to_char(s.deadline_at, 'YYYY-MM-DD HH24:MI:SS TZ')
+        FROM saga.sagas s WHERE s.saga_id = $1 AND s.deadline_at IS NOT NULL
+        UNION ALL
+        SELECT 5, '  child of ' || s.parent_saga_id::text || ', step ' || s.parent_step::text
+        FROM saga.sagas s WHERE s.saga_id = $1 AND s.parent_saga_id IS NOT NULL
+        UNION ALL
+        SELECT 10 + p.step_number, pg_catalog.rtrim(pg_catalog.format('  %s %s %s  %s  %s',
+            pg_catalog.lpad(p.step_number::text, 3),
+            CASE p.status WHEN 'completed' THEN '[x]' WHEN 'compensated' THEN '[<]' WHEN 'failed' THEN '[!]'
+                          WHEN 'running' THEN '[>]' WHEN 'waiting' THEN '[.]' ELSE '[ ]' END,
+            pg_catalog.rpad(p.step_name, p.name_width), pg_catalog.rpad(p.does, p.does_width),
+            pg_catalog.concat_ws(', ',
+                p.status,
+                CASE WHEN p.attempts > 1 THEN p.attempts::text || ' attempts' END,
+                'by ' || CASE WHEN p.status = 'running' THEN p.claimed_by END,
+                'saga ' || p.child_saga_id::text,
+                CASE WHEN p.compensation_status IS NOT NULL AND p.compensation_status <> 'completed'
+                     THEN 'undoing is ' || p.compensation_status END,
+                CASE WHEN p.point_of_no_return THEN 'point of no return' END,
+                CASE WHEN p.status = 'compensated' AND p.undone_by IS NOT NULL THEN 'by ' || p.undone_by END,
+                p.error_message || coalesce(' (' || p.error_code || ')', ''))))
+        FROM steps p
+    )
+    SELECT l.line FROM lines l ORDER BY l.place;
+END;
+
+COMMENT ON FUNCTION saga.describe_as_text(uuid) IS
+    'A saga as lines of text: its status and why, what it waits for, and a line for each step. saga_id. No line: there is no such saga.';
+
+CREATE FUNCTION saga.mermaid_text(name text) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.regexp_replace(name, '[[:cntrl:]]', ' ', 'g'),
+    '#', '#35;'), '&', '#amp;'), '"', '#quot;'), '<', '#lt;'), '>', '#gt;'), '`', '#96;');
+
+COMMENT ON FUNCTION saga.mermaid_text(text) IS 'A text as it may stand between quotation marks in a Mermaid diagram. name; null for null.';
+
+CREATE FUNCTION saga.describe_as_mermaid(saga_id uuid) RETURNS SETOF text
+LANGUAGE sql STABLE PARALLEL SAFE ROWS 20
+BEGIN ATOMIC
+    WITH steps AS MATERIALIZED (
+        SELECT p.*, pg_catalog.lag(p.step_number) OVER (ORDER BY p.step_number) AS before
+        FROM saga.step_plans p WHERE p.saga_id = $1
+    ), lines (place, line) AS (
+        SELECT 0, 'flowchart LR' FROM saga.sagas s WHERE s.saga_id = $1
+        UNION ALL
+        SELECT 1, pg_catalog.format('    start(["%s"]):::%s', saga.mermaid_text(s.saga_type), s.status)
+        FROM saga.sagas s WHERE s.saga_id = $1
+        UNION ALL
+        SELECT 10 * p.step_number, pg_catalog.format('    s%s["%s %s<br/>%s<br/>%s"]:::%s', p.step_number, p.step_number,
+            saga.mermaid_text(p.step_name), saga.mermaid_text(p.does), p.status, p.status)
+        FROM steps p
+        UNION ALL
+        SELECT 10 * p.step_number + 1, pg_catalog.format('    %s %s s%s', coalesce('s' || p.before::text, 'start'),
+            CASE WHEN p.status = 'pending' THEN '-.->' ELSE '-->' END, p.step_number)
+        FROM steps p
+        UNION ALL
+        SELECT 10 * p.step_number + 2, pg_catalog.format('    u%s["undo %s<br/>%s<br/>%s"]:::%s', p.step_number,
+            saga.mermaid_text(p.step_name), saga.mermaid_text(coalesce(p.undone_by, '')), p.compensation_status,
+            CASE p.compensation_status WHEN 'completed' THEN 'compensated' ELSE p.compensation_status END)
+        FROM steps p WHERE p.compensation_status IS NOT NULL
+        UNION ALL
+        SELECT 10 * p.step_number + 3, pg_catalog.format('    s%s -- undone --> u%s', p.step_number, p.step_number)
+        FROM steps p WHERE p.compensation_status IS NOT NULL
+        UNION ALL
+        SELECT 100000, '    classDef ' || c.style
+        FROM saga.sagas s, pg_catalog.unnest(ARRAY[
+            'completed fill:#d9f2dd,stroke:#2e7d32,color:#12351a', 'compensated fill:#e8e3f3,stroke:#5e4b8b,color:#2b2145',
+            'compensating fill:#e8e3f3,stroke:#5e4b8b,color:#2b2145', 'failed fill:#fbdcdc,stroke:#b3261e,color:#4a0f0c',
+            'parked fill:#ffe8c7,stroke:#b26a00,color:#4a2c00', 'running fill:#dbe9fb,stroke:#1f5fa8,color:#0e2b4d',
+            'waiting fill:#fff6d6,stroke:#8a7300,color:#3d3300', 'started fill:#f2f2f2,stroke:#777777,color:#222222',
+            'pending fill:#f2f2f2,stroke:#999999,color:#444444']) AS c (style)
+        WHERE s.saga_id = $1
+    )
+    SELECT l.line FROM lines l ORDER BY l.place, l.line;
+END;
+
+COMMENT ON FUNCTION saga.describe_as_mermaid(uuid) IS
+    'A saga as the lines of a Mermaid flowchart: its steps and what undid them, coloured by their states. saga_id. No line: there is no such saga.';
+
+CREATE FUNCTION saga.describe(saga_id uuid, format text DEFAULT 'text') RETURNS text
+LANGUAGE plpgsql STABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    drawn text;
+BEGIN
+    IF saga_id IS NULL OR format IS NULL THEN
+        RAISE EXCEPTION 'argument "%" must not be null', CASE WHEN saga_id IS NULL THEN 'saga_id' ELSE 'format' END
+            USING ERRCODE = 'null_value_not_allowed', HINT = 'Pass a value.';
+    ELSIF format = 'text' THEN
+        SELECT string_agg(d.line, E'\n') INTO drawn FROM saga.describe_as_text(describe.saga_id) AS d (line);
+    ELSIF format = 'mermaid' THEN
+        SELECT string_agg(d.line, E'\n') INTO drawn FROM saga.describe_as_mermaid(describe.saga_id) AS d (line);
+    ELSE
+        RAISE EXCEPTION 'argument "format" is out of bounds'
+            USING ERRCODE = 'NB021', DETAIL = pg_catalog.format('%L is none.', pg_catalog.left(format, 100)), HINT = 'Use text or mermaid.';
+    END IF;
+    IF drawn IS NULL THEN
+        RAISE EXCEPTION 'saga not found'
+            USING ERRCODE = 'NB200', DETAIL = pg_catalog.format('There is no saga %s.', describe.saga_id),
+                  HINT = 'See saga.sagas.';
+    END IF;
+    RETURN drawn;
+END
+$$;
+
+COMMENT ON FUNCTION saga.describe(uuid, text) IS
+    'Draws a saga: each step with what it does and how far it is, what went wrong, what undid it. saga_id; format: text, or mermaid for a Mermaid flowchart. NB200: no such saga; NB021: format; 22004: null.';
+
+CREATE FUNCTION saga.bank_payment_steps() RETURNS jsonb
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN '[
+    {"name": "hold", "action": "saga.payment_hold", "compensation": "saga.payment_release"},
+    {"name": "submit", "action": "external", "type": "payment_submit", "compensation": "external",
+     "max_attempts": 5, "timeout_ms": 86400000},
+    {"name": "capture", "action": "saga.payment_capture", "compensation": "saga.payment_return"},
+    {"name": "notify", "action": "external", "type": "payment_notify", "max_attempts": 10, "timeout_ms": 86400000}
+]'::jsonb;
+
+COMMENT ON FUNCTION saga.bank_payment_steps() IS
+    'The steps of a payment to another bank, for saga.define: hold (sets the amount aside; undone by releasing it), submit (external: hands the payment to the scheme; undone externally by recalling it), capture (posts the payment; undone by reversing it), notify (external: tells the payer).';
+
+CREATE FUNCTION saga.payment_hold(saga_id uuid, effect_id uuid, context jsonb, outputs jsonb) RETURNS jsonb
+LANGUAGE sql VOLATILE PARALLEL UNSAFE
+BEGIN ATOMIC
+    SELECT pg_catalog.jsonb_build_object('hold_id', txn_processing.place_hold(
+        (context ->> 'account')::uuid, (context ->> 'amount')::numeric, currency => (context ->> 'currency')::bpchar,
+        description => context ->> 'description', reference => 'saga ' || saga_id::text, hold_id => effect_id));
+END;
+
+COMMENT ON FUNCTION saga.payment_hold(uuid, uuid, jsonb, jsonb) IS
+    'Step hold of a payment to another bank: sets context''s amount aside on its account. Raises what txn_processing.place_hold raises.';
+
+CREATE FUNCTION saga.payment_release(saga_id uuid, effect_id uuid, context jsonb, outputs jsonb) RETURNS jsonb
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    held CONSTANT uuid := outputs -> 'hold' ->> 'hold_id';
+BEGIN
+    -- The capture has released it, a person may have, or its time is over.
+    IF EXISTS (SELECT FROM txn_processing.account_holds h WHERE h.hold_id = held AND h.state = 'open') THEN
+        PERFORM txn_processing.release_hold(held, 'saga ' || payment_release.saga_id || ' is undone');
+    END IF;
+    RETURN pg_catalog.jsonb_build_object('hold_id', held);
+END
+$$;
+
+COMMENT ON FUNCTION saga.payment_release(uuid, uuid, jsonb, jsonb) IS
+    'Undoes step hold of a payment to another bank: releases what is still set aside.';
+
+CREATE FUNCTION saga.payment_capture(saga_id uuid, effect_id uuid, context jsonb, outputs jsonb) RETURNS jsonb
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    held CONSTANT uuid := outputs -> 'hold' ->> 'hold_id';
+BEGIN
+    -- Released and paid in one transaction, under the account's lock: nobody gets in between. A payment, not a capture,
+    -- since it names the other bank, which settlement goes by. Where the hold has expired, free funds have to do.
+    IF EXISTS (SELECT FROM txn_processing.account_holds h WHERE h.hold_id = held AND h.state = 'open') THEN
+        PERFORM txn_processing.release_hold(held, 'paid by saga ' || payment_capture.saga_id);
+    END IF;
+    RETURN pg_catalog.jsonb_build_object('transaction_id', txn_processing.pay_bank(
+        (context ->> 'account')::uuid, (context ->> 'amount')::numeric,
+        context ->> 'counterparty_bank', context ->> 'counterparty_account',
+        currency => (context ->> 'currency')::bpchar, description => context ->> 'description',
+        reference => 'saga ' || payment_capture.saga_id, transaction_id => effect_id));
+END
+$$;
+
+COMMENT ON FUNCTION saga.payment_capture(uuid, uuid, jsonb, jsonb) IS
+    'Step capture of a payment to another bank: releases the hold and posts the payment to context''s counterparty. Raises what txn_processing.pay_bank raises.';
+
+CREATE FUNCTION saga.payment_return(saga_id uuid, effect_id uuid, context jsonb, outputs jsonb) RETURNS jsonb
+LANGUAGE sql VOLATILE PARALLEL UNSAFE
+BEGIN ATOMIC
+    SELECT pg_catalog.jsonb_build_object('transaction_id', txn_processing.reverse(
+        (outputs -> 'capture' ->> 'transaction_id')::uuid, 'saga ' || saga_id::text || ' is undone',
+        reversal_transaction_id => effect_id));
+END;
+
+COMMENT ON FUNCTION saga.payment_return(uuid, uuid, jsonb, jsonb) IS
+    'Undoes step capture of a payment to another bank: reverses the posting. Raises what txn_processing.reverse raises.';
+
+CREATE FUNCTION saga.start_bank_payment(
+    account uuid,
+    amount numeric,
+    counterparty_bank text,
+    counterparty_account text,
+    currency char(3) DEFAULT NULL,
+    description text DEFAULT NULL,
+    idempotency_key text DEFAULT NULL,
+    deadline timestamptz DEFAULT NULL
+) RETURNS uuid
+LANGUAGE sql VOLATILE PARALLEL UNSAFE
+BEGIN ATOMIC
+    SELECT saga.start('bank_payment', pg_catalog.jsonb_strip_nulls(pg_catalog.jsonb_build_object(
+        'account', account, 'amount', amount, 'counterparty_bank', counterparty_bank,
+        'counterparty_account', counterparty_account, 'currency', currency, 'description', description)),
+        idempotency_key, deadline);
+END;
+
+COMMENT ON FUNCTION saga.start_bank_payment(uuid, numeric, text, text, char, text, text, timestamptz) IS
+    'Starts a payment to another bank as a saga of type bank_payment, which an operator has defined once: saga.define(''bank_payment'', saga.bank_payment_steps()), or steps of the bank''s own. account, amount, counterparty_bank, counterparty_account, currency, description: as txn_processing.pay_bank; idempotency_key, deadline: as saga.start. Returns the saga''s id. What is wrong with the arguments the first step says, and the saga fails without effect. NB203: bank_payment is not defined; NB204, NB021: as saga.start.';
+
+CREATE TABLE event_store.streams (
+    aggregate_id uuid PRIMARY KEY,
+    last_position bigint NOT NULL,
+    created_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    last_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    version integer NOT NULL,
+    aggregate_type varchar(100) NOT NULL
+) WITH (fillfactor = 50);
+
+COMMENT ON TABLE event_store.streams IS
+    'One row per aggregate: whoever appends locks it, so the versions of a stream have no gap and no double. Written by the appending functions only (NB009).';
+
+COMMENT ON COLUMN event_store.streams.version IS 'The version of its last event, which is the number of its events.';
+
+COMMENT ON COLUMN event_store.streams.last_at IS
+    'The time of its last event: none of a later version is earlier, even if the server''s clock is set back.';
+
+COMMENT ON COLUMN event_store.streams.last_position IS 'The global position of its last event.';
+
+CREATE TABLE event_store.events (
+    event_id uuid PRIMARY KEY,
+    aggregate_id uuid NOT NULL,
+    global_position bigint NOT NULL UNIQUE,
+    created_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    event_version integer NOT NULL,
+    aggregate_type varchar(100) NOT NULL,
+    event_type varchar(100) NOT NULL,
+    created_by text NOT NULL,
+    event_data jsonb NOT NULL,
+    metadata jsonb NOT NULL DEFAULT '{}',
+    tags text[],
+    UNIQUE (aggregate_id, event_version)
+);
+
+CREATE INDEX events_category_idx ON event_store.events (aggregate_type, global_position);
+
+CREATE INDEX events_tags_idx ON event_store.events USING gin (tags) WITH (fastupdate = off) WHERE tags IS NOT NULL;
+
+COMMENT ON TABLE event_store.events IS 'What has happened, append-only (NB009). Written by event_store.append_event and append_events.';
+
+COMMENT ON COLUMN event_store.events.event_version IS 'From 1, without gap, within its aggregate.';
+
+COMMENT ON COLUMN event_store.events.global_position IS
+    'The order of all events: ascends within every stream. Its upper bits are the number of the writing transaction, so positions below event_store.safe_position() are final: nothing will appear between them any more.';
+
+COMMENT ON COLUMN event_store.events.metadata IS 'About the event, such as correlation_id and causation_id.';
+
+COMMENT ON COLUMN event_store.events.tags IS 'What the event is about beside its aggregate; null: nothing.';
+
+CREATE TABLE event_store.position_base (
+    only_row boolean PRIMARY KEY DEFAULT true CHECK (only_row),
+    added bigint NOT NULL CHECK (added >= 0)
+);
+
+INSERT INTO event_store.position_base (added) VALUES (0);
+
+COMMENT ON TABLE event_store.position_base IS
+    'What is added to a transaction''s number to make it the upper bits of its events'' positions. Above zero after a restore into a cluster that has counted fewer transactions.';
+
+CREATE FUNCTION event_store.safe_position() RETURNS bigint
+LANGUAGE sql STABLE PARALLEL SAFE
+BEGIN ATOMIC
+    SELECT (b.added + pg_catalog.pg_snapshot_xmin(pg_catalog.pg_current_snapshot())::text::bigint) << 20
+    FROM event_store.position_base b;
+END;
+
+COMMENT ON FUNCTION event_store.safe_position() IS
+    'The position below which the order of all events is final. Held back by the oldest transaction that has written anything, in any database of the cluster.';
+
+CREATE FUNCTION event_store.read_stream(aggregate_id uuid, from_version integer DEFAULT 1, max_events integer DEFAULT 1000)
+RETURNS SETOF event_store.events
+LANGUAGE sql STABLE PARALLEL SAFE ROWS 1000
+BEGIN ATOMIC
+    SELECT e.*
+    FROM event_store.events e
+    WHERE e.aggregate_id = read_stream.aggregate_id AND e.event_version >= coalesce(from_version, 1)
+    ORDER BY e.event_version
+    LIMIT event_store.page_size(max_events);
+END;
+
+COMMENT ON FUNCTION event_store.read_stream(uuid, integer, integer) IS
+    'The events of an aggregate in their order. aggregate_id; from_version: the first version wanted; max_events: 1 to 100,000. An unknown aggregate has none. NB021: max_events.';
+
+CREATE FUNCTION event_store.read_category(
+    aggregate_type text,
+    after_position bigint DEFAULT 0,
+    max_events integer DEFAULT 1000
+)
+RETURNS SETOF event_store.events
+LANGUAGE sql STABLE PARALLEL SAFE ROWS 1000
+BEGIN ATOMIC
+    SELECT e.*
+    FROM event_store.events e
+    WHERE e.aggregate_type = read_category.aggregate_type
+      AND e.global_position > coalesce(after_position, 0)
+      AND e.global_position < (SELECT event_store.safe_position())
+    ORDER BY e.global_position
+    LIMIT event_store.page_size(max_events);
+END;
+
+COMMENT ON FUNCTION event_store.read_category(text, bigint, integer) IS
+    'The events of all aggregates of a type, as event_store.read_all reads those of all. NB021: max_events.';
+
+CREATE FUNCTION event_store.read_all(
+    after_position bigint DEFAULT 0,
+    max_events integer DEFAULT 1000,
+    aggregate_types text[] DEFAULT NULL,
+    event_types text[] DEFAULT NULL,
+    tags text[] DEFAULT NULL
+)
+RETURNS SETOF event_store.events
+LANGUAGE sql STABLE PARALLEL SAFE ROWS 1000
+BEGIN ATOMIC
+    SELECT e.*
+    FROM event_store.events e
+    WHERE e.global_position > coalesce(after_position, 0)
+      AND e.global_position < (SELECT event_store.safe_position())
+      AND (aggregate_types IS NULL OR e.aggregate_type = ANY (aggregate_types))
+      AND (event_types IS NULL OR e.event_type = ANY (event_types))
+      AND (read_all.tags IS NULL OR e.tags @> read_all.tags)
+    ORDER BY e.global_position
+    LIMIT event_store.page_size(max_events);
+END;
+
+COMMENT ON FUNCTION event_store.read_all(bigint, integer, text[], text[], text[]) IS
+    'Events of all aggregates in an order that skips nobody who commits late: go on with after_position, the last global_position that was read. Events appear once no transaction that is under way can put one before them (event_store.safe_position()). max_events: 1 to 100,000; aggregate_types, event_types: only these; tags: only events that have all of them. NB021: max_events.';
+
+CREATE TRIGGER guard_ledger
+    BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON event_store.events
+    FOR EACH STATEMENT EXECUTE FUNCTION neobank.guard_ledger();
+
+COMMENT ON TRIGGER guard_ledger ON event_store.events IS 'Keeps the events append-only (NB009).';
+
+CREATE TRIGGER guard_loaded
+    AFTER INSERT ON event_store.events
+    FOR EACH STATEMENT EXECUTE FUNCTION neobank.guard_ledger();
+
+COMMENT ON TRIGGER guard_loaded ON event_store.events IS
+    'Lets positions go on from those of a restore.';
+
+CREATE TRIGGER guard_ledger
+    BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON event_store.streams
+    FOR EACH STATEMENT EXECUTE FUNCTION neobank.guard_ledger();
+
+COMMENT ON TRIGGER guard_ledger ON event_store.streams IS 'Keeps the versions to the appending functions (NB009).';
+
+ALTER TABLE event_store.events ENABLE ALWAYS TRIGGER guard_ledger;
+
+ALTER TABLE event_store.events ENABLE ALWAYS TRIGGER guard_loaded;
+
+ALTER TABLE event_store.streams ENABLE ALWAYS TRIGGER guard_ledger;
+
+SELECT pg_catalog.pg_extension_config_dump('event_store.streams', '');
+
+SELECT pg_catalog.pg_extension_config_dump('event_store.events', '');
+
+CREATE TABLE event_store.subscriptions (
+    name text COLLATE "C" PRIMARY KEY,
+    partitions integer NOT NULL CHECK (partitions BETWEEN 1 AND 256),
+    max_attempts integer NOT NULL CHECK (max_attempts > 0),
+    backoff_first_ms integer NOT NULL CHECK (backoff_first_ms >= 0),
+    backoff_most_ms integer NOT NULL CHECK (backoff_most_ms >= backoff_first_ms),
+    lease_ms integer NOT NULL CHECK (lease_ms > 0),
+    parked_blocks boolean NOT NULL,
+    paused boolean NOT NULL DEFAULT false,
+    created_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    aggregate_types text[],
+    event_types text[],
+    tags text[]
+);
+
+COMMENT ON TABLE event_store.subscriptions IS
+    'Who is to get which events. Written by event_store.create_subscription, alter_subscription and drop_subscription.';
+
+COMMENT ON COLUMN event_store.subscriptions.partitions IS
+    'A stream belongs to one of them (event_store.stream_partition); as many consumers can have events at once.';
+
+COMMENT ON COLUMN event_store.subscriptions.parked_blocks IS
+    'Whether the later events of a stream wait for its parked one to be replayed or discarded.';
+
+COMMENT ON COLUMN event_store.subscriptions.aggregate_types IS 'Only events of these; null: of all.';
+
+COMMENT ON COLUMN event_store.subscriptions.event_types IS 'Only events of these; null: of all.';
+
+COMMENT ON COLUMN event_store.subscriptions.tags IS 'Only events that have all of these; null: all events.';
+
+CREATE TABLE event_store.subscription_partitions (
+    subscription text COLLATE "C" NOT NULL,
+    partition_no integer NOT NULL,
+    position bigint NOT NULL CHECK (position >= 0),
+    lease_token bigint,
+    PRIMARY KEY (subscription, partition_no)
+) WITH (fillfactor = 25, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 2000);
+
+COMMENT ON TABLE event_store.subscription_partitions IS
+    'How far each partition of a subscription has come. Who holds a row''s lock, or its lease, has the partition''s streams for itself.';
+
+COMMENT ON COLUMN event_store.subscription_partitions.position IS
+    'Every event of the partition up to here is handled, or in flight (event_store.subscription_leases), or its stream is in event_store.subscription_streams.';
+
+COMMENT ON COLUMN event_store.subscription_partitions.lease_token IS 'Whose events are in flight; null: none.';
+
+CREATE TABLE event_store.subscription_streams (
+    subscription text COLLATE "C" NOT NULL,
+    aggregate_id uuid NOT NULL,
+    retry_at timestamptz NOT NULL,
+    lease_token bigint,
+    failed_token bigint,
+    partition_no integer NOT NULL,
+    next_version integer NOT NULL CHECK (next_version > 0),
+    attempts integer NOT NULL CHECK (attempts >= 0),
+    failed_version integer,
+    blocked boolean NOT NULL DEFAULT false,
+    alone boolean NOT NULL DEFAULT false,
+    reason text,
+    PRIMARY KEY (subscription, aggregate_id)
+) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_threshold = 1000);
+
+CREATE INDEX subscription_streams_due_idx ON event_store.subscription_streams (subscription, alone, retry_at)
+    WHERE lease_token IS NULL AND NOT blocked;
+
+CREATE INDEX subscription_streams_lease_idx ON event_store.subscription_streams (subscription, lease_token)
+    WHERE lease_token IS NOT NULL;
+
+CREATE INDEX subscription_streams_clear_idx ON event_store.subscription_streams (subscription, partition_no)
+    WHERE lease_token IS NULL AND NOT blocked AND attempts = 0;
+
+COMMENT ON TABLE event_store.subscription_streams IS
+    'Streams with an event that failed: they are handed out by themselves until they have caught up with their partition.';
+
+COMMENT ON COLUMN event_store.subscription_streams.next_version IS 'The first version that is neither handled nor parked.';
+
+COMMENT ON COLUMN event_store.subscription_streams.attempts IS 'How often the event that failed last has failed.';
+
+COMMENT ON COLUMN event_store.subscription_streams.failed_version IS
+    'The version of the event that failed last: the next one, or a parked one that is replayed.';
+
+COMMENT ON COLUMN event_store.subscription_streams.blocked IS 'An event of it is parked, and the others wait for that.';
+
+COMMENT ON COLUMN event_store.subscription_streams.alone IS
+    'Its next event is handed out with no other, so that a consumer that dies again shows whose fault it is.';
+
+COMMENT ON COLUMN event_store.subscription_streams.failed_token IS 'The lease in which an event failed last.';
+
+CREATE TABLE event_store.subscription_parked (
+    subscription text COLLATE "C" NOT NULL,
+    global_position bigint NOT NULL,
+    aggregate_id uuid NOT NULL,
+    event_id uuid NOT NULL,
+    parked_at timestamptz NOT NULL,
+    lease_token bigint,
+    partition_no integer NOT NULL,
+    event_version integer NOT NULL,
+    attempts integer NOT NULL,
+    replaying boolean NOT NULL DEFAULT false,
+    consumer text NOT NULL,
+    reason text NOT NULL,
+    PRIMARY KEY (subscription, global_position)
+);
+
+CREATE INDEX subscription_parked_stream_idx
+    ON event_store.subscription_parked (subscription, aggregate_id, event_version);
+
+CREATE INDEX subscription_parked_replaying_idx ON event_store.subscription_parked (subscription, partition_no)
+    WHERE replaying;
+
+COMMENT ON TABLE event_store.subscription_parked IS
+    'Events that were given up after the most attempts, until they are replayed or discarded. See event_store.parked_events.';
+
+COMMENT ON COLUMN event_store.subscription_parked.replaying IS 'It is to be handed out once more.';
+
+COMMENT ON COLUMN event_store.subscription_parked.lease_token IS 'The lease in which it was parked.';
+
+CREATE SEQUENCE event_store.lease_token_seq;
+
+COMMENT ON SEQUENCE event_store.lease_token_seq IS
+    'Fencing tokens: of two leases of a stream the later has the higher one.';
+
+CREATE TABLE event_store.subscription_leases (
+    subscription text COLLATE "C" NOT NULL,
+    lease_token bigint NOT NULL,
+    leased_until timestamptz NOT NULL,
+    taken_at timestamptz NOT NULL,
+    taken_in xid8 NOT NULL,
+    done boolean NOT NULL DEFAULT false,
+    consumer text NOT NULL,
+    open_positions bigint[] NOT NULL,
+    acked_positions bigint[] NOT NULL DEFAULT '{}',
+    PRIMARY KEY (subscription, lease_token)
+) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 2000);
+
+CREATE INDEX subscription_leases_open_idx ON event_store.subscription_leases (subscription, leased_until)
+    WHERE NOT done;
+
+COMMENT ON TABLE event_store.subscription_leases IS
+    'What each fetch has handed out. The last thousand that are done are kept, so that an acknowledgement that comes again is known.';
+
+COMMENT ON COLUMN event_store.subscription_leases.open_positions IS
+    'The positions of its events that are neither acknowledged nor given back.';
+
+COMMENT ON COLUMN event_store.subscription_leases.taken_in IS
+    'The transaction of the fetch. In a row that is restored it is another than the one that writes.';
+
+CREATE FUNCTION event_store.end_restored_lease() RETURNS trigger
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    NEW.leased_until := '-infinity';
+    RETURN NEW;
+END
+$$;
+
+COMMENT ON FUNCTION event_store.end_restored_lease() IS
+    'Ends leases that come with a restore: their consumers are those of another database.';
+
+CREATE TRIGGER end_restored_lease
+    BEFORE INSERT ON event_store.subscription_leases
+    FOR EACH ROW WHEN (NOT NEW.done AND NEW.taken_in <> pg_catalog.pg_current_xact_id())
+    EXECUTE FUNCTION event_store.end_restored_lease();
+
+COMMENT ON TRIGGER end_restored_lease ON event_store.subscription_leases IS
+    'Events that were in flight when a dump was made are handed out at once where it is restored, without counting an attempt.';
+
+CREATE TABLE event_store.subscription_consumers (
+    subscription text COLLATE "C" NOT NULL,
+    consumer text COLLATE "C" NOT NULL,
+    seen_at timestamptz NOT NULL,
+    PRIMARY KEY (subscription, consumer)
+) WITH (fillfactor = 25, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 2000);
+
+COMMENT ON TABLE event_store.subscription_consumers IS
+    'Who fetches, so that each consumer takes its share of the partitions. Forgotten a day after it was seen last.';
+
+COMMENT ON COLUMN event_store.subscription_consumers.seen_at IS 'When it fetched last, to the second.';
+
+CREATE VIEW event_store.subscription_lag AS
+SELECT s.name AS subscription,
+       s.paused,
+       p.position,
+       unread.events + unsettled.events AS events_behind,
+       oldest.created_at AS oldest_at,
+       pg_catalog.clock_timestamp() - oldest.created_at AS oldest_age,
+       (SELECT coalesce(sum(pg_catalog.cardinality(l.open_positions)), 0)
+        FROM event_store.subscription_leases l WHERE l.subscription = s.name AND NOT l.done) AS in_flight,
+       (SELECT count(*) FROM event_store.subscription_streams h
+        WHERE h.subscription = s.name AND NOT h.blocked AND h.attempts > 0) AS retrying_streams,
+       (SELECT count(*) FROM event_store.subscription_streams h
+        WHERE h.subscription = s.name AND h.blocked) AS blocked_streams,
+       (SELECT count(*) FROM event_store.subscription_parked k
+        WHERE k.subscription = s.name AND NOT k.replaying) AS parked,
+       c.consumers,
+       c.last_seen_at
+FROM event_store.subscriptions s
+CROSS JOIN LATERAL (
+    SELECT min(x.position) AS position FROM event_store.subscription_partitions x WHERE x.subscription = s.name
+) p
+CROSS JOIN LATERAL (
+    SELECT count(*) AS events, min(e.created_at) AS created_at
+    FROM (SELECT * FROM event_store.events a
+          WHERE a.global_position > p.position ORDER BY a.global_position LIMIT 100000) e
+    JOIN event_store.subscription_partitions x
+      ON x.subscription = s.name AND x.partition_no = event_store.stream_partition(e.aggregate_id, s.partitions)
+    WHERE e.global_position > x.position
+      AND (s.aggregate_types IS NULL OR e.aggregate_type = ANY (s.aggregate_types))
+      AND (s.event_types IS NULL OR e.event_type = ANY (s.event_types))
+      AND (s.tags IS NULL OR e.tags @> s.tags)
+) unread
+CROSS JOIN LATERAL (
+    SELECT count(*) AS events, min(u.created_at) AS created_at
+    FROM (
+        SELECT e.global_position, e.created_at
+        FROM event_store.subscription_leases l
+        CROSS JOIN LATERAL pg_catalog.unnest(l.open_positions) o(position)
+        JOIN event_store.events e ON e.global_position = o.position
+        WHERE l.subscription = s.name AND NOT l.done
+        UNION
+        SELECT e.global_position, e.created_at
+        FROM event_store.subscription_streams h
+        JOIN event_store.subscription_partitions x
+          ON x.subscription = s.name AND x.partition_no = h.partition_no
+        CROSS JOIN LATERAL (
+            SELECT a.global_position, a.created_at
+            FROM event_store.events a
+            WHERE a.aggregate_id = h.aggregate_id AND a.event_version >= h.next_version
+              AND a.global_position <= x.position
+              AND (s.aggregate_types IS NULL OR a.aggregate_type = ANY (s.aggregate_types))
+              AND (s.event_types IS NULL OR a.event_type = ANY (s.event_types))
+              AND (s.tags IS NULL OR a.tags @> s.tags)
+            LIMIT 100000
+        ) e
+        WHERE h.subscription = s.name
+        UNION
+        SELECT k.global_position, e.created_at
+        FROM event_store.subscription_parked k
+        JOIN event_store.events e ON e.global_position = k.global_position
+        WHERE k.subscription = s.name AND k.replaying
+    ) u
+) unsettled
+CROSS JOIN LATERAL (SELECT least(unread.created_at, unsettled.created_at) AS created_at) oldest
+CROSS JOIN LATERAL (
+    SELECT count(*) FILTER (WHERE n.seen_at > pg_catalog.clock_timestamp() - interval '1 minute') AS consumers,
+           max(n.seen_at) AS last_seen_at
+    FROM event_store.subscription_consumers n WHERE n.subscription = s.name
+) c;
+
+COMMENT ON VIEW event_store.subscription_lag IS
+    'How far each subscription is behind: position (all partitions have read up to there), events_behind (events that match and are neither handled nor parked; counted up to 100,000 unread ones), oldest_at and oldest_age (of the oldest of them), in_flight (events that consumers have), retrying_streams, blocked_streams, parked (events), consumers (seen in the last minute), last_seen_at.';
+
+CREATE VIEW event_store.parked_events AS
+SELECT k.subscription, k.event_id, k.aggregate_id, k.event_version, k.global_position, e.aggregate_type, e.event_type,
+       e.event_data, e.metadata, e.created_at, k.attempts, k.reason, k.consumer, k.parked_at, k.replaying,
+       coalesce(h.blocked, false) AS blocks
+FROM event_store.subscription_parked k
+LEFT JOIN event_store.events e ON e.global_position = k.global_position
+LEFT JOIN event_store.subscription_streams h
+  ON h.subscription = k.subscription AND h.aggregate_id = k.aggregate_id;
+
+COMMENT ON VIEW event_store.parked_events IS
+    'Events that were given up: attempts, the reason of the last failure, consumer (who had it), replaying (event_store.replay_parked was called for it), blocks (the stream''s later events wait for it).';
+
+SELECT pg_catalog.pg_extension_config_dump('event_store.subscriptions', '');
+
+SELECT pg_catalog.pg_extension_config_dump('event_store.subscription_partitions', '');
+
+SELECT pg_catalog.pg_extension_config_dump('event_store.subscription_streams', '');
+
+SELECT pg_catalog.pg_extension_config_dump('event_store.subscription_parked', '');
+
+SELECT pg_catalog.pg_extension_config_dump('event_store.subscription_leases', '');
+
+SELECT pg_catalog.pg_extension_config_dump('event_store.subscription_consumers', '');
+
+SELECT pg_catalog.pg_extension_config_dump('event_store.lease_token_seq', '');
+
+CREATE TABLE event_store.ledger_publications (
+    publication integer PRIMARY KEY,
+    stream_id uuid NOT NULL,
+    started_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    accounts bigint NOT NULL DEFAULT 0,
+    last_account uuid,
+    first_position bigint,
+    last_position bigint,
+    opened_position bigint,
+    opened_at timestamptz,
+    closed_position bigint,
+    closed_at timestamptz,
+    state text NOT NULL CHECK (state IN ('preparing', 'on', 'off')),
+    started_by text NOT NULL,
+    opened_by text,
+    closed_by text
+);
+
+COMMENT ON TABLE event_store.ledger_publications IS
+    'When the ledger''s postings were published as events. Written by event_store.publish_ledger and prepare_ledger_publication only (NB009).';
+
+COMMENT ON COLUMN event_store.ledger_publications.stream_id IS
+    'The aggregate whose events PublicationOpened and PublicationClosed are its beginning and end.';
+
+COMMENT ON COLUMN event_store.ledger_publications.accounts IS
+    'How many accounts were brought forward; one that changed between its preparation and the opening counts twice.';
+
+COMMENT ON COLUMN event_store.ledger_publications.last_account IS 'The last account that was brought forward: they go by ascending id.';
+
+COMMENT ON COLUMN event_store.ledger_publications.first_position IS
+    'The first of its events: balances cannot be rebuilt without those from here on.';
+
+COMMENT ON COLUMN event_store.ledger_publications.last_position IS 'The last BalanceBroughtForward so far.';
+
+COMMENT ON COLUMN event_store.ledger_publications.opened_position IS
+    'PublicationOpened: what is brought forward is below, the postings are above.';
+
+CREATE TRIGGER guard_ledger
+    BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON event_store.ledger_publications
+    FOR EACH STATEMENT EXECUTE FUNCTION neobank.guard_ledger();
+
+COMMENT ON TRIGGER guard_ledger ON event_store.ledger_publications IS
+    'Keeps what is published to the functions that see to it (NB009).';
+
+CREATE TRIGGER guard_loaded
+    AFTER INSERT ON event_store.ledger_publications
+    FOR EACH STATEMENT EXECUTE FUNCTION neobank.guard_ledger();
+
+COMMENT ON TRIGGER guard_loaded ON event_store.ledger_publications IS
+    'Tells sessions that are open what a restore has loaded.';
+
+ALTER TABLE event_store.ledger_publications ENABLE ALWAYS TRIGGER guard_ledger;
+
+ALTER TABLE event_store.ledger_publications ENABLE ALWAYS TRIGGER guard_loaded;
+
+CREATE VIEW event_store.ledger_publication AS
+-- A WITH keeps the server from taking the view for one that can be written to.
+WITH publications AS (SELECT p.* FROM event_store.ledger_publications p)
+SELECT
+    p.publication,
+    p.state,
+    p.accounts,
+    p.opened_position,
+    p.opened_at,
+    p.opened_by,
+    p.closed_position,
+    p.closed_at,
+    p.closed_by,
+    (
+        SELECT count(*)
+        FROM event_store.events e
+        WHERE e.aggregate_type = 'LedgerTransaction'
+          AND e.global_position > p.opened_position
+          AND e.global_position < coalesce(p.closed_position, 9223372036854775807)
+    ) AS events
+FROM publications p;
+
+COMMENT ON VIEW event_store.ledger_publication IS
+    'Each time that the ledger was published: since when, by whom, from which position, how many accounts were brought forward and how many postings'' events there are.';
+
+CREATE FUNCTION event_store.ledger_balances(as_of_position bigint DEFAULT NULL)
+RETURNS TABLE (account_id uuid, currency_code text, balance numeric, postings bigint)
+LANGUAGE sql STABLE PARALLEL SAFE ROWS 10000
+BEGIN ATOMIC
+    WITH opened AS (
+        SELECT e.global_position AS at, e.event_data -> 'publication' AS publication
+        FROM event_store.events e
+        WHERE e.aggregate_type = 'LedgerPublication'
+          AND e.event_type = 'PublicationOpened'
+          AND e.global_position <= coalesce(as_of_position, 9223372036854775807)
+        ORDER BY e.global_position DESC
+        LIMIT 1
+    ), brought AS (
+        SELECT DISTINCT ON (e.event_data ->> 'account_id')
+            (e.event_data ->> 'account_id')::uuid AS account_id,
+            e.event_data ->> 'currency' AS currency_code,
+            (e.event_data ->> 'balance')::numeric AS change
+        FROM opened o
+        JOIN event_store.events e
+            ON e.aggregate_type = 'LedgerOpening'
+           AND e.global_position < o.at
+           AND e.event_data -> 'publication' = o.publication
+        ORDER BY e.event_data ->> 'account_id', e.global_position DESC
+    ), posted AS (
+        SELECT side.account_id, e.event_data ->> 'currency' AS currency_code, side.change
+        FROM opened o
+        JOIN event_store.events e
+            ON e.aggregate_type = 'LedgerTransaction'
+           AND e.global_position > o.at
+           AND e.global_position <= coalesce(as_of_position, 9223372036854775807)
+        CROSS JOIN LATERAL (
+            VALUES
+                ((e.event_data ->> 'debit_account')::uuid, (e.event_data ->> 'debit_change')::numeric),
+                ((e.event_data ->> 'credit_account')::uuid, (e.event_data ->> 'credit_change')::numeric)
+        ) side (account_id, change)
+    )
+    SELECT c.account_id, c.currency_code, sum(c.change), sum(c.posting)::bigint
+    FROM (
+        SELECT b.account_id, b.currency_code, b.change, 0 AS posting FROM brought b
+        UNION ALL
+        SELECT p.account_id, p.currency_code, p.change, 1 FROM posted p
+    ) c
+    GROUP BY c.account_id, c.currency_code;
+END;
+
+COMMENT ON FUNCTION event_store.ledger_balances(bigint) IS
+    'What each account holds by the events alone: what the last publication at that position brought forward, and its postings to there. as_of_position: the last position that counts, null: all that is committed. Equal to banking.account_balances in the same snapshot while the ledger is published; after it was switched off, as it was then. An account that was opened since and has no posting has no row. postings: its legs since the opening.';
+
+CREATE FUNCTION event_store.check_ledger_events()
+RETURNS TABLE (account_id uuid, by_events numeric, by_ledger numeric, wrong_events bigint, missing_events bigint)
+LANGUAGE sql STABLE PARALLEL UNSAFE ROWS 10
+BEGIN ATOMIC
+    WITH since AS MATERIALIZED (
+        SELECT event_store.ledger_published_since() AS at
+    ), by_ledger AS (
+        SELECT a.account_id,
+               coalesce(a.current_balance,
+                        (SELECT sum(s.balance) FROM banking.account_slots s WHERE s.account_id = a.account_id)) AS balance,
+               -- Every posting takes a number of the account's, or of one of its slots.
+               a.version - 1 + coalesce(
+                   (SELECT sum(s.sequence - (s.slot_no::bigint << 48) - 1)
+                    FROM banking.account_slots s WHERE s.account_id = a.account_id), 0) AS postings
+        FROM banking.accounts a
+    ), brought AS (
+        SELECT DISTINCT ON (e.event_data ->> 'account_id')
+            (e.event_data ->> 'account_id')::uuid AS account_id,
+            (e.event_data ->> 'postings')::bigint AS postings
+        FROM since
+        JOIN event_store.ledger_publications p ON p.opened_position = since.at
+        JOIN event_store.events e
+            ON e.aggregate_type = 'LedgerOpening' AND e.global_position BETWEEN p.first_position AND since.at
+           AND (e.event_data ->> 'publication')::integer = p.publication
+        ORDER BY e.event_data ->> 'account_id', e.global_position DESC
+    ), by_events AS (
+        SELECT coalesce(e.account_id, b.account_id) AS account_id, e.balance,
+               -- An account that was opened since has none before.
+               CASE WHEN b.account_id IS NULL THEN e.postings ELSE coalesce(e.postings, 0) + b.postings END AS postings
+        FROM event_store.ledger_balances() e
+        FULL JOIN brought b ON b.account_id = e.account_id
+    ), wrong AS (
+        SELECT side.account_id, count(*) AS events
+        FROM since
+        JOIN event_store.events e ON e.aggregate_type = 'LedgerTransaction' AND e.global_position > since.at
+        LEFT JOIN txn_processing.movements m
+            ON m.transaction_id = (e.event_data ->> 'transaction_id')::uuid AND m.leg = (e.event_data ->> 'leg')::smallint
+        CROSS JOIN LATERAL (
+            VALUES ((e.event_data ->> 'debit_account')::uuid), ((e.event_data ->> 'credit_account')::uuid)
+        ) side (account_id)
+        WHERE m.debit_account IS DISTINCT FROM (e.event_data ->> 'debit_account')::uuid
+           OR m.credit_account IS DISTINCT FROM (e.event_data ->> 'credit_account')::uuid
+           OR m.amount IS DISTINCT FROM (e.event_data ->> 'amount')::numeric
+           OR m.amount IS DISTINCT FROM abs((e.event_data ->> 'debit_change')::numeric)
+           OR m.amount IS DISTINCT FROM abs((e.event_data ->> 'credit_change')::numeric)
+           OR m.currency_code IS DISTINCT FROM e.event_data ->> 'currency'
+        GROUP BY side.account_id
+    )
+    SELECT coalesce(l.account_id, e.account_id, w.account_id), e.balance, l.balance, coalesce(w.events, 0),
+           coalesce(CASE WHEN e.account_id IS NULL THEN l.postings ELSE l.postings - e.postings END, 0)
+    FROM since
+    CROSS JOIN (
+        by_events e
+        FULL JOIN by_ledger l ON l.account_id = e.account_id
+        FULL JOIN wrong w ON w.account_id = coalesce(l.account_id, e.account_id)
+    )
+    WHERE coalesce(e.balance, 0) IS DISTINCT FROM l.balance OR w.events > 0
+       OR (e.account_id IS NOT NULL AND l.postings <> e.postings)
+       OR (e.account_id IS NULL AND l.postings > 0);
+END;
+
+COMMENT ON FUNCTION event_store.check_ledger_events() IS
+    'Accounts on which the events of the publication that is on and the ledger differ, at one moment, whoever posts meanwhile; none where all is right. by_events, by_ledger: the balances; wrong_events: events since then that say something else than their posting; missing_events: its postings since then less their events, so that lost ones which cancel each other out are found too. NB130: the ledger is not published.';
+
+CREATE PROCEDURE event_store.run_ledger_publication(max_accounts integer DEFAULT 10000)
+LANGUAGE plpgsql
+AS $$
+DECLARE
+    is_done boolean;
+BEGIN
+    LOOP
+        SET LOCAL search_path = pg_catalog, pg_temp;
+        is_done := event_store.prepare_ledger_publication(run_ledger_publication.max_accounts) = 0;
+        COMMIT;
+        EXIT WHEN is_done;
+    END LOOP;
+    SET LOCAL search_path = pg_catalog, pg_temp;
+    PERFORM event_store.publish_ledger(true);
+    COMMIT;
+END
+$$;
+
+COMMENT ON PROCEDURE event_store.run_ledger_publication(integer) IS
+    'Publishes the ledger of a bank with many accounts: calls event_store.prepare_ledger_publication, max_accounts (1 to 100,000) at a time, and commits after each call, so that other sessions see in event_store.ledger_publication how far it is; then event_store.publish_ledger(true). May be stopped and called again. Errors: of both; 2D000 inside a transaction block.';
+
+SELECT pg_catalog.pg_extension_config_dump('event_store.ledger_publications', '');
+
+CREATE TABLE event_store.reducers (
+    aggregate_type varchar(100),
+    event_type varchar(100),
+    operations jsonb,
+    handler text,
+    defined_by text NOT NULL,
+    defined_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    UNIQUE NULLS NOT DISTINCT (aggregate_type, event_type),
+    CHECK ((operations IS NULL) <> (handler IS NULL))
+);
+
+ALTER TABLE event_store.reducers REPLICA IDENTITY FULL;
+
+COMMENT ON TABLE event_store.reducers IS
+    'What events do to the state of their aggregate. Written by event_store.define_reducer and drop_reducer (NB009).';
+
+COMMENT ON COLUMN event_store.reducers.aggregate_type IS 'Null: any.';
+
+COMMENT ON COLUMN event_store.reducers.event_type IS 'Null: any that has no reducer of its own.';
+
+COMMENT ON COLUMN event_store.reducers.handler IS
+    'The function (state jsonb, event event_store.events) returning jsonb, by its name: looked up when it is called.';
+
+CREATE TABLE event_store.snapshots (
+    aggregate_id uuid NOT NULL,
+    generation uuid NOT NULL,
+    version integer NOT NULL,
+    bytes integer NOT NULL,
+    kept boolean NOT NULL,
+    state jsonb NOT NULL,
+    PRIMARY KEY (aggregate_id, version)
+);
+
+COMMENT ON TABLE event_store.snapshots IS
+    'States of long streams at some of their versions, from which event_store.get_aggregate_state goes on. Written by the appending functions only (NB009), in the transaction of the events. All of it may be missing: states are only slower then.';
+
+COMMENT ON COLUMN event_store.snapshots.generation IS
+    'Of the reducers that made it; readers with others pass it by.';
+
+COMMENT ON COLUMN event_store.snapshots.bytes IS 'The size of the state: a large one is written less often.';
+
+COMMENT ON COLUMN event_store.snapshots.kept IS 'Stays when newer ones come, for the states at old versions.';
+
+CREATE TRIGGER guard_ledger
+    BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON event_store.reducers
+    FOR EACH STATEMENT EXECUTE FUNCTION neobank.guard_ledger();
+
+COMMENT ON TRIGGER guard_ledger ON event_store.reducers IS 'Keeps the reducers to those that were checked (NB009).';
+
+CREATE TRIGGER guard_ledger
+    BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON event_store.snapshots
+    FOR EACH STATEMENT EXECUTE FUNCTION neobank.guard_ledger();
+
+COMMENT ON TRIGGER guard_ledger ON event_store.snapshots IS 'Keeps states to what events make of them (NB009).';
+
+ALTER TABLE event_store.reducers ENABLE ALWAYS TRIGGER guard_ledger;
+
+ALTER TABLE event_store.snapshots ENABLE ALWAYS TRIGGER guard_ledger;
+
+SELECT pg_catalog.pg_extension_config_dump('event_store.reducers', '');
+
+CREATE TABLE cqrs.activity_marks (
+    account_id uuid NOT NULL,
+    sequence bigint NOT NULL,
+    last_effective timestamptz NOT NULL,
+    amount_total numeric NOT NULL,
+    PRIMARY KEY (account_id, sequence)
+);
+
+COMMENT ON TABLE cqrs.activity_marks IS
+    'What the first 256, 512, 768 ... postings of an account, or of one of its slots, add up to: so that readers need not add up a long history. Made by cqrs.refresh_activity; a missing row makes reading slower and nothing else, so all may be deleted.';
+
+COMMENT ON COLUMN cqrs.activity_marks.sequence IS
+    'The number of the last posting that is in it, as txn_processing.movements counts them.';
+
+COMMENT ON COLUMN cqrs.activity_marks.amount_total IS
+    'The amounts of the account''s postings up to that one, or of the slot''s, debits and credits alike.';
+
+COMMENT ON COLUMN cqrs.activity_marks.last_effective IS 'The latest time from which any of them counts.';
+
+CREATE TABLE cqrs.risk_scores (
+    customer_id uuid PRIMARY KEY,
+    set_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    risk_score integer NOT NULL,
+    set_by text NOT NULL
+);
+
+COMMENT ON TABLE cqrs.risk_scores IS
+    'What the application thinks of a customer, shown in cqrs.customer_summary. Set by cqrs.set_risk_score; the row of a customer who is deleted is shown nowhere.';
+
+CREATE TABLE cqrs.command_handlers (
+    command_type varchar(100) PRIMARY KEY,
+    handler_schema text NOT NULL,
+    handler_name text NOT NULL,
+    max_attempts integer NOT NULL CHECK (max_attempts BETWEEN 1 AND 100),
+    registered_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    registered_by text NOT NULL
+);
+
+COMMENT ON TABLE cqrs.command_handlers IS
+    'Which function carries out the commands of a type. Written by cqrs.register_handler.';
+
+COMMENT ON COLUMN cqrs.command_handlers.max_attempts IS 'Of commands that do not say it themselves.';
+
+CREATE TABLE cqrs.commands (
+    command_id uuid PRIMARY KEY DEFAULT neobank.uuid_v7(),
+    command_type varchar(100) NOT NULL,
+    aggregate_type varchar(100) NOT NULL,
+    aggregate_id uuid,
+    payload jsonb NOT NULL,
+    status varchar(20) NOT NULL DEFAULT 'pending' CHECK (status IN ('pending', 'completed', 'failed')),
+    created_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    processed_at timestamptz,
+    result jsonb,
+    attempts integer NOT NULL DEFAULT 0,
+    max_attempts integer CHECK (max_attempts BETWEEN 1 AND 100),
+    next_attempt_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    submitted_by text NOT NULL DEFAULT CURRENT_USER,
+    correlation_id text,
+    error_code text,
+    error_message text,
+    error_detail text
+) WITH (fillfactor = 70);
+
+CREATE INDEX commands_pending_idx ON cqrs.commands (created_at, command_id, next_attempt_at) WHERE status = 'pending';
+
+COMMENT ON TABLE cqrs.commands IS
+    'What somebody wants done, and what became of it. Submit with cqrs.submit_command; cqrs.process_commands and the background workers carry out what is pending.';
+
+COMMENT ON COLUMN cqrs.commands.command_id IS 'The caller''s, so that a retry answers the first result, or drawn.';
+
+COMMENT ON COLUMN cqrs.commands.status IS
+    'pending (also while it waits for another attempt), completed or failed. A claim and its outcome commit together, so nothing between is ever seen.';
+
+COMMENT ON COLUMN cqrs.commands.result IS 'What the handler answered.';
+
+COMMENT ON COLUMN cqrs.commands.attempts IS 'How often the handler was called.';
+
+COMMENT ON COLUMN cqrs.commands.max_attempts IS 'Null: as the handler was registered with.';
+
+COMMENT ON COLUMN cqrs.commands.next_attempt_at IS 'cqrs.process_commands leaves the command alone until then.';
+
+COMMENT ON COLUMN cqrs.commands.submitted_by IS 'The role that wants it: the handler runs with its rights.';
+
+COMMENT ON COLUMN cqrs.commands.error_code IS 'The SQLSTATE of the last attempt where that failed; null after a success.';
+
+CREATE TABLE cqrs.command_events (
+    event_id uuid PRIMARY KEY,
+    command_id uuid NOT NULL
+);
+
+CREATE INDEX command_events_command_id_idx ON cqrs.command_events (command_id);
+
+COMMENT ON TABLE cqrs.command_events IS
+    'Which command appended an event: every event that a handler, or what it called, has appended.';
+
+CREATE FUNCTION cqrs.command_result(command_id uuid) RETURNS jsonb
+LANGUAGE sql STABLE PARALLEL SAFE
+BEGIN ATOMIC
+    SELECT
+        pg_catalog.jsonb_build_object(
+            'command_id', c.command_id, 'command_type', c.command_type, 'status', c.status, 'result', c.result,
+            'attempts', c.attempts,
+            'events', coalesce(
+                (SELECT pg_catalog.jsonb_agg(e.event_id ORDER BY e.global_position)
+                 FROM cqrs.command_events l JOIN event_store.events e ON e.event_id = l.event_id
+                 WHERE l.command_id = c.command_id), '[]'))
+        || CASE WHEN c.error_code IS NULL THEN '{}'
+           ELSE pg_catalog.jsonb_build_object('error', pg_catalog.jsonb_build_object(
+               'code', c.error_code, 'message', c.error_message, 'detail', c.error_detail)) END
+    FROM cqrs.commands c
+    WHERE c.command_id = $1;
+END;
+
+COMMENT ON FUNCTION cqrs.command_result(uuid) IS
+    'What became of a command: its status, the handler''s result, attempts, the ids of the events that it appended, in their order, and the error of the last attempt. command_id; null for an unknown one.';
+
+SELECT pg_catalog.pg_extension_config_dump('cqrs.command_handlers', '');
+
+SELECT pg_catalog.pg_extension_config_dump('cqrs.commands', '');
+
+SELECT pg_catalog.pg_extension_config_dump('cqrs.command_events', '');
+
+SELECT pg_catalog.pg_extension_config_dump('cqrs.activity_marks', '');
+
+SELECT pg_catalog.pg_extension_config_dump('cqrs.risk_scores', '');
+
+CREATE TABLE cqrs.projections (
+    name varchar(100) PRIMARY KEY,
+    projection_no integer GENERATED BY DEFAULT AS IDENTITY UNIQUE,
+    generation integer NOT NULL DEFAULT 0,
+    mode text NOT NULL CHECK (mode IN ('inline', 'async')),
+    state text NOT NULL DEFAULT 'running' CHECK (state IN ('running', 'paused')),
+    handler_schema text NOT NULL,
+    handler_name text NOT NULL,
+    target_schema text NOT NULL,
+    target_name text NOT NULL,
+    aggregate_types text[] NOT NULL,
+    event_types text[] NOT NULL,
+    tags text[] NOT NULL,
+    position bigint NOT NULL DEFAULT 0,
+    created_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    created_by text NOT NULL,
+    updated_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    failures integer NOT NULL DEFAULT 0,
+    next_attempt_at timestamptz,
+    failed_event uuid,
+    error_code text,
+    error_message text,
+    error_detail text,
+    twin_name text,
+    twin_position bigint,
+    fence bigint,
+    rebuild_started_at timestamptz
+) WITH (fillfactor = 50);
+
+COMMENT ON TABLE cqrs.projections IS
+    'Tables that functions of the application''s keep from events. Written by cqrs.create_projection and its siblings; read it through cqrs.projection_status.';
+
+COMMENT ON COLUMN cqrs.projections.generation IS 'One more with each rebuild, which puts another table in the place of the target.';
+
+COMMENT ON COLUMN cqrs.projections.aggregate_types IS 'Events of these types only; empty: of any. So are event_types.';
+
+COMMENT ON COLUMN cqrs.projections.tags IS 'Events that have all of these.';
+
+COMMENT ON COLUMN cqrs.projections.position IS
+    'Of an async projection: the global_position of the last event that it has come to.';
+
+COMMENT ON COLUMN cqrs.projections.failed_event IS 'The event that an async projection stands before, and error_code and so on why.';
+
+COMMENT ON COLUMN cqrs.projections.twin_name IS 'While it is rebuilt: the table that will take the target''s place.';
+
+COMMENT ON COLUMN cqrs.projections.twin_position IS 'How far events are replayed into it.';
+
+COMMENT ON COLUMN cqrs.projections.fence IS
+    'Once the replay is through, of an inline projection: the number that all transactions under way must be above before the swap.';
+
+CREATE VIEW cqrs.projection_status AS
+SELECT
+    p.name,
+    p.mode,
+    p.state,
+    pg_catalog.format('%I.%I', p.handler_schema, p.handler_name) AS handler,
+    pg_catalog.format('%I.%I', p.target_schema, p.target_name) AS target,
+    CASE p.mode WHEN 'async' THEN p.position END AS position,
+    l.behind,
+    CASE WHEN l.behind = 0 THEN '0'::interval ELSE pg_catalog.clock_timestamp() - l.oldest END AS lag,
+    p.updated_at,
+    p.failures,
+    p.next_attempt_at,
+    p.failed_event,
+    p.error_code,
+    p.error_message,
+    p.error_detail,
+    p.rebuild_started_at,
+    CASE WHEN p.twin_name IS NOT NULL THEN p.twin_position END AS rebuild_position,
+    CASE
+        WHEN p.twin_name IS NULL THEN NULL
+        WHEN p.fence IS NOT NULL THEN 'waiting'
+        ELSE 'replaying'
+    END AS rebuild_state
+FROM cqrs.projections p
+LEFT JOIN LATERAL (
+    SELECT pg_catalog.count(*) AS behind, pg_catalog.min(w.created_at) AS oldest
+    FROM (SELECT e.created_at FROM event_store.events e
+          WHERE e.global_position > p.position
+          ORDER BY e.global_position LIMIT 10000) w
+) l ON p.mode = 'async';
+
+COMMENT ON VIEW cqrs.projection_status IS 'Where each projection and its rebuild stand, and what stops them.';
+
+COMMENT ON COLUMN cqrs.projection_status.behind IS
+    'Events of any type that an async projection has not come to yet; 10,000 stands for that or more.';
+
+COMMENT ON COLUMN cqrs.projection_status.lag IS 'The age of the oldest of them.';
+
+CREATE FUNCTION cqrs.target_obstacle(target regclass) RETURNS text
+LANGUAGE sql STABLE PARALLEL SAFE
+BEGIN ATOMIC
+    SELECT CASE
+        WHEN c.relkind <> 'r' OR c.relispartition OR c.relpersistence = 't' THEN 'is not a plain table'
+        WHEN EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.classid = 'pg_catalog.pg_class'::regclass
+                     AND d.objid = c.oid AND d.deptype = 'e') THEN 'is part of an extension'
+        WHEN c.relrowsecurity OR EXISTS (SELECT FROM pg_catalog.pg_policy p WHERE p.polrelid = c.oid)
+            THEN 'has row-level security'
+        WHEN EXISTS (SELECT FROM pg_catalog.pg_trigger t WHERE t.tgrelid = c.oid AND NOT t.tgisinternal) THEN 'has triggers'
+        WHEN EXISTS (SELECT FROM pg_catalog.pg_constraint k WHERE k.contype = 'f' AND c.oid IN (k.conrelid, k.confrelid))
+            THEN 'has foreign keys'
+        WHEN EXISTS (SELECT FROM pg_catalog.pg_inherits i WHERE c.oid IN (i.inhrelid, i.inhparent)) THEN 'inherits'
+        WHEN EXISTS (SELECT FROM pg_catalog.pg_publication_rel r WHERE r.prrelid = c.oid) THEN 'is published'
+        WHEN EXISTS (SELECT FROM pg_catalog.pg_rewrite r WHERE r.ev_class = c.oid)
+            OR EXISTS (SELECT FROM pg_catalog.pg_depend d
+                       WHERE d.refclassid = 'pg_catalog.pg_class'::regclass AND d.refobjid = c.oid
+                         AND d.classid = 'pg_catalog.pg_rewrite'::regclass) THEN 'has rules, or views refer to it'
+        WHEN EXISTS (SELECT FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_class s ON s.oid = d.objid AND s.relkind = 'S'
+                     WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.refclassid = 'pg_catalog.pg_class'::regclass
+                       AND d.refobjid = c.oid AND d.deptype = 'a') THEN 'has a serial column, which would lose its sequence'
+        WHEN EXISTS (SELECT FROM pg_catalog.pg_depend d
+                     WHERE d.refclassid = 'pg_catalog.pg_class'::regclass AND d.refobjid = c.oid AND d.deptype = 'n'
+                       AND d.classid IN ('pg_catalog.pg_proc'::regclass, 'pg_catalog.pg_class'::regclass))
+            OR EXISTS (SELECT FROM pg_catalog.pg_depend d
+                       WHERE d.refclassid = 'pg_catalog.pg_type'::regclass AND d.refobjid IN (c.reltype, (
+                           SELECT t.typarray FROM pg_catalog.pg_type t WHERE t.oid = c.reltype))
+                         AND d.deptype = 'n') THEN 'is used by a function or another table'
+    END
+    FROM pg_catalog.pg_class c
+    WHERE c.oid = $1;
+END;
+
+COMMENT ON FUNCTION cqrs.target_obstacle(regclass) IS
+    'Why a table cannot be a projection''s: what a table that is put into its place would lose. target; null: nothing stands in the way. Called by cqrs.create_projection and the rebuild.';
+
+CREATE FUNCTION cqrs.make_twin(target regclass) RETURNS text
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    old record;
+    twin CONSTANT text := 'rebuild_' || replace(gen_random_uuid()::text, '-', '');
+BEGIN
+    SELECT n.nspname, c.relname, c.relowner, c.relpersistence, array_to_string(c.reloptions, ', ') AS options,
+           cqrs.target_obstacle(c.oid) AS obstacle
+    INTO old
+    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = target;
+    IF old.obstacle IS NOT NULL THEN
+        RAISE EXCEPTION 'table cannot be a projection''s'
+            USING ERRCODE = 'NB128', DETAIL = format('Table %s %s.', target, old.obstacle),
+                  HINT = 'Give a plain table of your own, to which nothing else refers.';
+    END IF;
+    EXECUTE format('CREATE %s TABLE %I.%I (LIKE %s INCLUDING ALL)',
+                   CASE old.relpersistence WHEN 'u' THEN 'UNLOGGED' ELSE '' END, old.nspname, twin, target);
+    IF old.options <> '' THEN
+        EXECUTE format('ALTER TABLE %I.%I SET (%s)', old.nspname, twin, old.options);
+    END IF;
+    EXECUTE format('ALTER TABLE %I.%I OWNER TO %I', old.nspname, twin, pg_get_userbyid(old.relowner));
+    RETURN twin;
+END
+$$;
+
+COMMENT ON FUNCTION cqrs.make_twin(regclass) IS
+    'Makes an empty table like the target, with its owner, in its schema; returns its name. Called by cqrs.rebuild_projection. NB128: the target has something that it would lose.';
+
+CREATE FUNCTION cqrs.swap_twin(target regclass, twin text) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    old record;
+    entry record;
+    fresh oid;
+    obstacle text;
+    renamed text[];
+    pair text[];
+BEGIN
+    SELECT to_regclass(format('%I.%I', n.nspname, twin)) INTO fresh
+    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = target;
+    IF fresh IS NULL THEN
+        RAISE EXCEPTION 'table cannot be a projection''s'
+            USING ERRCODE = 'NB128', DETAIL = format('There is no table %s, or beside it none of the name %L.', target, left(twin, 100)),
+                  HINT = 'Leave the call to cqrs.run_rebuild.';
+    END IF;
+    EXECUTE format('LOCK TABLE %s IN ACCESS EXCLUSIVE MODE', target);
+    obstacle := cqrs.target_obstacle(target);
+    IF obstacle IS NOT NULL THEN
+        RAISE EXCEPTION 'table cannot be a projection''s'
+            USING ERRCODE = 'NB128', DETAIL = format('Table %s %s.', target, obstacle),
+                  HINT = 'Give a plain table of your own, to which nothing else refers.';
+    END IF;
+    SELECT n.nspname, c.relname, c.relacl, pg_get_userbyid(c.relowner) AS owner, obj_description(c.oid, 'pg_class') AS comment
+    INTO old
+    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = target;
+
+    -- What default privileges gave it goes, then it gets what the old one has.
+    FOR entry IN
+        SELECT DISTINCT CASE x.grantee WHEN 0 THEN 'PUBLIC' ELSE format('%I', pg_get_userbyid(x.grantee)) END AS grantee
+        FROM pg_class c, aclexplode(c.relacl) x WHERE c.oid = fresh
+        UNION SELECT format('%I', old.owner) WHERE old.relacl IS NOT NULL
+    LOOP
+        EXECUTE format('REVOKE ALL ON %s FROM %s', fresh::regclass, entry.grantee);
+    END LOOP;
+    FOR entry IN
+        SELECT x.privilege_type, '' AS columns,
+               CASE x.grantee WHEN 0 THEN 'PUBLIC' ELSE format('%I', pg_get_userbyid(x.grantee)) END AS grantee, x.is_grantable
+        FROM aclexplode(coalesce(old.relacl, acldefault('r', old.owner::regrole))) x
+        UNION ALL
+        SELECT x.privilege_type, format(' (%I)', a.attname),
+               CASE x.grantee WHEN 0 THEN 'PUBLIC' ELSE format('%I', pg_get_userbyid(x.grantee)) END, x.is_grantable
+        FROM pg_attribute a, aclexplode(a.attacl) x WHERE a.attrelid = target AND a.attnum > 0 AND NOT a.attisdropped
+    LOOP
+        EXECUTE format('GRANT %s%s ON %s TO %s%s', entry.privilege_type, entry.columns, fresh::regclass, entry.grantee,
+                       CASE WHEN entry.is_grantable AND entry.grantee <> 'PUBLIC' THEN ' WITH GRANT OPTION' ELSE '' END);
+    END LOOP;
+    EXECUTE format('COMMENT ON TABLE %s IS %L', fresh::regclass, old.comment);
+
+    -- Indexes were made in the order of the old ones, those of a kind beside each other.
+    WITH indexes AS (
+        SELECT i.indrelid, c.relname,
+               row_number() OVER (
+                   PARTITION BY i.indrelid, i.indisprimary, i.indisunique, substring(pg_get_indexdef(c.oid) FROM ' USING .*$')
+                   ORDER BY c.oid) AS nth,
+               i.indisprimary, i.indisunique, substring(pg_get_indexdef(c.oid) FROM ' USING .*$') AS definition
+        FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
+        WHERE i.indrelid IN (target, fresh)
+    )
+    SELECT array_agg(ARRAY[f.relname::text, o.relname::text])
+    INTO renamed
+    FROM indexes f JOIN indexes o USING (nth, indisprimary, indisunique, definition)
+    WHERE f.indrelid = fresh AND o.indrelid = target AND f.relname <> o.relname;
+
+    EXECUTE format('DROP TABLE %s', target);
+    EXECUTE format('ALTER TABLE %I.%I RENAME TO %I', old.nspname, twin, old.relname);
+    IF renamed IS NOT NULL THEN
+        FOREACH pair SLICE 1 IN ARRAY renamed LOOP
+            EXECUTE format('ALTER INDEX %I.%I RENAME TO %I', old.nspname, pair[1], pair[2]);
+        END LOOP;
+    END IF;
+END
+$$;
+
+COMMENT ON FUNCTION cqrs.swap_twin(regclass, text) IS
+    'Puts the twin in the place of the target, with its name, grants, comment and names of indexes, and drops the target. Called by cqrs.run_rebuild. NB128: there is no such table, or the target has something that the twin would lose.';
+
+CREATE FUNCTION cqrs.drop_twin(schema_name text, twin text) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    -- Somebody may have dropped it before.
+    IF to_regclass(format('%I.%I', schema_name, twin)) IS NOT NULL THEN
+        EXECUTE format('DROP TABLE %I.%I', schema_name, twin);
+    END IF;
+END
+$$;
+
+COMMENT ON FUNCTION cqrs.drop_twin(text, text) IS
+    'Drops the table that a projection was being rebuilt into. Called by cqrs.cancel_rebuild and drop_projection.';
+
+SELECT pg_catalog.pg_extension_config_dump('cqrs.projections', '');
+
+SELECT pg_catalog.pg_extension_config_dump('cqrs.projections_projection_no_seq', '');
+
+CREATE TABLE event_store.retention_rules (
+    aggregate_type varchar(100) PRIMARY KEY,
+    keep interval NOT NULL,
+    keep_state boolean NOT NULL,
+    set_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    set_by text NOT NULL
+);
+
+COMMENT ON TABLE event_store.retention_rules IS
+    'How long the events of a type are kept; those of a type without a rule, for ever. Set by event_store.set_retention.';
+
+COMMENT ON COLUMN event_store.retention_rules.keep_state IS
+    'Whether the state that deleted events led to is kept in their tombstone.';
+
+CREATE TABLE event_store.tombstones (
+    aggregate_id uuid NOT NULL,
+    from_position bigint NOT NULL,
+    to_position bigint NOT NULL,
+    deleted_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    from_version integer NOT NULL,
+    to_version integer NOT NULL,
+    events integer NOT NULL,
+    aggregate_type varchar(100) NOT NULL,
+    keep interval NOT NULL,
+    deleted_by text NOT NULL,
+    content_hash bytea NOT NULL,
+    state jsonb,
+    PRIMARY KEY (aggregate_id, to_version)
+);
+
+COMMENT ON TABLE event_store.tombstones IS
+    'What event_store.apply_retention has deleted: which events of which stream, by which rule, when and by whom. Append-only (NB009).';
+
+COMMENT ON COLUMN event_store.tombstones.events IS 'How many: from_version to to_version without gap.';
+
+COMMENT ON COLUMN event_store.tombstones.keep IS 'The rule''s, as it was then.';
+
+COMMENT ON COLUMN event_store.tombstones.content_hash IS
+    'What event_store.events_hash answers for the deleted rows: an archive of them can be held against it.';
+
+COMMENT ON COLUMN event_store.tombstones.state IS
+    'The state of the aggregate at to_version, where the rule keeps it.';
+
+CREATE TRIGGER guard_ledger
+    BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON event_store.tombstones
+    FOR EACH STATEMENT EXECUTE FUNCTION neobank.guard_ledger();
+
+COMMENT ON TRIGGER guard_ledger ON event_store.tombstones IS 'Keeps what was deleted on record (NB009).';
+
+CREATE TRIGGER guard_loaded
+    AFTER INSERT ON event_store.tombstones
+    FOR EACH STATEMENT EXECUTE FUNCTION neobank.guard_ledger();
+
+COMMENT ON TRIGGER guard_loaded ON event_store.tombstones IS
+    'Lets positions go on from those of a restore, of which the last may be deleted.';
+
+ALTER TABLE event_store.tombstones ENABLE ALWAYS TRIGGER guard_ledger;
+
+ALTER TABLE event_store.tombstones ENABLE ALWAYS TRIGGER guard_loaded;
+
+CREATE FUNCTION event_store.chain_event(before bytea, event event_store.events) RETURNS bytea
+LANGUAGE sql STABLE PARALLEL SAFE
+BEGIN ATOMIC
+    SELECT pg_catalog.sha256(before || pg_catalog.convert_to(
+        pg_catalog.jsonb_build_array(
+            event.event_id, event.aggregate_id, event.global_position,
+            (EXTRACT(epoch FROM event.created_at) * 1000000)::bigint,
+            event.event_version, event.aggregate_type, event.event_type, event.created_by, event.event_data,
+            event.metadata, event.tags)::text,
+        'UTF8'));
+END;
+
+COMMENT ON FUNCTION event_store.chain_event(bytea, event_store.events) IS
+    'One step of event_store.events_hash. before: the hash of the events before, empty at first; event: the next one. sha256 of both, the event as the text of the jsonb array of event_id, aggregate_id, global_position, created_at in microseconds since 1970, event_version, aggregate_type, event_type, created_by, event_data, metadata and tags.';
+
+CREATE AGGREGATE event_store.events_hash(event event_store.events) (
+    SFUNC = event_store.chain_event,
+    STYPE = bytea,
+    INITCOND = '\x',
+    PARALLEL = SAFE
+);
+
+COMMENT ON AGGREGATE event_store.events_hash(event_store.events) IS
+    'The hash of events one after the other, ordered by event_version. Of an archive with the same columns: SELECT event_store.events_hash(ROW(a.*)::event_store.events ORDER BY a.event_version) FROM archive a.';
+
+CREATE FUNCTION event_store.lowest_needed_position() RETURNS bigint
+LANGUAGE sql STABLE PARALLEL SAFE
+BEGIN ATOMIC
+    SELECT coalesce(pg_catalog.min(n.position), 9223372036854775807)
+    FROM (
+        SELECT p.position + 1 FROM event_store.subscription_partitions p
+        UNION ALL
+        SELECT o.position FROM event_store.subscription_leases l, pg_catalog.unnest(l.open_positions) o(position)
+        WHERE NOT l.done
+        UNION ALL
+        SELECT e.global_position
+        FROM event_store.subscription_streams h
+        JOIN event_store.events e ON e.aggregate_id = h.aggregate_id AND e.event_version = h.next_version
+        UNION ALL
+        SELECT k.global_position FROM event_store.subscription_parked k
+        UNION ALL
+        SELECT j.position + 1 FROM cqrs.projections j WHERE j.mode = 'async'
+        UNION ALL
+        SELECT j.twin_position + 1 FROM cqrs.projections j
+    ) n(position);
+END;
+
+COMMENT ON FUNCTION event_store.lowest_needed_position() IS
+    'The position below which everybody who reads through the event store has seen all events; the highest there is where nobody is behind. Retention deletes nothing from there on.';
+
+CREATE PROCEDURE event_store.run_retention(max_events integer DEFAULT 10000)
+LANGUAGE plpgsql
+AS $$
+DECLARE
+    is_over boolean;
+BEGIN
+    LOOP
+        SET LOCAL search_path = pg_catalog, pg_temp;
+        SELECT a.done OR a.events = 0 INTO is_over
+        FROM event_store.apply_retention(run_retention.max_events) a;
+        COMMIT;
+        EXIT WHEN is_over;
+    END LOOP;
+END
+$$;
+
+COMMENT ON PROCEDURE event_store.run_retention(integer) IS
+    'Calls event_store.apply_retention, max_events (1 to 100,000) at a time, until nothing is left that it could delete or other sessions hold the rest, and commits after each call. Errors: as apply_retention; 2D000 inside a transaction block.';
+
+SELECT pg_catalog.pg_extension_config_dump('event_store.retention_rules', '');
+
+SELECT pg_catalog.pg_extension_config_dump('event_store.tombstones', '');
+
+CREATE VIEW cqrs.customer_balances AS
+SELECT
+    a.customer_id,
+    a.currency_code,
+    pg_catalog.count(*)::integer AS accounts,
+    coalesce(pg_catalog.sum(a.current_balance) FILTER (WHERE a.normal_side = 'C'), 0) AS deposits,
+    coalesce(pg_catalog.sum(a.current_balance) FILTER (WHERE a.normal_side = 'D'), 0) AS debts,
+    pg_catalog.sum(CASE a.normal_side WHEN 'C' THEN a.current_balance ELSE -a.current_balance END) AS balance
+FROM banking.account_balances a
+WHERE a.customer_id IS NOT NULL
+GROUP BY a.customer_id, a.currency_code;
+
+COMMENT ON VIEW cqrs.customer_balances IS
+    'What each customer has in each currency, at the reader''s snapshot. Amounts of different currencies are never added.';
+
+COMMENT ON COLUMN cqrs.customer_balances.accounts IS 'The customer''s accounts in the currency, closed ones too.';
+
+COMMENT ON COLUMN cqrs.customer_balances.deposits IS
+    'The sum of the balances that the bank owes the customer (normal side C); below zero by what is overdrawn.';
+
+COMMENT ON COLUMN cqrs.customer_balances.debts IS
+    'The sum of the balances that the customer owes the bank (normal side D: loans, credit cards).';
+
+COMMENT ON COLUMN cqrs.customer_balances.balance IS 'deposits less debts.';
+
+CREATE VIEW cqrs.customer_summary AS
+SELECT
+    c.customer_id,
+    c.first_name || ' ' || c.last_name AS customer_name,
+    t.accounts AS total_accounts,
+    CASE WHEN t.currencies > 1 THEN NULL ELSE coalesce(t.balance, 0) END AS total_balance,
+    (SELECT pg_catalog.max(cqrs.last_transaction_date(a.account_id))
+     FROM banking.accounts a WHERE a.customer_id = c.customer_id) AS last_transaction_date,
+    r.risk_score,
+    greatest(
+        c.updated_at, r.set_at,
+        (SELECT pg_catalog.max(greatest(a.updated_at, (SELECT pg_catalog.max(s.updated_at) FROM banking.account_slots s
+                                                       WHERE s.account_id = a.account_id)))
+         FROM banking.accounts a WHERE a.customer_id = c.customer_id)
+    ) AS updated_at,
+    CASE WHEN t.currencies = 1 THEN t.currency_code END::char(3) AS currency_code,
+    t.balances,
+    c.tenant_no
+FROM banking.customers c
+LEFT JOIN cqrs.risk_scores r ON r.customer_id = c.customer_id
+CROSS JOIN LATERAL (
+    SELECT
+        coalesce(pg_catalog.sum(b.accounts), 0)::integer AS accounts,
+        pg_catalog.count(*) AS currencies,
+        pg_catalog.sum(b.balance) AS balance,
+        pg_catalog.max(b.currency_code) AS currency_code,
+        coalesce(pg_catalog.jsonb_object_agg(b.currency_code, b.balance), '{}') AS balances
+    FROM cqrs.customer_balances b
+    WHERE b.customer_id = c.customer_id
+) t;
+
+COMMENT ON VIEW cqrs.customer_summary IS
+    'One row per customer, exact at the reader''s snapshot: postings pay nothing for it, and nothing has to be refreshed.';
+
+COMMENT ON COLUMN cqrs.customer_summary.customer_name IS 'First and last name.';
+
+COMMENT ON COLUMN cqrs.customer_summary.total_accounts IS 'All of the customer''s accounts, closed ones too.';
+
+COMMENT ON COLUMN cqrs.customer_summary.total_balance IS
+    'What the accounts hold together, in currency_code: what the bank owes the customer less what the customer owes (loans, credit cards). 0 without accounts. Null where they are in several currencies: then there is no such sum, and balances has one for each.';
+
+COMMENT ON COLUMN cqrs.customer_summary.last_transaction_date IS
+    'The latest effective time of any posting on any of the accounts (transaction_date of banking.transactions); null without postings.';
+
+COMMENT ON COLUMN cqrs.customer_summary.risk_score IS 'As cqrs.set_risk_score set it; null until then.';
+
+COMMENT ON COLUMN cqrs.customer_summary.updated_at IS
+    'When the customer, the risk score or any of the accounts last changed.';
+
+COMMENT ON COLUMN cqrs.customer_summary.currency_code IS 'The currency of all accounts; null where there are several or none.';
+
+COMMENT ON COLUMN cqrs.customer_summary.balances IS
+    'balance of cqrs.customer_balances by currency: {"EUR": 10.00, "JPY": 500}.';
+
+CREATE VIEW cqrs.account_activity AS
+SELECT
+    a.account_id,
+    a.account_number,
+    c.first_name || ' ' || c.last_name AS customer_name,
+    a.current_balance,
+    a.available_balance,
+    cqrs.transaction_count(a.account_id, pg_catalog.now() - '720 hours'::interval)::integer AS transaction_count_30d,
+    pg_catalog.round(
+        cqrs.amount_total(a.account_id) / nullif(cqrs.transaction_count(a.account_id), 0), k.exponent
+    ) AS average_transaction_amount,
+    cqrs.last_activity(a.account_id) AS last_activity,
+    (SELECT greatest(o.updated_at, pg_catalog.max(s.updated_at))
+     FROM banking.accounts o
+     LEFT JOIN banking.account_slots s ON s.account_id = o.account_id
+     WHERE o.account_id = a.account_id
+     GROUP BY o.updated_at) AS updated_at,
+    a.currency_code,
+    cqrs.transaction_count(a.account_id) AS transaction_count,
+    pg_catalog.round(
+        cqrs.amount_total(a.account_id, pg_catalog.now() - '720 hours'::interval)
+            / nullif(cqrs.transaction_count(a.account_id, pg_catalog.now() - '720 hours'::interval), 0),
+        k.exponent
+    ) AS average_transaction_amount_30d,
+    a.customer_id,
+    a.tenant_no
+FROM banking.account_balances a
+JOIN banking.customers c ON c.customer_id = a.customer_id
+JOIN banking.currencies k ON k.currency_code = a.currency_code;
+
+COMMENT ON VIEW cqrs.account_activity IS
+    'One row per account of a customer, exact at the reader''s snapshot. Columns that are not asked for cost nothing. cqrs.refresh_activity makes the averages of accounts with many postings quick; it changes no figure.';
+
+COMMENT ON COLUMN cqrs.account_activity.customer_name IS 'First and last name.';
+
+COMMENT ON COLUMN cqrs.account_activity.current_balance IS 'As banking.account_balances has it, slotted accounts too.';
+
+COMMENT ON COLUMN cqrs.account_activity.available_balance IS 'current_balance less what open holds set aside.';
+
+COMMENT ON COLUMN cqrs.account_activity.transaction_count_30d IS
+    'Postings on the account, debits and credits, that were recorded in the 720 hours before this transaction began: a rolling window, not whole days. A backdated posting counts when it is recorded; each leg and each reversal counts as one.';
+
+COMMENT ON COLUMN cqrs.account_activity.average_transaction_amount IS
+    'The mean amount of all postings on the account, debits and credits alike, rounded to the decimals of the currency; null without postings.';
+
+COMMENT ON COLUMN cqrs.account_activity.last_activity IS 'When the last posting was recorded; null without postings.';
+
+COMMENT ON COLUMN cqrs.account_activity.updated_at IS 'When the account, or one of its slots, last changed.';
+
+COMMENT ON COLUMN cqrs.account_activity.transaction_count IS 'All postings on the account.';
+
+COMMENT ON COLUMN cqrs.account_activity.average_transaction_amount_30d IS
+    'The mean amount of the postings that transaction_count_30d counts; null without any.';
+
+CREATE TYPE temporal.account_range AS RANGE (subtype = uuid, multirange_type_name = temporal.account_multirange);
+
+COMMENT ON TYPE temporal.account_range IS
+    'Ids of accounts from one to another. Gives the index that keeps an account''s periods apart a way to compare ids for equality, without another extension.';
+
+COMMENT ON TYPE temporal.account_multirange IS 'Several ranges of ids of accounts; comes with temporal.account_range.';
+
+CREATE TABLE temporal.account_periods (
+    history_id bigint GENERATED BY DEFAULT AS IDENTITY PRIMARY KEY,
+    account_id uuid NOT NULL,
+    customer_id uuid,
+    valid_from timestamptz NOT NULL,
+    valid_to timestamptz,
+    transaction_from timestamptz NOT NULL,
+    transaction_to timestamptz,
+    account_status banking.account_status NOT NULL,
+    overdraft_limit numeric NOT NULL,
+    account_type varchar(30) NOT NULL,
+    account_number varchar(50) NOT NULL,
+    changed_by text,
+    change_reason text,
+    CONSTRAINT account_periods_valid_check CHECK (
+        pg_catalog.isfinite(valid_from) AND (valid_to IS NULL OR pg_catalog.isfinite(valid_to) AND valid_from < valid_to)),
+    CONSTRAINT account_periods_transaction_check CHECK (
+        pg_catalog.isfinite(transaction_from)
+        AND (transaction_to IS NULL OR pg_catalog.isfinite(transaction_to) AND transaction_from < transaction_to)),
+    -- Nothing is recorded before it is true: what was known at a time ends the search for what was valid later.
+    CONSTRAINT account_periods_recorded_check CHECK (
+        valid_from <= transaction_from AND (valid_to IS NULL OR valid_to <= transaction_from)),
+    CONSTRAINT account_periods_apart EXCLUDE USING gist (
+        temporal.account_range(account_id, account_id, '[]') WITH &&,
+        pg_catalog.tstzrange(valid_from, valid_to) WITH &&,
+        pg_catalog.tstzrange(transaction_from, transaction_to) WITH &&)
+);
+
+CREATE INDEX account_periods_account_id_idx ON temporal.account_periods (account_id, valid_from, transaction_from);
+
+CREATE INDEX account_periods_current_idx ON temporal.account_periods (account_id, valid_from) WHERE transaction_to IS NULL;
+
+CREATE INDEX account_periods_recorded_idx ON temporal.account_periods (account_id, transaction_from);
+
+COMMENT ON TABLE temporal.account_periods IS
+    'What was true of an account from valid_from to valid_to, as recorded from transaction_from to transaction_to (null: still). No two rows of an account overlap on both. Append-only, but that transaction_to is set once (NB009). Read it through temporal.accounts_history, which has the accounts that never changed too.';
+
+COMMENT ON COLUMN temporal.account_periods.transaction_from IS
+    'When it was recorded, taken from the clock under the account''s lock: later than everything recorded of the account before.';
+
+COMMENT ON COLUMN temporal.account_periods.changed_by IS 'The role that changed or corrected the account; null in its first period.';
+
+COMMENT ON SEQUENCE temporal.account_periods_history_id_seq IS 'Numbers of rows of an account''s history; gaps are possible.';
+
+SELECT pg_catalog.pg_extension_config_dump('temporal.account_periods', '');
+
+SELECT pg_catalog.pg_extension_config_dump('temporal.account_periods_history_id_seq', '');
+
+CREATE TRIGGER guard_ledger
+    BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON temporal.account_periods
+    FOR EACH STATEMENT EXECUTE FUNCTION neobank.guard_ledger();
+
+COMMENT ON TRIGGER guard_ledger ON temporal.account_periods IS 'Keeps the history append-only (NB009).';
+
+CREATE TRIGGER guard_loaded
+    AFTER INSERT ON temporal.account_periods
+    FOR EACH STATEMENT EXECUTE FUNCTION neobank.guard_ledger();
+
+COMMENT ON TRIGGER guard_loaded ON temporal.account_periods IS
+    'Lets a restore load a history whose present is what the accounts are, and nothing else (NB009).';
+
+ALTER TABLE temporal.account_periods ENABLE ALWAYS TRIGGER guard_ledger;
+
+ALTER TABLE temporal.account_periods ENABLE ALWAYS TRIGGER guard_loaded;
+
+CREATE FUNCTION temporal.record_account() RETURNS trigger
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    PERFORM temporal.record_account_change(
+        OLD.account_id, OLD.created_at, OLD.customer_id, OLD.account_status, OLD.overdraft_limit, OLD.account_type,
+        OLD.account_number);
+    RETURN NULL;
+END
+$$;
+
+COMMENT ON FUNCTION temporal.record_account() IS
+    'Trigger: records a change of an account''s holder, number, type, status or overdraft limit.';
+
+CREATE TRIGGER record_account
+    AFTER UPDATE OF customer_id, account_status, overdraft_limit, account_type, account_number ON banking.accounts
+    FOR EACH ROW
+    WHEN (OLD.customer_id IS DISTINCT FROM NEW.customer_id OR OLD.account_status <> NEW.account_status
+          OR OLD.overdraft_limit <> NEW.overdraft_limit OR OLD.account_type <> NEW.account_type
+          OR OLD.account_number <> NEW.account_number)
+    EXECUTE FUNCTION temporal.record_account();
+
+COMMENT ON TRIGGER record_account ON banking.accounts IS 'Keeps the account''s history.';
+
+CREATE FUNCTION temporal.limits_as_of(p_account_id uuid, p_at timestamptz) RETURNS jsonb
+LANGUAGE sql STABLE PARALLEL SAFE
+BEGIN ATOMIC
+    SELECT coalesce(pg_catalog.jsonb_object_agg(
+                        c.period, pg_catalog.jsonb_build_object('max_amount', c.max_amount, 'max_postings', c.max_postings)),
+                    '{}')
+    FROM (SELECT DISTINCT ON (l.period) l.period, l.max_amount, l.max_postings
+          FROM banking.limit_changes l
+          WHERE l.account_id = p_account_id AND l.changed_at <= p_at
+          ORDER BY l.period, l.changed_at DESC) c
+    WHERE c.max_amount IS NOT NULL OR c.max_postings IS NOT NULL;
+END;
+
+COMMENT ON FUNCTION temporal.limits_as_of(uuid, timestamptz) IS
+    'p_account_id; p_at: a time, inclusive. The spending limits that were set for the account itself then, by period: {"day": {"max_amount": ..., "max_postings": ...}}; {} where there were none.';
+
+CREATE VIEW temporal.accounts_history AS
+SELECT
+    p.history_id, p.account_id, p.customer_id, p.account_number, p.account_type,
+    temporal.balance_before(p.account_id, p.valid_to, p.transaction_to) AS current_balance,
+    p.account_status::varchar(20) AS account_status, p.valid_from, p.valid_to, p.transaction_from, p.transaction_to,
+    p.changed_by, p.change_reason, p.overdraft_limit
+FROM temporal.account_periods p
+UNION ALL
+SELECT
+    NULL::bigint, a.account_id, a.customer_id, a.account_number, a.account_type,
+    temporal.balance_before(a.account_id, NULL, NULL),
+    a.account_status::varchar(20), a.created_at, NULL::timestamptz, a.created_at, NULL::timestamptz,
+    NULL::text, NULL::text, a.overdraft_limit
+FROM banking.accounts a
+WHERE NOT EXISTS (SELECT FROM temporal.account_periods p WHERE p.account_id = a.account_id);
+
+COMMENT ON VIEW temporal.accounts_history IS
+    'The history of every account on both axes: a row is what was true from valid_from to valid_to (null: still), as recorded from transaction_from to transaction_to (null: still). An account that never changed has one row, with history_id null.';
+
+COMMENT ON COLUMN temporal.accounts_history.current_balance IS
+    'What the account held when valid_to ended, as known when transaction_to ended, by effective time; of an open row, what it holds. Read from the ledger, only where it is asked for.';
+
+CREATE FUNCTION temporal.accounts_as_of(
+    p_as_of_time timestamptz DEFAULT now(),
+    p_transaction_time timestamptz DEFAULT now()
+)
+RETURNS TABLE (
+    account_id uuid,
+    customer_id uuid,
+    account_number varchar(50),
+    current_balance numeric,
+    account_status varchar(20),
+    valid_from timestamptz,
+    valid_to timestamptz,
+    account_type varchar(30),
+    overdraft_limit numeric,
+    limits jsonb,
+    transaction_from timestamptz,
+    transaction_to timestamptz,
+    changed_by text,
+    change_reason text
+)
+LANGUAGE sql STABLE PARALLEL RESTRICTED
+BEGIN ATOMIC
+    SELECT
+        h.account_id, h.customer_id, h.account_number, temporal.balance_as_of(h.account_id, $1, $2), h.account_status,
+        h.valid_from, h.valid_to, h.account_type, h.overdraft_limit,
+        temporal.limits_as_of(h.account_id, least($1, $2)), h.transaction_from, h.transaction_to, h.changed_by,
+        h.change_reason
+    FROM temporal.accounts_history h
+    WHERE h.valid_from <= $1 AND (h.valid_to IS NULL OR h.valid_to > $1)
+      AND h.transaction_from <= $2 AND (h.transaction_to IS NULL OR h.transaction_to > $2);
+END;
+
+COMMENT ON FUNCTION temporal.accounts_as_of(timestamptz, timestamptz) IS
+    'Every account as temporal.get_account_as_of answers it for these times, for reports on the whole bank; no row where one is null. Balances and limits are worked out only where they are asked for.';
+
+CREATE FUNCTION temporal.adopt_status_changes() RETURNS void
+LANGUAGE sql VOLATILE PARALLEL UNSAFE
+BEGIN ATOMIC
+    WITH changes AS (
+        SELECT c.*, pg_catalog.row_number() OVER w AS n, pg_catalog.count(*) OVER (PARTITION BY c.account_id) AS changes
+        FROM banking.account_status_changes c
+        WHERE c.old_value <> c.new_value
+        WINDOW w AS (PARTITION BY c.account_id ORDER BY c.changed_at)
+    ), segments AS (
+        -- Number 0 is from the opening to the first change. Times ascend, if only by a microsecond.
+        SELECT
+            a.account_id, s.n, a.customer_id, a.account_type, a.account_number, c.changed_by, c.reason,
+            CASE s.n WHEN 0 THEN a.created_at
+                 ELSE (SELECT pg_catalog.max(e.changed_at + (s.n - e.n) * interval '1 microsecond')
+                       FROM changes e WHERE e.account_id = a.account_id AND e.n <= s.n) END AS begins,
+            coalesce(
+                (SELECT e.old_value FROM changes e WHERE e.account_id = a.account_id AND e.change = 'status' AND e.n > s.n
+                 ORDER BY e.n LIMIT 1), a.account_status) AS status,
+            coalesce(
+                (SELECT e.old_value::numeric FROM changes e
+                 WHERE e.account_id = a.account_id AND e.change = 'overdraft_limit' AND e.n > s.n ORDER BY e.n LIMIT 1),
+                a.overdraft_limit) AS overdraft_limit
+        FROM (SELECT DISTINCT account_id, changes FROM changes) l
+        JOIN banking.accounts a ON a.account_id = l.account_id
+        CROSS JOIN LATERAL pg_catalog.generate_series(0, l.changes) AS s (n)
+        LEFT JOIN changes c ON c.account_id = a.account_id AND c.n = s.n
+    ), periods AS (
+        SELECT s.*, pg_catalog.lead(s.begins) OVER (PARTITION BY s.account_id ORDER BY s.n) AS ends FROM segments s
+    )
+    INSERT INTO temporal.account_periods
+        (account_id, customer_id, valid_from, valid_to, transaction_from, transaction_to, account_status, overdraft_limit,
+         account_type, account_number, changed_by, change_reason)
+    SELECT
+        p.account_id, p.customer_id, p.begins, r.valid_to, r.transaction_from, r.transaction_to,
+        p.status::banking.account_status, p.overdraft_limit, p.account_type, p.account_number, p.changed_by, p.reason
+    FROM periods p
+    CROSS JOIN LATERAL (VALUES (NULL::timestamptz, p.begins, p.ends), (p.ends, p.ends, NULL)) r (valid_to, transaction_from, transaction_to)
+    WHERE r.transaction_from IS NOT NULL
+    ORDER BY p.account_id, p.n;
+END;
+
+COMMENT ON FUNCTION temporal.adopt_status_changes() IS
+    'For the extension''s owner, once after accounts of a release without a history were brought in (an upgrade does it by itself): writes the history of their statuses and overdraft limits from banking.account_status_changes. NB009: there is a history.';
+
+CREATE FUNCTION temporal.timeline(account_id uuid, known_at timestamptz DEFAULT now())
+RETURNS TABLE (
+    valid_from timestamptz,
+    valid_to timestamptz,
+    customer_id uuid,
+    account_number varchar(50),
+    account_type varchar(30),
+    account_status varchar(20),
+    overdraft_limit numeric,
+    current_balance numeric,
+    transaction_from timestamptz,
+    changed_by text,
+    change_reason text
+)
+LANGUAGE sql STABLE PARALLEL RESTRICTED
+BEGIN ATOMIC
+    SELECT
+        h.valid_from, h.valid_to, h.customer_id, h.account_number, h.account_type, h.account_status, h.overdraft_limit,
+        temporal.balance_as_of(
+            h.account_id, coalesce(h.valid_to - interval '1 microsecond', 'infinity'), $2),
+        h.transaction_from, h.changed_by, h.change_reason
+    FROM temporal.accounts_history h
+    WHERE h.account_id = $1 AND h.transaction_from <= $2 AND (h.transaction_to IS NULL OR h.transaction_to > $2)
+    ORDER BY h.valid_from;
+END;
+
+COMMENT ON FUNCTION temporal.timeline(uuid, timestamptz) IS
+    'account_id; known_at: as it was recorded then, ''infinity'' for all that is. The periods of the account one after the other, each with what the account held at its end. No row for an unknown account, or before it was opened.';
+
+CREATE FUNCTION temporal.diff(
+    account_id uuid,
+    t1 timestamptz,
+    t2 timestamptz,
+    known_at_1 timestamptz DEFAULT now(),
+    known_at_2 timestamptz DEFAULT now()
+)
+RETURNS TABLE (attribute text, old_value text, new_value text)
+LANGUAGE sql STABLE PARALLEL RESTRICTED
+BEGIN ATOMIC
+    WITH attributes (position, attribute) AS (
+        VALUES (1, 'customer_id'), (2, 'account_number'), (3, 'account_type'), (4, 'account_status'),
+               (5, 'overdraft_limit'), (6, 'limits'), (7, 'current_balance')
+    ), before AS (
+        SELECT pg_catalog.to_jsonb(s.*) AS state FROM temporal.get_account_as_of($1, $2, $4) s
+    ), after AS (
+        SELECT pg_catalog.to_jsonb(s.*) AS state FROM temporal.get_account_as_of($1, $3, $5) s
+    )
+    SELECT a.attribute, (SELECT b.state ->> a.attribute FROM before b), (SELECT f.state ->> a.attribute FROM after f)
+    FROM attributes a
+    WHERE (SELECT b.state -> a.attribute FROM before b) IS DISTINCT FROM (SELECT f.state -> a.attribute FROM after f)
+    ORDER BY a.position;
+END;
+
+COMMENT ON FUNCTION temporal.diff(uuid, timestamptz, timestamptz, timestamptz, timestamptz) IS
+    'account_id; t1, t2: two times; known_at_1, known_at_2: each as it was recorded then. What is different between them, by attribute; with the same time twice and two known_at, what was corrected in between. An account that was not there has nulls. 22004: null.';
+
+CREATE FUNCTION temporal.safe_horizon() RETURNS timestamptz
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    asked CONSTANT timestamptz := clock_timestamp();
+    writing integer[];
+    began timestamptz;
+    prepared timestamptz;
+BEGIN
+    IF pg_is_in_recovery() THEN
+        RETURN NULL;
+    END IF;
+    -- Times are taken from the clock by who holds a writer's lock on a table, and mostly a transaction number: whoever has
+    -- neither when we look takes his times after we asked. Locks first: a writer has one until its number is there.
+    writing := ARRAY(
+        SELECT l.pid FROM pg_locks l
+        WHERE l.locktype = 'relation' AND l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())
+          AND l.mode IN ('RowExclusiveLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock')
+          AND l.pid IS NOT NULL);
+    PERFORM pg_stat_clear_snapshot();
+    -- A session that hides from us has no time when it began: then nothing can be said.
+    SELECT min(CASE WHEN a.backend_start IS NULL THEN '-infinity' ELSE coalesce(a.xact_start, a.backend_start) END) INTO began
+    FROM pg_stat_activity a
+    WHERE a.datname = current_database()
+      AND (a.backend_xid IS NOT NULL OR a.pid = ANY (writing) OR a.backend_start IS NULL)
+      AND coalesce(a.backend_type, '') <> 'autovacuum worker';
+    -- When a prepared transaction began is in a lock that it took for that: see src/pg/prepared.rs.
+    SELECT min(coalesce(
+        (SELECT timestamptz '2000-01-01 00:00:00Z'
+                + ((m.classid::bigint << 32) + m.objid::bigint) * interval '1 microsecond'
+         FROM pg_locks o
+         JOIN pg_locks m ON m.virtualtransaction = o.virtualtransaction AND m.locktype = 'advisory' AND m.objsubid = 20035
+         WHERE o.locktype = 'transactionid' AND o.transactionid = p.transaction AND o.granted AND o.pid IS NULL),
+        '-infinity')) INTO prepared
+    FROM pg_prepared_xacts p
+    WHERE p.database = current_database();
+    RETURN nullif(least(asked, began, prepared) - interval '1 microsecond', '-infinity');
+END
+$$;
+
+COMMENT ON FUNCTION temporal.safe_horizon() IS
+    'Up to when nothing can be recorded any more: an answer of temporal.get_account_as_of with p_transaction_time at or before it stays the same for ever. The start of the oldest open transaction that writes in this database, prepared ones included, or now. Null where it cannot be known: on a standby, and while a transaction is prepared by a session that had not loaded the extension.';
 
 CREATE FUNCTION neobank.guard_shipped() RETURNS trigger
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
@@ -2223,6 +6698,26 @@ COMMENT ON POLICY of_owner ON temporal.period_foreign_keys IS 'A row is written 
 
 SELECT pg_catalog.pg_extension_config_dump('temporal.period_foreign_keys', '');
 
+CREATE FUNCTION temporal.period_key(p_name text) RETURNS temporal.period_foreign_keys
+LANGUAGE plpgsql STABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    link temporal.period_foreign_keys;
+BEGIN
+    SELECT f.* INTO link FROM temporal.period_foreign_keys f WHERE f.key_name = p_name;
+    IF link.key_name IS NULL THEN
+        RAISE EXCEPTION 'foreign key over periods not found'
+            USING ERRCODE = 'NB335', DETAIL = format('There is none of the name %L.', left(p_name, 100)),
+                  HINT = 'Look into temporal.period_foreign_keys.';
+    END IF;
+    RETURN link;
+END
+$$;
+
+COMMENT ON FUNCTION temporal.period_key(text) IS
+    'The row of temporal.period_foreign_keys of that name. NB335: there is none.';
+
 CREATE FUNCTION temporal.uncovered(p_name text, p_condition text, p_key jsonb) RETURNS text
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
@@ -2234,12 +6729,7 @@ DECLARE
     same text;
     found_row text;
 BEGIN
-    SELECT f.* INTO link FROM temporal.period_foreign_keys f WHERE f.key_name = p_name;
-    IF link.key_name IS NULL THEN
-        RAISE EXCEPTION 'foreign key over periods not found'
-            USING ERRCODE = 'NB335', DETAIL = format('There is none of the name %L.', left(p_name, 100)),
-                  HINT = 'Look into temporal.period_foreign_keys.';
-    END IF;
+    link := temporal.period_key(p_name);
     child := temporal.enabled_table(link.child_table);
     parent := temporal.enabled_table(link.parent_table);
     SELECT string_agg(format('p.%I %s c.%I', k.name, k.operator, k.column_name), ' AND ') INTO same
@@ -2278,12 +6768,7 @@ DECLARE
     part regclass;
     lost text;
 BEGIN
-    SELECT f.* INTO link FROM temporal.period_foreign_keys f WHERE f.key_name = p_name;
-    IF link.key_name IS NULL THEN
-        RAISE EXCEPTION 'foreign key over periods not found'
-            USING ERRCODE = 'NB335', DETAIL = format('There is none of the name %L.', left(p_name, 100)),
-                  HINT = 'Look into temporal.period_foreign_keys.';
-    END IF;
+    link := temporal.period_key(p_name);
     SELECT jsonb_object_agg(k.name, p_row -> k.column_name) INTO key
     FROM temporal.tables t, ROWS FROM (unnest(t.key_columns), unnest(link.child_columns)) AS k (name, column_name)
     WHERE t.table_name = link.parent_table;
@@ -2320,12 +6805,7 @@ BEGIN
             USING ERRCODE = 'NB334', DETAIL = 'Children that others have added since the transaction began would not be seen.',
                   HINT = 'Change rows that foreign keys over periods refer to at READ COMMITTED.';
     END IF;
-    SELECT f.* INTO link FROM temporal.period_foreign_keys f WHERE f.key_name = p_name;
-    IF link.key_name IS NULL THEN
-        RAISE EXCEPTION 'foreign key over periods not found'
-            USING ERRCODE = 'NB335', DETAIL = format('There is none of the name %L.', left(p_name, 100)),
-                  HINT = 'Look into temporal.period_foreign_keys.';
-    END IF;
+    link := temporal.period_key(p_name);
     SELECT string_agg(format('c.%I %s ($1 ->> %L)::%s', k.column_name, k.operator, k.name, format_type(a.atttypid, a.atttypmod)), ' AND ')
     INTO condition
     FROM temporal.tables t,
@@ -2734,6 +7214,24 @@ $$;
 COMMENT ON FUNCTION temporal.disable(regclass, boolean) IS
     'Stops the history of a table. p_table; p_keep_history: true: the tables and views of the history stay as they are, and belong to the table''s owner; false: they are dropped. NB320: the table has no history; NB332: it is part of a foreign key over periods; 42501: not the owner; 22004: null.';
 
+CREATE FUNCTION temporal.enabled_tables(p_table regclass) RETURNS SETOF temporal.tables
+LANGUAGE plpgsql STABLE PARALLEL SAFE ROWS 10
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF p_table IS NOT NULL THEN
+        RETURN NEXT temporal.enabled_table(p_table);
+        RETURN;
+    END IF;
+    RETURN QUERY
+    SELECT t.* FROM temporal.tables t JOIN pg_class c ON c.oid = t.table_name
+    WHERE pg_has_role(c.relowner, 'USAGE') ORDER BY t.table_name;
+END
+$$;
+
+COMMENT ON FUNCTION temporal.enabled_tables(regclass) IS
+    'The row of temporal.tables of a table; null: those of all the caller''s tables. NB320: the table has no history.';
+
 CREATE FUNCTION temporal.apply_due(p_table regclass DEFAULT NULL) RETURNS bigint
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
@@ -2745,13 +7243,7 @@ DECLARE
     entry record;
     applied bigint := 0;
 BEGIN
-    IF p_table IS NOT NULL THEN
-        of_table := temporal.enabled_table(p_table);
-    END IF;
-    FOR of_table IN
-        SELECT t.* FROM temporal.tables t JOIN pg_class c ON c.oid = t.table_name
-        WHERE CASE WHEN p_table IS NULL THEN pg_has_role(c.relowner, 'USAGE') ELSE t.table_name = p_table END ORDER BY t.table_name
-    LOOP
+    FOR of_table IN SELECT t.* FROM temporal.enabled_tables(p_table) t LOOP
         present := clock_timestamp();
         FOR entry IN EXECUTE format(
             'SELECT %1$s AS key FROM %2$s c WHERE c.history_due <= $1
@@ -2803,13 +7295,7 @@ BEGIN
             USING ERRCODE = 'NB021', DETAIL = 'p_before may not be yet to come, p_max_rows must be 1 to 1,000,000.',
                   HINT = 'Give an instant of the past, and call again until is_done.';
     END IF;
-    IF p_table IS NOT NULL THEN
-        of_table := temporal.enabled_table(p_table);
-    END IF;
-    FOR of_table IN
-        SELECT t.* FROM temporal.tables t JOIN pg_class c ON c.oid = t.table_name
-        WHERE CASE WHEN p_table IS NULL THEN pg_has_role(c.relowner, 'USAGE') ELSE t.table_name = p_table END ORDER BY t.table_name
-    LOOP
+    FOR of_table IN SELECT t.* FROM temporal.enabled_tables(p_table) t LOOP
         -- Readers are told before rows go: the two are one transaction.
         IF coalesce(of_table.pruned_before, '-infinity') < p_before THEN
             UPDATE temporal.tables t SET pruned_before = p_before WHERE t.table_name = of_table.table_name RETURNING t.* INTO of_table;
@@ -3194,7 +7680,7 @@ BEGIN
         SELECT r.privileges, r.object_kind, r.object_name FROM neobank.access_rights r
         WHERE r.object_name = ANY (ARRAY['temporal.tables', 'temporal.table_columns', 'temporal.period_foreign_keys', 'temporal.tables_to_follow'])
            OR r.object_kind = 'FUNCTION' AND r.object_name = ANY (ARRAY[
-            'temporal.enabled_table', 'temporal.given', 'temporal.column_list', 'temporal.key_match', 'temporal.key_condition', 'temporal.key_object',
+            'temporal.enabled_table', 'temporal.enabled_tables', 'temporal.period_key', 'temporal.given', 'temporal.column_list', 'temporal.key_match', 'temporal.key_condition', 'temporal.key_object',
             'temporal.describe', 'temporal.guard_history', 'temporal.record_body', 'temporal.record_history', 'temporal.make_functions', 'temporal.as_of_query',
             'temporal.timeline_query', 'temporal.make_views', 'temporal.table_obstacle', 'temporal.key_operators', 'temporal.make_tables',
             'temporal.make_triggers', 'temporal.home_schema', 'temporal.enable', 'temporal.disable', 'temporal.instant', 'temporal.new_values',
@@ -3212,4450 +7698,6 @@ $$;
 
 COMMENT ON FUNCTION temporal.grant_tables(name) IS
     'p_role: who may give tables of its own a history, and change and read histories as far as its rights on the tables go; nothing of the bank''s books. neobank.revoke_usage takes it back. 42704: no such role; 22004: null.';
-
-CREATE  FUNCTION saga."complete_step"(
-	"step_id" uuid, /* Option < pgrx :: Uuid > */
-	"lease_token" bigint, /* Option < i64 > */
-	"output" jsonb DEFAULT '{}' /* Option < JsonDatum > */
-) RETURNS TEXT /* Text */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'complete_step_wrapper';
-
-CREATE  FUNCTION saga."start"(
-	"saga_type" TEXT, /* Option < Text > */
-	"context" jsonb DEFAULT '{}', /* Option < JsonDatum > */
-	"idempotency_key" TEXT DEFAULT NULL, /* Option < Text > */
-	"deadline" timestamptz DEFAULT NULL /* Option < Time > */
-) RETURNS uuid /* pgrx :: Uuid */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'start_wrapper';
-
-CREATE  FUNCTION saga."resolve"(
-	"saga_id" uuid, /* Option < pgrx :: Uuid > */
-	"outcome" TEXT, /* Option < Text > */
-	"reason" TEXT, /* Option < Text > */
-	"output" jsonb DEFAULT NULL /* Option < JsonDatum > */
-) RETURNS TEXT /* Text */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'resolve_wrapper';
-
-CREATE  FUNCTION saga."run"(
-	"saga_id" uuid /* Option < pgrx :: Uuid > */
-) RETURNS TEXT /* Text */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'run_wrapper';
-
-CREATE  FUNCTION saga."signal"(
-	"saga_id" uuid, /* Option < pgrx :: Uuid > */
-	"name" TEXT, /* Option < Text > */
-	"payload" jsonb DEFAULT '{}', /* Option < JsonDatum > */
-	"signal_id" uuid DEFAULT NULL /* Option < pgrx :: Uuid > */
-) RETURNS uuid /* pgrx :: Uuid */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'signal_wrapper';
-
-CREATE  FUNCTION saga."create_saga"(
-	"p_saga_type" TEXT, /* Option < Text > */
-	"p_steps" TEXT[], /* Option < Many < String > > */
-	"p_context" jsonb DEFAULT '{}' /* Option < JsonDatum > */
-) RETURNS uuid /* pgrx :: Uuid */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'create_saga_wrapper';
-
-CREATE  FUNCTION saga."run_ready"(
-	"max_sagas" INT DEFAULT 100 /* Option < i32 > */
-) RETURNS TABLE (
-	"saga_id" uuid,  /* pgrx :: Uuid */
-	"status" TEXT,  /* & '_ str */
-	"step_number" INT,  /* Option < i32 > */
-	"waits_for" TEXT,  /* Option < & '_ str > */
-	"code" TEXT,  /* Option < String > */
-	"message" TEXT  /* Option < String > */
-)
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'run_ready_wrapper';
-
-CREATE  FUNCTION saga."cancel"(
-	"saga_id" uuid, /* Option < pgrx :: Uuid > */
-	"reason" TEXT /* Option < Text > */
-) RETURNS TEXT /* Text */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'cancel_wrapper';
-
-CREATE  FUNCTION saga."extend_lease"(
-	"step_id" uuid, /* Option < pgrx :: Uuid > */
-	"lease_token" bigint, /* Option < i64 > */
-	"lease_ms" INT DEFAULT 30000 /* Option < i32 > */
-) RETURNS timestamptz /* Time */
-VOLATILE PARALLEL UNSAFE  
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'extend_step_lease_wrapper';
-
-CREATE  FUNCTION saga."define"(
-	"saga_type" TEXT, /* Option < Text > */
-	"steps" jsonb /* Option < JsonDatum > */
-) RETURNS INT /* i32 */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'define_wrapper';
-
-CREATE  FUNCTION saga."claim_step"(
-	"worker" TEXT, /* Option < Text > */
-	"types" TEXT[] DEFAULT NULL, /* Option < Many < String > > */
-	"lease_ms" INT DEFAULT 30000, /* Option < i32 > */
-	"max_steps" INT DEFAULT 1 /* Option < i32 > */
-) RETURNS TABLE (
-	"saga_id" uuid,  /* pgrx :: Uuid */
-	"saga_type" TEXT,  /* String */
-	"step_id" uuid,  /* pgrx :: Uuid */
-	"step_number" INT,  /* i32 */
-	"step_name" TEXT,  /* String */
-	"kind" TEXT,  /* & '_ str */
-	"effect_id" uuid,  /* pgrx :: Uuid */
-	"work_type" TEXT,  /* String */
-	"attempt" INT,  /* i32 */
-	"lease_token" bigint,  /* i64 */
-	"leased_until" timestamptz,  /* Time */
-	"context" jsonb,  /* JsonBytes */
-	"outputs" jsonb  /* JsonBytes */
-)
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'claim_step_wrapper';
-
-CREATE  FUNCTION saga."retry_step"(
-	"saga_id" uuid, /* Option < pgrx :: Uuid > */
-	"reason" TEXT /* Option < Text > */
-) RETURNS TEXT /* Text */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'retry_step_wrapper';
-
-CREATE  FUNCTION saga."fail_step"(
-	"step_id" uuid, /* Option < pgrx :: Uuid > */
-	"lease_token" bigint, /* Option < i64 > */
-	"reason" TEXT, /* Option < Text > */
-	"retryable" bool DEFAULT true, /* Option < bool > */
-	"effect_possible" bool DEFAULT false /* Option < bool > */
-) RETURNS TEXT /* Text */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'fail_step_wrapper';
-
-CREATE  FUNCTION saga."retry_compensation"(
-	"saga_id" uuid, /* Option < pgrx :: Uuid > */
-	"reason" TEXT /* Option < Text > */
-) RETURNS TEXT /* Text */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'retry_compensation_wrapper';
-
-CREATE  FUNCTION saga."execute_step"(
-	"p_saga_id" uuid, /* Option < pgrx :: Uuid > */
-	"p_output" jsonb DEFAULT '{}', /* Option < JsonDatum > */
-	"p_step_id" uuid DEFAULT NULL /* Option < pgrx :: Uuid > */
-) RETURNS jsonb /* JsonB */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'execute_step_wrapper';
-
-COMMENT ON FUNCTION saga.define IS
-    'Defines the steps of a type of saga, in a new version; sagas that are under way keep theirs. saga_type: 1 to 100 characters; steps: an array of 1 to 100 steps, see docs/saga.md, whose functions take (saga_id uuid, effect_id uuid, context jsonb, outputs jsonb), return jsonb, and may be executed by the caller; they are called with the rights of whoever started the saga and search_path = pg_catalog. Returns the version; the same steps again: the newest one''s. A definition is code that runs in others'' names: no level of neobank.grant_usage may define. NB021: a bound; NB202: steps; 22004: null.';
-
-COMMENT ON FUNCTION saga.start IS
-    'Starts a saga of the newest version of its type; saga.run_ready or a background worker runs it. saga_type; context: JSON of up to 1 MB and 64 levels, given to every step; idempotency_key: 1 to 200 characters, per type: the same key with the same context by the same role answers the same saga, null: none; deadline: if it is not completed or past its point of no return by then it is undone, null: none. Returns the saga''s id. NB203: no definition; NB204: key with other content; NB021: a bound; 22004: null.';
-
-COMMENT ON FUNCTION saga.run IS
-    'Runs one saga as far as it can go, in this transaction, and waits for whoever has it. saga_id. Returns its status. A step''s function runs in a subtransaction; what it did and the record of it commit together. NB200: no such saga; NB201: it has no definition; NB206: called by a step; 22004: null.';
-
-COMMENT ON FUNCTION saga.run_ready IS
-    'Runs sagas that are due, those due longest first, each as far as it can go; those that another session has are passed over. max_sagas: 1 to 10,000. Returns for each its id, status, the step that has begun last, what it waits for (as saga.sagas.waits_for), and code and message of its last failure. A cancelled statement (57014) or a lack of memory or disk (class 53) undoes the whole call. NB021: max_sagas; NB029: not at READ COMMITTED; NB206: called by a step; 22004: null.';
-
-COMMENT ON FUNCTION saga.claim_step IS
-    'Hands external steps and external compensations to a worker. worker: its name, 1 to 100 characters, kept in the log; types: what it can do, by the steps'' types, null: everything; lease_ms: for how long nobody else gets them, in milliseconds, 1 to 604,800,000, cut to the step''s timeout; max_steps: 1 to 1,000. Returns saga, step, kind (action or compensation), effect_id (the same for all attempts: the key to give to the other system), attempt, lease_token (later leases of a step have higher ones), leased_until, the saga''s context and the outputs of its completed steps by name. NB021: a bound; NB029: not at READ COMMITTED; 22004: null.';
-
-COMMENT ON FUNCTION saga.complete_step IS
-    'The worker has done it. step_id, lease_token: as saga.claim_step answered; output: JSON of up to 1 MB and 64 levels. Returns the step''s status, or its compensation''s; a repeated call answers the same. NB205: the lease ran out and the step was handed on, or the saga has gone on without it: nothing is changed; NB209: no such step; NB206; NB021: output; 22004: null.';
-
-COMMENT ON FUNCTION saga.fail_step IS
-    'The worker could not do it. step_id, lease_token; reason: 1 to 1,000 characters; retryable: false where another attempt would fail too; effect_possible: true where it may have been done all the same: then the step is undone too if the saga fails, and a step of no return is parked. Returns the step''s status, or its compensation''s: waiting (for another attempt) or failed. NB205, NB206, NB209, NB021, 22004: as saga.complete_step.';
-
-COMMENT ON FUNCTION saga.extend_lease IS
-    'Gives the worker more time. step_id, lease_token; lease_ms: from now on, in milliseconds, 1 to 604,800,000. Returns until when it has the step; never less than before, never more than the step''s timeout. NB201: the saga is being undone, and waits for this step to end; NB205, NB206, NB209, NB021, 22004: as saga.complete_step.';
-
-COMMENT ON FUNCTION saga.signal IS
-    'Tells a saga something; the oldest signal of a name is taken by the first step that waits for it, however early it came. saga_id; name: 1 to 100 characters; payload: JSON of up to 1 MB and 64 levels, the step''s output; signal_id: the sender''s, so that a retry is told once, null: drawn. Returns the signal''s id. NB200: no such saga; NB201: it has ended; NB208: id with other content; NB021: a bound; 22004: null.';
-
-COMMENT ON FUNCTION saga.cancel IS
-    'Has a saga undone. saga_id; reason: 1 to 1,000 characters. Returns its status: compensating, or what it was where it was being undone already, or is. A worker that has a step may still answer until its lease ends, and is undone after that. NB200: no such saga; NB201: it is completed; NB206: it is run by this session; NB207: it is past its point of no return, or may be; NB021: reason; 22004: null.';
-
-COMMENT ON FUNCTION saga.retry_step IS
-    'Tries the step anew on which a saga was parked past its point of no return, with all its attempts and time. saga_id; reason: 1 to 1,000 characters, kept in the log. Returns the status, running. NB200: no such saga; NB201: it is not parked, or on a compensation; NB021: reason; 22004: null.';
-
-COMMENT ON FUNCTION saga.retry_compensation IS
-    'Tries the compensation anew on which a saga was parked, with all its attempts. saga_id; reason: 1 to 1,000 characters, kept in the log. Returns the status, compensating. NB200: no such saga; NB201: it is not parked, or not on a compensation; NB021: reason; 22004: null.';
-
-COMMENT ON FUNCTION saga.resolve IS
-    'Settles a parked saga by hand. saga_id; outcome: step_done (the step or compensation was done by hand: it goes on), step_failed (the step of no return surely had no effect: the saga is undone), completed or failed (all is settled: it ends so); reason: 1 to 1,000 characters, kept in the log; output: of a step that is done, null: none. Returns the status. NB200: no such saga; NB201: it is not parked; NB207: step_failed past the point of no return; NB021: a bound; 22004: null.';
-
-COMMENT ON FUNCTION saga.create_saga IS
-    'Makes a saga without a definition, whose steps the client does and completes with saga.execute_step. p_saga_type: 1 to 100 characters; p_steps: names of up to 1,000 steps, of 1 to 100 characters; p_context: JSON of up to 1 MB and 64 levels. Returns the saga''s id. NB021: a bound; 22004: null.';
-
-COMMENT ON FUNCTION saga.execute_step IS
-    'Completes the step in hand with that output, and puts the next one into the client''s hand, with the output as its input. p_saga_id; p_output: JSON of up to 1 MB and 64 levels; p_step_id: the step that the client takes to be in hand, so that a retry does not complete the next one, null: whichever is. Returns step_id, step_name and step_number of the next step, {"status": "completed"} after the last, or error, code, sqlstate and detail: saga_not_found, saga_state, step_not_found, saga_nested, argument_out_of_bounds, null_argument.';
-
-CREATE FUNCTION saga.bank_payment_steps() RETURNS jsonb
-LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN '[
-    {"name": "hold", "action": "saga.payment_hold", "compensation": "saga.payment_release"},
-    {"name": "submit", "action": "external", "type": "payment_submit", "compensation": "external",
-     "max_attempts": 5, "timeout_ms": 86400000},
-    {"name": "capture", "action": "saga.payment_capture", "compensation": "saga.payment_return"},
-    {"name": "notify", "action": "external", "type": "payment_notify", "max_attempts": 10, "timeout_ms": 86400000}
-]'::jsonb;
-
-COMMENT ON FUNCTION saga.bank_payment_steps() IS
-    'The steps of a payment to another bank, for saga.define: hold (sets the amount aside; undone by releasing it), submit (external: hands the payment to the scheme; undone externally by recalling it), capture (posts the payment; undone by reversing it), notify (external: tells the payer).';
-
-CREATE FUNCTION saga.payment_hold(saga_id uuid, effect_id uuid, context jsonb, outputs jsonb) RETURNS jsonb
-LANGUAGE sql VOLATILE PARALLEL UNSAFE
-BEGIN ATOMIC
-    SELECT pg_catalog.jsonb_build_object('hold_id', txn_processing.place_hold(
-        (context ->> 'account')::uuid, (context ->> 'amount')::numeric, currency => (context ->> 'currency')::bpchar,
-        description => context ->> 'description', reference => 'saga ' || saga_id::text, hold_id => effect_id));
-END;
-
-COMMENT ON FUNCTION saga.payment_hold(uuid, uuid, jsonb, jsonb) IS
-    'Step hold of a payment to another bank: sets context''s amount aside on its account. Raises what txn_processing.place_hold raises.';
-
-CREATE FUNCTION saga.payment_release(saga_id uuid, effect_id uuid, context jsonb, outputs jsonb) RETURNS jsonb
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
-SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-    held CONSTANT uuid := outputs -> 'hold' ->> 'hold_id';
-BEGIN
-    -- The capture has released it, a person may have, or its time is over.
-    IF EXISTS (SELECT FROM txn_processing.account_holds h WHERE h.hold_id = held AND h.state = 'open') THEN
-        PERFORM txn_processing.release_hold(held, 'saga ' || payment_release.saga_id || ' is undone');
-    END IF;
-    RETURN pg_catalog.jsonb_build_object('hold_id', held);
-END
-$$;
-
-COMMENT ON FUNCTION saga.payment_release(uuid, uuid, jsonb, jsonb) IS
-    'Undoes step hold of a payment to another bank: releases what is still set aside.';
-
-CREATE FUNCTION saga.payment_capture(saga_id uuid, effect_id uuid, context jsonb, outputs jsonb) RETURNS jsonb
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
-SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-    held CONSTANT uuid := outputs -> 'hold' ->> 'hold_id';
-BEGIN
-    -- Released and paid in one transaction, under the account's lock: nobody gets in between. A payment, not a capture,
-    -- since it names the other bank, which settlement goes by. Where the hold has expired, free funds have to do.
-    IF EXISTS (SELECT FROM txn_processing.account_holds h WHERE h.hold_id = held AND h.state = 'open') THEN
-        PERFORM txn_processing.release_hold(held, 'paid by saga ' || payment_capture.saga_id);
-    END IF;
-    RETURN pg_catalog.jsonb_build_object('transaction_id', txn_processing.pay_bank(
-        (context ->> 'account')::uuid, (context ->> 'amount')::numeric,
-        context ->> 'counterparty_bank', context ->> 'counterparty_account',
-        currency => (context ->> 'currency')::bpchar, description => context ->> 'description',
-        reference => 'saga ' || payment_capture.saga_id, transaction_id => effect_id));
-END
-$$;
-
-COMMENT ON FUNCTION saga.payment_capture(uuid, uuid, jsonb, jsonb) IS
-    'Step capture of a payment to another bank: releases the hold and posts the payment to context''s counterparty. Raises what txn_processing.pay_bank raises.';
-
-CREATE FUNCTION saga.payment_return(saga_id uuid, effect_id uuid, context jsonb, outputs jsonb) RETURNS jsonb
-LANGUAGE sql VOLATILE PARALLEL UNSAFE
-BEGIN ATOMIC
-    SELECT pg_catalog.jsonb_build_object('transaction_id', txn_processing.reverse(
-        (outputs -> 'capture' ->> 'transaction_id')::uuid, 'saga ' || saga_id::text || ' is undone',
-        reversal_transaction_id => effect_id));
-END;
-
-COMMENT ON FUNCTION saga.payment_return(uuid, uuid, jsonb, jsonb) IS
-    'Undoes step capture of a payment to another bank: reverses the posting. Raises what txn_processing.reverse raises.';
-
-CREATE FUNCTION saga.start_bank_payment(
-    account uuid,
-    amount numeric,
-    counterparty_bank text,
-    counterparty_account text,
-    currency char(3) DEFAULT NULL,
-    description text DEFAULT NULL,
-    idempotency_key text DEFAULT NULL,
-    deadline timestamptz DEFAULT NULL
-) RETURNS uuid
-LANGUAGE sql VOLATILE PARALLEL UNSAFE
-BEGIN ATOMIC
-    SELECT saga.start('bank_payment', pg_catalog.jsonb_strip_nulls(pg_catalog.jsonb_build_object(
-        'account', account, 'amount', amount, 'counterparty_bank', counterparty_bank,
-        'counterparty_account', counterparty_account, 'currency', currency, 'description', description)),
-        idempotency_key, deadline);
-END;
-
-COMMENT ON FUNCTION saga.start_bank_payment(uuid, numeric, text, text, char, text, text, timestamptz) IS
-    'Starts a payment to another bank as a saga of type bank_payment, which an operator has defined once: saga.define(''bank_payment'', saga.bank_payment_steps()), or steps of the bank''s own. account, amount, counterparty_bank, counterparty_account, currency, description: as txn_processing.pay_bank; idempotency_key, deadline: as saga.start. Returns the saga''s id. What is wrong with the arguments the first step says, and the saga fails without effect. NB203: bank_payment is not defined; NB204, NB021: as saga.start.';
-
-CREATE FUNCTION saga.step_does(plan jsonb) RETURNS text
-LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN CASE
-    WHEN plan IS NULL THEN 'the client does it'
-    WHEN plan ? 'signal' THEN 'waits for signal ' || (plan ->> 'signal')
-    WHEN plan ? 'delay_ms' THEN 'waits ' || (plan ->> 'delay_ms') || ' ms'
-    WHEN plan ? 'child' THEN 'starts saga ' || (plan ->> 'child')
-    WHEN plan -> 'action' = '"external"'::jsonb THEN 'external: ' || coalesce(plan ->> 'type', plan ->> 'name')
-    ELSE 'calls ' || (plan -> 'action' ->> 'schema') || '.' || (plan -> 'action' ->> 'name')
-END;
-
-COMMENT ON FUNCTION saga.step_does(jsonb) IS 'What a step of a definition does, in words. plan: an element of saga.definitions.steps; null: a step that has no definition.';
-
-CREATE VIEW saga.step_plans AS
-SELECT p.saga_id, p.step_number, p.step_name, p.status, p.attempts, p.claimed_by, p.leased_until, p.next_attempt_at,
-       p.timeout_at, p.child_saga_id, p.started_at, p.completed_at,
-       saga.step_does(d.plan) AS does,
-       CASE WHEN d.plan -> 'compensation' = '"external"'::jsonb THEN 'external'
-            ELSE (d.plan -> 'compensation' ->> 'schema') || '.' || (d.plan -> 'compensation' ->> 'name') END AS undone_by,
-       coalesce((d.plan ->> 'point_of_no_return')::boolean, false) AS point_of_no_return,
-       c.status AS compensation_status, c.attempts AS compensation_attempts,
-       coalesce(c.error_code, p.error_code) AS error_code, coalesce(c.error_message, p.error_message) AS error_message
-FROM saga.saga_steps p
-JOIN saga.sagas s USING (saga_id)
-LEFT JOIN saga.definitions f ON f.saga_type = s.saga_type AND f.version = s.definition_version
-LEFT JOIN saga.compensations c USING (saga_id, step_number)
-CROSS JOIN LATERAL (SELECT f.steps -> (p.step_number - 1) AS plan) d;
-
-COMMENT ON VIEW saga.step_plans IS
-    'Every step of every saga with what its definition says of it (does, undone_by, point_of_no_return), how far it and its compensation are, and what went wrong last.';
-
-CREATE FUNCTION saga.describe_as_text(saga_id uuid) RETURNS SETOF text
-LANGUAGE sql STABLE PARALLEL SAFE ROWS 10
-BEGIN ATOMIC
-    WITH steps AS MATERIALIZED (
-        SELECT p.*, max(pg_catalog.length(p.step_name)) OVER () AS name_width,
-               max(pg_catalog.length(p.does)) OVER () AS does_width
-        FROM saga.step_plans p WHERE p.saga_id = $1
-    ), lines (place, line) AS (
-        SELECT 0, pg_catalog.format('%s %s: %s', s.saga_type, s.saga_id, s.status)
-        FROM saga.sagas s WHERE s.saga_id = $1
-        UNION ALL
-        SELECT 1, '  because ' || s.error_message || coalesce(' (' || s.error_code || ')', '')
-        FROM saga.sagas s WHERE s.saga_id = $1 AND s.error_message IS NOT NULL
-        UNION ALL
-        SELECT 2, '  parked: ' || s.parked_reason FROM saga.sagas s WHERE s.saga_id = $1 AND s.parked_reason IS NOT NULL
-        UNION ALL
-        SELECT 3, '  waits for ' || s.waits_for
-                  || coalesce(', due ' || pg_catalog.to_char(s.due_at, 'YYYY-MM-DD HH24:MI:SS TZ'), '')
-        FROM saga.sagas s WHERE s.saga_id = $1 AND s.waits_for IS NOT NULL
-        UNION ALL
-        SELECT 4, '  deadline ' || pg_catalog.to_char(s.deadline_at, 'YYYY-MM-DD HH24:MI:SS TZ')
-        FROM saga.sagas s WHERE s.saga_id = $1 AND s.deadline_at IS NOT NULL
-        UNION ALL
-        SELECT 5, '  child of ' || s.parent_saga_id::text || ', step ' || s.parent_step::text
-        FROM saga.sagas s WHERE s.saga_id = $1 AND s.parent_saga_id IS NOT NULL
-        UNION ALL
-        SELECT 10 + p.step_number, pg_catalog.rtrim(pg_catalog.format('  %s %s %s  %s  %s',
-            pg_catalog.lpad(p.step_number::text, 3),
-            CASE p.status WHEN 'completed' THEN '[x]' WHEN 'compensated' THEN '[<]' WHEN 'failed' THEN '[!]'
-                          WHEN 'running' THEN '[>]' WHEN 'waiting' THEN '[.]' ELSE '[ ]' END,
-            pg_catalog.rpad(p.step_name, p.name_width), pg_catalog.rpad(p.does, p.does_width),
-            pg_catalog.concat_ws(', ',
-                p.status,
-                CASE WHEN p.attempts > 1 THEN p.attempts::text || ' attempts' END,
-                'by ' || CASE WHEN p.status = 'running' THEN p.claimed_by END,
-                'saga ' || p.child_saga_id::text,
-                CASE WHEN p.compensation_status IS NOT NULL AND p.compensation_status <> 'completed'
-                     THEN 'undoing is ' || p.compensation_status END,
-                CASE WHEN p.point_of_no_return THEN 'point of no return' END,
-                CASE WHEN p.status = 'compensated' AND p.undone_by IS NOT NULL THEN 'by ' || p.undone_by END,
-                p.error_message || coalesce(' (' || p.error_code || ')', ''))))
-        FROM steps p
-    )
-    SELECT l.line FROM lines l ORDER BY l.place;
-END;
-
-COMMENT ON FUNCTION saga.describe_as_text(uuid) IS
-    'A saga as lines of text: its status and why, what it waits for, and a line for each step. saga_id. No line: there is no such saga.';
-
-CREATE FUNCTION saga.mermaid_text(name text) RETURNS text
-LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.regexp_replace(name, '[[:cntrl:]]', ' ', 'g'),
-    '#', '#35;'), '&', '#amp;'), '"', '#quot;'), '<', '#lt;'), '>', '#gt;'), '`', '#96;');
-
-COMMENT ON FUNCTION saga.mermaid_text(text) IS 'A text as it may stand between quotation marks in a Mermaid diagram. name; null for null.';
-
-CREATE FUNCTION saga.describe_as_mermaid(saga_id uuid) RETURNS SETOF text
-LANGUAGE sql STABLE PARALLEL SAFE ROWS 20
-BEGIN ATOMIC
-    WITH steps AS MATERIALIZED (
-        SELECT p.*, pg_catalog.lag(p.step_number) OVER (ORDER BY p.step_number) AS before
-        FROM saga.step_plans p WHERE p.saga_id = $1
-    ), lines (place, line) AS (
-        SELECT 0, 'flowchart LR' FROM saga.sagas s WHERE s.saga_id = $1
-        UNION ALL
-        SELECT 1, pg_catalog.format('    start(["%s"]):::%s', saga.mermaid_text(s.saga_type), s.status)
-        FROM saga.sagas s WHERE s.saga_id = $1
-        UNION ALL
-        SELECT 10 * p.step_number, pg_catalog.format('    s%s["%s %s<br/>%s<br/>%s"]:::%s', p.step_number, p.step_number,
-            saga.mermaid_text(p.step_name), saga.mermaid_text(p.does), p.status, p.status)
-        FROM steps p
-        UNION ALL
-        SELECT 10 * p.step_number + 1, pg_catalog.format('    %s %s s%s', coalesce('s' || p.before::text, 'start'),
-            CASE WHEN p.status = 'pending' THEN '-.->' ELSE '-->' END, p.step_number)
-        FROM steps p
-        UNION ALL
-        SELECT 10 * p.step_number + 2, pg_catalog.format('    u%s["undo %s<br/>%s<br/>%s"]:::%s', p.step_number,
-            saga.mermaid_text(p.step_name), saga.mermaid_text(coalesce(p.undone_by, '')), p.compensation_status,
-            CASE p.compensation_status WHEN 'completed' THEN 'compensated' ELSE p.compensation_status END)
-        FROM steps p WHERE p.compensation_status IS NOT NULL
-        UNION ALL
-        SELECT 10 * p.step_number + 3, pg_catalog.format('    s%s -- undone --> u%s', p.step_number, p.step_number)
-        FROM steps p WHERE p.compensation_status IS NOT NULL
-        UNION ALL
-        SELECT 100000, '    classDef ' || c.style
-        FROM saga.sagas s, pg_catalog.unnest(ARRAY[
-            'completed fill:#d9f2dd,stroke:#2e7d32,color:#12351a', 'compensated fill:#e8e3f3,stroke:#5e4b8b,color:#2b2145',
-            'compensating fill:#e8e3f3,stroke:#5e4b8b,color:#2b2145', 'failed fill:#fbdcdc,stroke:#b3261e,color:#4a0f0c',
-            'parked fill:#ffe8c7,stroke:#b26a00,color:#4a2c00', 'running fill:#dbe9fb,stroke:#1f5fa8,color:#0e2b4d',
-            'waiting fill:#fff6d6,stroke:#8a7300,color:#3d3300', 'started fill:#f2f2f2,stroke:#777777,color:#222222',
-            'pending fill:#f2f2f2,stroke:#999999,color:#444444']) AS c (style)
-        WHERE s.saga_id = $1
-    )
-    SELECT l.line FROM lines l ORDER BY l.place, l.line;
-END;
-
-COMMENT ON FUNCTION saga.describe_as_mermaid(uuid) IS
-    'A saga as the lines of a Mermaid flowchart: its steps and what undid them, coloured by their states. saga_id. No line: there is no such saga.';
-
-CREATE FUNCTION saga.describe(saga_id uuid, format text DEFAULT 'text') RETURNS text
-LANGUAGE plpgsql STABLE PARALLEL SAFE
-SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-    drawn text;
-BEGIN
-    IF saga_id IS NULL OR format IS NULL THEN
-        RAISE EXCEPTION 'argument "%" must not be null', CASE WHEN saga_id IS NULL THEN 'saga_id' ELSE 'format' END
-            USING ERRCODE = 'null_value_not_allowed', HINT = 'Pass a value.';
-    ELSIF format = 'text' THEN
-        SELECT string_agg(d.line, E'\n') INTO drawn FROM saga.describe_as_text(describe.saga_id) AS d (line);
-    ELSIF format = 'mermaid' THEN
-        SELECT string_agg(d.line, E'\n') INTO drawn FROM saga.describe_as_mermaid(describe.saga_id) AS d (line);
-    ELSE
-        RAISE EXCEPTION 'argument "format" is out of bounds'
-            USING ERRCODE = 'NB021', DETAIL = pg_catalog.format('%L is none.', pg_catalog.left(format, 100)), HINT = 'Use text or mermaid.';
-    END IF;
-    IF drawn IS NULL THEN
-        RAISE EXCEPTION 'saga not found'
-            USING ERRCODE = 'NB200', DETAIL = pg_catalog.format('There is no saga %s.', describe.saga_id),
-                  HINT = 'See saga.sagas.';
-    END IF;
-    RETURN drawn;
-END
-$$;
-
-COMMENT ON FUNCTION saga.describe(uuid, text) IS
-    'Draws a saga: each step with what it does and how far it is, what went wrong, what undid it. saga_id; format: text, or mermaid for a Mermaid flowchart. NB200: no such saga; NB021: format; 22004: null.';
-
-CREATE  FUNCTION event_store."page_size"(
-	"max_events" INT /* Option < i32 > */
-) RETURNS INT /* i32 */
-IMMUTABLE PARALLEL SAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'page_size_wrapper';
-
-CREATE TABLE event_store.streams (
-    aggregate_id uuid PRIMARY KEY,
-    last_position bigint NOT NULL,
-    created_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
-    last_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
-    version integer NOT NULL,
-    aggregate_type varchar(100) NOT NULL
-) WITH (fillfactor = 50);
-
-COMMENT ON TABLE event_store.streams IS
-    'One row per aggregate: whoever appends locks it, so the versions of a stream have no gap and no double. Written by the appending functions only (NB009).';
-
-COMMENT ON COLUMN event_store.streams.version IS 'The version of its last event, which is the number of its events.';
-
-COMMENT ON COLUMN event_store.streams.last_at IS
-    'The time of its last event: none of a later version is earlier, even if the server''s clock is set back.';
-
-COMMENT ON COLUMN event_store.streams.last_position IS 'The global position of its last event.';
-
-CREATE TABLE event_store.events (
-    event_id uuid PRIMARY KEY,
-    aggregate_id uuid NOT NULL,
-    global_position bigint NOT NULL UNIQUE,
-    created_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
-    event_version integer NOT NULL,
-    aggregate_type varchar(100) NOT NULL,
-    event_type varchar(100) NOT NULL,
-    created_by text NOT NULL,
-    event_data jsonb NOT NULL,
-    metadata jsonb NOT NULL DEFAULT '{}',
-    tags text[],
-    UNIQUE (aggregate_id, event_version)
-);
-
-CREATE INDEX events_category_idx ON event_store.events (aggregate_type, global_position);
-
-CREATE INDEX events_tags_idx ON event_store.events USING gin (tags) WITH (fastupdate = off) WHERE tags IS NOT NULL;
-
-COMMENT ON TABLE event_store.events IS 'What has happened, append-only (NB009). Written by event_store.append_event and append_events.';
-
-COMMENT ON COLUMN event_store.events.event_version IS 'From 1, without gap, within its aggregate.';
-
-COMMENT ON COLUMN event_store.events.global_position IS
-    'The order of all events: ascends within every stream. Its upper bits are the number of the writing transaction, so positions below event_store.safe_position() are final: nothing will appear between them any more.';
-
-COMMENT ON COLUMN event_store.events.metadata IS 'About the event, such as correlation_id and causation_id.';
-
-COMMENT ON COLUMN event_store.events.tags IS 'What the event is about beside its aggregate; null: nothing.';
-
-CREATE TABLE event_store.position_base (
-    only_row boolean PRIMARY KEY DEFAULT true CHECK (only_row),
-    added bigint NOT NULL CHECK (added >= 0)
-);
-
-INSERT INTO event_store.position_base (added) VALUES (0);
-
-COMMENT ON TABLE event_store.position_base IS
-    'What is added to a transaction''s number to make it the upper bits of its events'' positions. Above zero after a restore into a cluster that has counted fewer transactions.';
-
-CREATE FUNCTION event_store.safe_position() RETURNS bigint
-LANGUAGE sql STABLE PARALLEL SAFE
-BEGIN ATOMIC
-    SELECT (b.added + pg_catalog.pg_snapshot_xmin(pg_catalog.pg_current_snapshot())::text::bigint) << 20
-    FROM event_store.position_base b;
-END;
-
-COMMENT ON FUNCTION event_store.safe_position() IS
-    'The position below which the order of all events is final. Held back by the oldest transaction that has written anything, in any database of the cluster.';
-
-CREATE FUNCTION event_store.read_stream(aggregate_id uuid, from_version integer DEFAULT 1, max_events integer DEFAULT 1000)
-RETURNS SETOF event_store.events
-LANGUAGE sql STABLE PARALLEL SAFE ROWS 1000
-BEGIN ATOMIC
-    SELECT e.*
-    FROM event_store.events e
-    WHERE e.aggregate_id = read_stream.aggregate_id AND e.event_version >= coalesce(from_version, 1)
-    ORDER BY e.event_version
-    LIMIT event_store.page_size(max_events);
-END;
-
-COMMENT ON FUNCTION event_store.read_stream(uuid, integer, integer) IS
-    'The events of an aggregate in their order. aggregate_id; from_version: the first version wanted; max_events: 1 to 100,000. An unknown aggregate has none. NB021: max_events.';
-
-CREATE FUNCTION event_store.read_category(
-    aggregate_type text,
-    after_position bigint DEFAULT 0,
-    max_events integer DEFAULT 1000
-)
-RETURNS SETOF event_store.events
-LANGUAGE sql STABLE PARALLEL SAFE ROWS 1000
-BEGIN ATOMIC
-    SELECT e.*
-    FROM event_store.events e
-    WHERE e.aggregate_type = read_category.aggregate_type
-      AND e.global_position > coalesce(after_position, 0)
-      AND e.global_position < (SELECT event_store.safe_position())
-    ORDER BY e.global_position
-    LIMIT event_store.page_size(max_events);
-END;
-
-COMMENT ON FUNCTION event_store.read_category(text, bigint, integer) IS
-    'The events of all aggregates of a type, as event_store.read_all reads those of all. NB021: max_events.';
-
-CREATE FUNCTION event_store.read_all(
-    after_position bigint DEFAULT 0,
-    max_events integer DEFAULT 1000,
-    aggregate_types text[] DEFAULT NULL,
-    event_types text[] DEFAULT NULL,
-    tags text[] DEFAULT NULL
-)
-RETURNS SETOF event_store.events
-LANGUAGE sql STABLE PARALLEL SAFE ROWS 1000
-BEGIN ATOMIC
-    SELECT e.*
-    FROM event_store.events e
-    WHERE e.global_position > coalesce(after_position, 0)
-      AND e.global_position < (SELECT event_store.safe_position())
-      AND (aggregate_types IS NULL OR e.aggregate_type = ANY (aggregate_types))
-      AND (event_types IS NULL OR e.event_type = ANY (event_types))
-      AND (read_all.tags IS NULL OR e.tags @> read_all.tags)
-    ORDER BY e.global_position
-    LIMIT event_store.page_size(max_events);
-END;
-
-COMMENT ON FUNCTION event_store.read_all(bigint, integer, text[], text[], text[]) IS
-    'Events of all aggregates in an order that skips nobody who commits late: go on with after_position, the last global_position that was read. Events appear once no transaction that is under way can put one before them (event_store.safe_position()). max_events: 1 to 100,000; aggregate_types, event_types: only these; tags: only events that have all of them. NB021: max_events.';
-
-CREATE TRIGGER guard_ledger
-    BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON event_store.events
-    FOR EACH STATEMENT EXECUTE FUNCTION neobank.guard_ledger();
-
-COMMENT ON TRIGGER guard_ledger ON event_store.events IS 'Keeps the events append-only (NB009).';
-
-CREATE TRIGGER guard_loaded
-    AFTER INSERT ON event_store.events
-    FOR EACH STATEMENT EXECUTE FUNCTION neobank.guard_ledger();
-
-COMMENT ON TRIGGER guard_loaded ON event_store.events IS
-    'Lets positions go on from those of a restore.';
-
-CREATE TRIGGER guard_ledger
-    BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON event_store.streams
-    FOR EACH STATEMENT EXECUTE FUNCTION neobank.guard_ledger();
-
-COMMENT ON TRIGGER guard_ledger ON event_store.streams IS 'Keeps the versions to the appending functions (NB009).';
-
-ALTER TABLE event_store.events ENABLE ALWAYS TRIGGER guard_ledger;
-
-ALTER TABLE event_store.events ENABLE ALWAYS TRIGGER guard_loaded;
-
-ALTER TABLE event_store.streams ENABLE ALWAYS TRIGGER guard_ledger;
-
-SELECT pg_catalog.pg_extension_config_dump('event_store.streams', '');
-
-SELECT pg_catalog.pg_extension_config_dump('event_store.events', '');
-
-CREATE TABLE event_store.reducers (
-    aggregate_type varchar(100),
-    event_type varchar(100),
-    operations jsonb,
-    handler text,
-    defined_by text NOT NULL,
-    defined_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
-    UNIQUE NULLS NOT DISTINCT (aggregate_type, event_type),
-    CHECK ((operations IS NULL) <> (handler IS NULL))
-);
-
-ALTER TABLE event_store.reducers REPLICA IDENTITY FULL;
-
-COMMENT ON TABLE event_store.reducers IS
-    'What events do to the state of their aggregate. Written by event_store.define_reducer and drop_reducer (NB009).';
-
-COMMENT ON COLUMN event_store.reducers.aggregate_type IS 'Null: any.';
-
-COMMENT ON COLUMN event_store.reducers.event_type IS 'Null: any that has no reducer of its own.';
-
-COMMENT ON COLUMN event_store.reducers.handler IS
-    'The function (state jsonb, event event_store.events) returning jsonb, by its name: looked up when it is called.';
-
-CREATE TABLE event_store.snapshots (
-    aggregate_id uuid NOT NULL,
-    generation uuid NOT NULL,
-    version integer NOT NULL,
-    bytes integer NOT NULL,
-    kept boolean NOT NULL,
-    state jsonb NOT NULL,
-    PRIMARY KEY (aggregate_id, version)
-);
-
-COMMENT ON TABLE event_store.snapshots IS
-    'States of long streams at some of their versions, from which event_store.get_aggregate_state goes on. Written by the appending functions only (NB009), in the transaction of the events. All of it may be missing: states are only slower then.';
-
-COMMENT ON COLUMN event_store.snapshots.generation IS
-    'Of the reducers that made it; readers with others pass it by.';
-
-COMMENT ON COLUMN event_store.snapshots.bytes IS 'The size of the state: a large one is written less often.';
-
-COMMENT ON COLUMN event_store.snapshots.kept IS 'Stays when newer ones come, for the states at old versions.';
-
-CREATE TRIGGER guard_ledger
-    BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON event_store.reducers
-    FOR EACH STATEMENT EXECUTE FUNCTION neobank.guard_ledger();
-
-COMMENT ON TRIGGER guard_ledger ON event_store.reducers IS 'Keeps the reducers to those that were checked (NB009).';
-
-CREATE TRIGGER guard_ledger
-    BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON event_store.snapshots
-    FOR EACH STATEMENT EXECUTE FUNCTION neobank.guard_ledger();
-
-COMMENT ON TRIGGER guard_ledger ON event_store.snapshots IS 'Keeps states to what events make of them (NB009).';
-
-ALTER TABLE event_store.reducers ENABLE ALWAYS TRIGGER guard_ledger;
-
-ALTER TABLE event_store.snapshots ENABLE ALWAYS TRIGGER guard_ledger;
-
-SELECT pg_catalog.pg_extension_config_dump('event_store.reducers', '');
-
-CREATE TABLE cqrs.activity_marks (
-    account_id uuid NOT NULL,
-    sequence bigint NOT NULL,
-    last_effective timestamptz NOT NULL,
-    amount_total numeric NOT NULL,
-    PRIMARY KEY (account_id, sequence)
-);
-
-COMMENT ON TABLE cqrs.activity_marks IS
-    'What the first 256, 512, 768 ... postings of an account, or of one of its slots, add up to: so that readers need not add up a long history. Made by cqrs.refresh_activity; a missing row makes reading slower and nothing else, so all may be deleted.';
-
-COMMENT ON COLUMN cqrs.activity_marks.sequence IS
-    'The number of the last posting that is in it, as txn_processing.movements counts them.';
-
-COMMENT ON COLUMN cqrs.activity_marks.amount_total IS
-    'The amounts of the account''s postings up to that one, or of the slot''s, debits and credits alike.';
-
-COMMENT ON COLUMN cqrs.activity_marks.last_effective IS 'The latest time from which any of them counts.';
-
-CREATE TABLE cqrs.risk_scores (
-    customer_id uuid PRIMARY KEY,
-    set_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
-    risk_score integer NOT NULL,
-    set_by text NOT NULL
-);
-
-COMMENT ON TABLE cqrs.risk_scores IS
-    'What the application thinks of a customer, shown in cqrs.customer_summary. Set by cqrs.set_risk_score; the row of a customer who is deleted is shown nowhere.';
-
-CREATE TABLE cqrs.command_handlers (
-    command_type varchar(100) PRIMARY KEY,
-    handler_schema text NOT NULL,
-    handler_name text NOT NULL,
-    max_attempts integer NOT NULL CHECK (max_attempts BETWEEN 1 AND 100),
-    registered_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
-    registered_by text NOT NULL
-);
-
-COMMENT ON TABLE cqrs.command_handlers IS
-    'Which function carries out the commands of a type. Written by cqrs.register_handler.';
-
-COMMENT ON COLUMN cqrs.command_handlers.max_attempts IS 'Of commands that do not say it themselves.';
-
-CREATE TABLE cqrs.commands (
-    command_id uuid PRIMARY KEY DEFAULT neobank.uuid_v7(),
-    command_type varchar(100) NOT NULL,
-    aggregate_type varchar(100) NOT NULL,
-    aggregate_id uuid,
-    payload jsonb NOT NULL,
-    status varchar(20) NOT NULL DEFAULT 'pending' CHECK (status IN ('pending', 'completed', 'failed')),
-    created_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
-    processed_at timestamptz,
-    result jsonb,
-    attempts integer NOT NULL DEFAULT 0,
-    max_attempts integer CHECK (max_attempts BETWEEN 1 AND 100),
-    next_attempt_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
-    submitted_by text NOT NULL DEFAULT CURRENT_USER,
-    correlation_id text,
-    error_code text,
-    error_message text,
-    error_detail text
-) WITH (fillfactor = 70);
-
-CREATE INDEX commands_pending_idx ON cqrs.commands (created_at, command_id, next_attempt_at) WHERE status = 'pending';
-
-COMMENT ON TABLE cqrs.commands IS
-    'What somebody wants done, and what became of it. Submit with cqrs.submit_command; cqrs.process_commands and the background workers carry out what is pending.';
-
-COMMENT ON COLUMN cqrs.commands.command_id IS 'The caller''s, so that a retry answers the first result, or drawn.';
-
-COMMENT ON COLUMN cqrs.commands.status IS
-    'pending (also while it waits for another attempt), completed or failed. A claim and its outcome commit together, so nothing between is ever seen.';
-
-COMMENT ON COLUMN cqrs.commands.result IS 'What the handler answered.';
-
-COMMENT ON COLUMN cqrs.commands.attempts IS 'How often the handler was called.';
-
-COMMENT ON COLUMN cqrs.commands.max_attempts IS 'Null: as the handler was registered with.';
-
-COMMENT ON COLUMN cqrs.commands.next_attempt_at IS 'cqrs.process_commands leaves the command alone until then.';
-
-COMMENT ON COLUMN cqrs.commands.submitted_by IS 'The role that wants it: the handler runs with its rights.';
-
-COMMENT ON COLUMN cqrs.commands.error_code IS 'The SQLSTATE of the last attempt where that failed; null after a success.';
-
-CREATE TABLE cqrs.command_events (
-    event_id uuid PRIMARY KEY,
-    command_id uuid NOT NULL
-);
-
-CREATE INDEX command_events_command_id_idx ON cqrs.command_events (command_id);
-
-COMMENT ON TABLE cqrs.command_events IS
-    'Which command appended an event: every event that a handler, or what it called, has appended.';
-
-CREATE FUNCTION cqrs.command_result(command_id uuid) RETURNS jsonb
-LANGUAGE sql STABLE PARALLEL SAFE
-BEGIN ATOMIC
-    SELECT
-        pg_catalog.jsonb_build_object(
-            'command_id', c.command_id, 'command_type', c.command_type, 'status', c.status, 'result', c.result,
-            'attempts', c.attempts,
-            'events', coalesce(
-                (SELECT pg_catalog.jsonb_agg(e.event_id ORDER BY e.global_position)
-                 FROM cqrs.command_events l JOIN event_store.events e ON e.event_id = l.event_id
-                 WHERE l.command_id = c.command_id), '[]'))
-        || CASE WHEN c.error_code IS NULL THEN '{}'
-           ELSE pg_catalog.jsonb_build_object('error', pg_catalog.jsonb_build_object(
-               'code', c.error_code, 'message', c.error_message, 'detail', c.error_detail)) END
-    FROM cqrs.commands c
-    WHERE c.command_id = $1;
-END;
-
-COMMENT ON FUNCTION cqrs.command_result(uuid) IS
-    'What became of a command: its status, the handler''s result, attempts, the ids of the events that it appended, in their order, and the error of the last attempt. command_id; null for an unknown one.';
-
-SELECT pg_catalog.pg_extension_config_dump('cqrs.command_handlers', '');
-
-SELECT pg_catalog.pg_extension_config_dump('cqrs.commands', '');
-
-SELECT pg_catalog.pg_extension_config_dump('cqrs.command_events', '');
-
-SELECT pg_catalog.pg_extension_config_dump('cqrs.activity_marks', '');
-
-SELECT pg_catalog.pg_extension_config_dump('cqrs.risk_scores', '');
-
-CREATE TABLE cqrs.projections (
-    name varchar(100) PRIMARY KEY,
-    projection_no integer GENERATED BY DEFAULT AS IDENTITY UNIQUE,
-    generation integer NOT NULL DEFAULT 0,
-    mode text NOT NULL CHECK (mode IN ('inline', 'async')),
-    state text NOT NULL DEFAULT 'running' CHECK (state IN ('running', 'paused')),
-    handler_schema text NOT NULL,
-    handler_name text NOT NULL,
-    target_schema text NOT NULL,
-    target_name text NOT NULL,
-    aggregate_types text[] NOT NULL,
-    event_types text[] NOT NULL,
-    tags text[] NOT NULL,
-    position bigint NOT NULL DEFAULT 0,
-    created_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
-    created_by text NOT NULL,
-    updated_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
-    failures integer NOT NULL DEFAULT 0,
-    next_attempt_at timestamptz,
-    failed_event uuid,
-    error_code text,
-    error_message text,
-    error_detail text,
-    twin_name text,
-    twin_position bigint,
-    fence bigint,
-    rebuild_started_at timestamptz
-) WITH (fillfactor = 50);
-
-COMMENT ON TABLE cqrs.projections IS
-    'Tables that functions of the application''s keep from events. Written by cqrs.create_projection and its siblings; read it through cqrs.projection_status.';
-
-COMMENT ON COLUMN cqrs.projections.generation IS 'One more with each rebuild, which puts another table in the place of the target.';
-
-COMMENT ON COLUMN cqrs.projections.aggregate_types IS 'Events of these types only; empty: of any. So are event_types.';
-
-COMMENT ON COLUMN cqrs.projections.tags IS 'Events that have all of these.';
-
-COMMENT ON COLUMN cqrs.projections.position IS
-    'Of an async projection: the global_position of the last event that it has come to.';
-
-COMMENT ON COLUMN cqrs.projections.failed_event IS 'The event that an async projection stands before, and error_code and so on why.';
-
-COMMENT ON COLUMN cqrs.projections.twin_name IS 'While it is rebuilt: the table that will take the target''s place.';
-
-COMMENT ON COLUMN cqrs.projections.twin_position IS 'How far events are replayed into it.';
-
-COMMENT ON COLUMN cqrs.projections.fence IS
-    'Once the replay is through, of an inline projection: the number that all transactions under way must be above before the swap.';
-
-CREATE VIEW cqrs.projection_status AS
-SELECT
-    p.name,
-    p.mode,
-    p.state,
-    pg_catalog.format('%I.%I', p.handler_schema, p.handler_name) AS handler,
-    pg_catalog.format('%I.%I', p.target_schema, p.target_name) AS target,
-    CASE p.mode WHEN 'async' THEN p.position END AS position,
-    l.behind,
-    CASE WHEN l.behind = 0 THEN '0'::interval ELSE pg_catalog.clock_timestamp() - l.oldest END AS lag,
-    p.updated_at,
-    p.failures,
-    p.next_attempt_at,
-    p.failed_event,
-    p.error_code,
-    p.error_message,
-    p.error_detail,
-    p.rebuild_started_at,
-    CASE WHEN p.twin_name IS NOT NULL THEN p.twin_position END AS rebuild_position,
-    CASE
-        WHEN p.twin_name IS NULL THEN NULL
-        WHEN p.fence IS NOT NULL THEN 'waiting'
-        ELSE 'replaying'
-    END AS rebuild_state
-FROM cqrs.projections p
-LEFT JOIN LATERAL (
-    SELECT pg_catalog.count(*) AS behind, pg_catalog.min(w.created_at) AS oldest
-    FROM (SELECT e.created_at FROM event_store.events e
-          WHERE e.global_position > p.position
-          ORDER BY e.global_position LIMIT 10000) w
-) l ON p.mode = 'async';
-
-COMMENT ON VIEW cqrs.projection_status IS 'Where each projection and its rebuild stand, and what stops them.';
-
-COMMENT ON COLUMN cqrs.projection_status.behind IS
-    'Events of any type that an async projection has not come to yet; 10,000 stands for that or more.';
-
-COMMENT ON COLUMN cqrs.projection_status.lag IS 'The age of the oldest of them.';
-
-CREATE FUNCTION cqrs.target_obstacle(target regclass) RETURNS text
-LANGUAGE sql STABLE PARALLEL SAFE
-BEGIN ATOMIC
-    SELECT CASE
-        WHEN c.relkind <> 'r' OR c.relispartition OR c.relpersistence = 't' THEN 'is not a plain table'
-        WHEN EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.classid = 'pg_catalog.pg_class'::regclass
-                     AND d.objid = c.oid AND d.deptype = 'e') THEN 'is part of an extension'
-        WHEN c.relrowsecurity OR EXISTS (SELECT FROM pg_catalog.pg_policy p WHERE p.polrelid = c.oid)
-            THEN 'has row-level security'
-        WHEN EXISTS (SELECT FROM pg_catalog.pg_trigger t WHERE t.tgrelid = c.oid AND NOT t.tgisinternal) THEN 'has triggers'
-        WHEN EXISTS (SELECT FROM pg_catalog.pg_constraint k WHERE k.contype = 'f' AND c.oid IN (k.conrelid, k.confrelid))
-            THEN 'has foreign keys'
-        WHEN EXISTS (SELECT FROM pg_catalog.pg_inherits i WHERE c.oid IN (i.inhrelid, i.inhparent)) THEN 'inherits'
-        WHEN EXISTS (SELECT FROM pg_catalog.pg_publication_rel r WHERE r.prrelid = c.oid) THEN 'is published'
-        WHEN EXISTS (SELECT FROM pg_catalog.pg_rewrite r WHERE r.ev_class = c.oid)
-            OR EXISTS (SELECT FROM pg_catalog.pg_depend d
-                       WHERE d.refclassid = 'pg_catalog.pg_class'::regclass AND d.refobjid = c.oid
-                         AND d.classid = 'pg_catalog.pg_rewrite'::regclass) THEN 'has rules, or views refer to it'
-        WHEN EXISTS (SELECT FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_class s ON s.oid = d.objid AND s.relkind = 'S'
-                     WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.refclassid = 'pg_catalog.pg_class'::regclass
-                       AND d.refobjid = c.oid AND d.deptype = 'a') THEN 'has a serial column, which would lose its sequence'
-        WHEN EXISTS (SELECT FROM pg_catalog.pg_depend d
-                     WHERE d.refclassid = 'pg_catalog.pg_class'::regclass AND d.refobjid = c.oid AND d.deptype = 'n'
-                       AND d.classid IN ('pg_catalog.pg_proc'::regclass, 'pg_catalog.pg_class'::regclass))
-            OR EXISTS (SELECT FROM pg_catalog.pg_depend d
-                       WHERE d.refclassid = 'pg_catalog.pg_type'::regclass AND d.refobjid IN (c.reltype, (
-                           SELECT t.typarray FROM pg_catalog.pg_type t WHERE t.oid = c.reltype))
-                         AND d.deptype = 'n') THEN 'is used by a function or another table'
-    END
-    FROM pg_catalog.pg_class c
-    WHERE c.oid = $1;
-END;
-
-COMMENT ON FUNCTION cqrs.target_obstacle(regclass) IS
-    'Why a table cannot be a projection''s: what a table that is put into its place would lose. target; null: nothing stands in the way. Called by cqrs.create_projection and the rebuild.';
-
-CREATE FUNCTION cqrs.make_twin(target regclass) RETURNS text
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
-SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-    old record;
-    twin CONSTANT text := 'rebuild_' || replace(gen_random_uuid()::text, '-', '');
-BEGIN
-    SELECT n.nspname, c.relname, c.relowner, c.relpersistence, array_to_string(c.reloptions, ', ') AS options,
-           cqrs.target_obstacle(c.oid) AS obstacle
-    INTO old
-    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = target;
-    IF old.obstacle IS NOT NULL THEN
-        RAISE EXCEPTION 'table cannot be a projection''s'
-            USING ERRCODE = 'NB128', DETAIL = format('Table %s %s.', target, old.obstacle),
-                  HINT = 'Give a plain table of your own, to which nothing else refers.';
-    END IF;
-    EXECUTE format('CREATE %s TABLE %I.%I (LIKE %s INCLUDING ALL)',
-                   CASE old.relpersistence WHEN 'u' THEN 'UNLOGGED' ELSE '' END, old.nspname, twin, target);
-    IF old.options <> '' THEN
-        EXECUTE format('ALTER TABLE %I.%I SET (%s)', old.nspname, twin, old.options);
-    END IF;
-    EXECUTE format('ALTER TABLE %I.%I OWNER TO %I', old.nspname, twin, pg_get_userbyid(old.relowner));
-    RETURN twin;
-END
-$$;
-
-COMMENT ON FUNCTION cqrs.make_twin(regclass) IS
-    'Makes an empty table like the target, with its owner, in its schema; returns its name. Called by cqrs.rebuild_projection. NB128: the target has something that it would lose.';
-
-CREATE FUNCTION cqrs.swap_twin(target regclass, twin text) RETURNS void
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
-SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-    old record;
-    entry record;
-    fresh oid;
-    obstacle text;
-    renamed text[];
-    pair text[];
-BEGIN
-    SELECT to_regclass(format('%I.%I', n.nspname, twin)) INTO fresh
-    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = target;
-    IF fresh IS NULL THEN
-        RAISE EXCEPTION 'table cannot be a projection''s'
-            USING ERRCODE = 'NB128', DETAIL = format('There is no table %s, or beside it none of the name %L.', target, left(twin, 100)),
-                  HINT = 'Leave the call to cqrs.run_rebuild.';
-    END IF;
-    EXECUTE format('LOCK TABLE %s IN ACCESS EXCLUSIVE MODE', target);
-    obstacle := cqrs.target_obstacle(target);
-    IF obstacle IS NOT NULL THEN
-        RAISE EXCEPTION 'table cannot be a projection''s'
-            USING ERRCODE = 'NB128', DETAIL = format('Table %s %s.', target, obstacle),
-                  HINT = 'Give a plain table of your own, to which nothing else refers.';
-    END IF;
-    SELECT n.nspname, c.relname, c.relacl, pg_get_userbyid(c.relowner) AS owner, obj_description(c.oid, 'pg_class') AS comment
-    INTO old
-    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = target;
-
-    -- What default privileges gave it goes, then it gets what the old one has.
-    FOR entry IN
-        SELECT DISTINCT CASE x.grantee WHEN 0 THEN 'PUBLIC' ELSE format('%I', pg_get_userbyid(x.grantee)) END AS grantee
-        FROM pg_class c, aclexplode(c.relacl) x WHERE c.oid = fresh
-        UNION SELECT format('%I', old.owner) WHERE old.relacl IS NOT NULL
-    LOOP
-        EXECUTE format('REVOKE ALL ON %s FROM %s', fresh::regclass, entry.grantee);
-    END LOOP;
-    FOR entry IN
-        SELECT x.privilege_type, '' AS columns,
-               CASE x.grantee WHEN 0 THEN 'PUBLIC' ELSE format('%I', pg_get_userbyid(x.grantee)) END AS grantee, x.is_grantable
-        FROM aclexplode(coalesce(old.relacl, acldefault('r', old.owner::regrole))) x
-        UNION ALL
-        SELECT x.privilege_type, format(' (%I)', a.attname),
-               CASE x.grantee WHEN 0 THEN 'PUBLIC' ELSE format('%I', pg_get_userbyid(x.grantee)) END, x.is_grantable
-        FROM pg_attribute a, aclexplode(a.attacl) x WHERE a.attrelid = target AND a.attnum > 0 AND NOT a.attisdropped
-    LOOP
-        EXECUTE format('GRANT %s%s ON %s TO %s%s', entry.privilege_type, entry.columns, fresh::regclass, entry.grantee,
-                       CASE WHEN entry.is_grantable AND entry.grantee <> 'PUBLIC' THEN ' WITH GRANT OPTION' ELSE '' END);
-    END LOOP;
-    EXECUTE format('COMMENT ON TABLE %s IS %L', fresh::regclass, old.comment);
-
-    -- Indexes were made in the order of the old ones, those of a kind beside each other.
-    WITH indexes AS (
-        SELECT i.indrelid, c.relname,
-               row_number() OVER (
-                   PARTITION BY i.indrelid, i.indisprimary, i.indisunique, substring(pg_get_indexdef(c.oid) FROM ' USING .*$')
-                   ORDER BY c.oid) AS nth,
-               i.indisprimary, i.indisunique, substring(pg_get_indexdef(c.oid) FROM ' USING .*$') AS definition
-        FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
-        WHERE i.indrelid IN (target, fresh)
-    )
-    SELECT array_agg(ARRAY[f.relname::text, o.relname::text])
-    INTO renamed
-    FROM indexes f JOIN indexes o USING (nth, indisprimary, indisunique, definition)
-    WHERE f.indrelid = fresh AND o.indrelid = target AND f.relname <> o.relname;
-
-    EXECUTE format('DROP TABLE %s', target);
-    EXECUTE format('ALTER TABLE %I.%I RENAME TO %I', old.nspname, twin, old.relname);
-    IF renamed IS NOT NULL THEN
-        FOREACH pair SLICE 1 IN ARRAY renamed LOOP
-            EXECUTE format('ALTER INDEX %I.%I RENAME TO %I', old.nspname, pair[1], pair[2]);
-        END LOOP;
-    END IF;
-END
-$$;
-
-COMMENT ON FUNCTION cqrs.swap_twin(regclass, text) IS
-    'Puts the twin in the place of the target, with its name, grants, comment and names of indexes, and drops the target. Called by cqrs.run_rebuild. NB128: there is no such table, or the target has something that the twin would lose.';
-
-CREATE FUNCTION cqrs.drop_twin(schema_name text, twin text) RETURNS void
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
-SET search_path = pg_catalog, pg_temp
-AS $$
-BEGIN
-    -- Somebody may have dropped it before.
-    IF to_regclass(format('%I.%I', schema_name, twin)) IS NOT NULL THEN
-        EXECUTE format('DROP TABLE %I.%I', schema_name, twin);
-    END IF;
-END
-$$;
-
-COMMENT ON FUNCTION cqrs.drop_twin(text, text) IS
-    'Drops the table that a projection was being rebuilt into. Called by cqrs.cancel_rebuild and drop_projection.';
-
-SELECT pg_catalog.pg_extension_config_dump('cqrs.projections', '');
-
-SELECT pg_catalog.pg_extension_config_dump('cqrs.projections_projection_no_seq', '');
-
-CREATE  FUNCTION event_store."ack"(
-	"name" TEXT, /* Option < Text > */
-	"lease_token" bigint, /* Option < i64 > */
-	"event_ids" uuid[] DEFAULT NULL /* Option < Many < pgrx :: Uuid > > */
-) RETURNS INT /* i32 */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'ack_wrapper';
-
-CREATE  FUNCTION event_store."fetch"(
-	"name" TEXT, /* Option < Text > */
-	"batch" INT, /* Option < i32 > */
-	"consumer" TEXT /* Option < Text > */
-) RETURNS TABLE (
-	"event_id" uuid,  /* pgrx :: Uuid */
-	"aggregate_id" uuid,  /* pgrx :: Uuid */
-	"global_position" bigint,  /* i64 */
-	"created_at" timestamptz,  /* Option < Time > */
-	"event_version" INT,  /* i32 */
-	"aggregate_type" TEXT,  /* String */
-	"event_type" TEXT,  /* String */
-	"created_by" TEXT,  /* String */
-	"event_data" jsonb,  /* Option < JsonBytes > */
-	"metadata" jsonb,  /* Option < JsonBytes > */
-	"tags" TEXT[],  /* :: std :: option :: Option < Vec < Option < String > > > */
-	"attempt" INT,  /* i32 */
-	"lease_token" bigint,  /* i64 */
-	"leased_until" timestamptz  /* Option < Time > */
-)
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'fetch_wrapper';
-
-CREATE  FUNCTION event_store."apply_retention"(
-	"max_events" INT DEFAULT 10000 /* Option < i32 > */
-) RETURNS TABLE (
-	"events" bigint,  /* i64 */
-	"streams" bigint,  /* i64 */
-	"done" bool  /* bool */
-)
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'apply_retention_wrapper';
-
-CREATE  FUNCTION event_store."prepare_ledger_publication"(
-	"max_accounts" INT DEFAULT 10000 /* Option < i32 > */
-) RETURNS bigint /* i64 */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'prepare_ledger_publication_wrapper';
-
-CREATE  FUNCTION event_store."get_aggregate_state_at"(
-	"p_aggregate_id" uuid, /* Option < pgrx :: Uuid > */
-	"p_at" timestamptz /* Option < Time > */
-) RETURNS jsonb /* JsonDatum */
-STABLE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'get_aggregate_state_at_wrapper';
-
-CREATE  FUNCTION event_store."append_events_if"(
-	"aggregate_type" TEXT, /* Option < Text > */
-	"aggregate_id" uuid, /* Option < pgrx :: Uuid > */
-	"events" jsonb, /* Option < JsonDatum > */
-	"after_position" bigint, /* Option < i64 > */
-	"event_types" TEXT[] DEFAULT NULL, /* Option < Many < String > > */
-	"tags" TEXT[] DEFAULT NULL, /* Option < Many < String > > */
-	"expected_version" INT DEFAULT NULL /* Option < i32 > */
-) RETURNS bigint /* i64 */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'append_events_if_wrapper';
-
-CREATE  FUNCTION event_store."get_aggregate_state"(
-	"p_aggregate_id" uuid, /* Option < pgrx :: Uuid > */
-	"p_up_to_version" INT DEFAULT NULL /* Option < i32 > */
-) RETURNS jsonb /* JsonDatum */
-STABLE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'get_aggregate_state_wrapper';
-
-CREATE  FUNCTION event_store."replay_parked"(
-	"name" TEXT, /* Option < Text > */
-	"event_ids" uuid[] DEFAULT NULL /* Option < Many < pgrx :: Uuid > > */
-) RETURNS bigint /* i64 */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'replay_parked_wrapper';
-
-CREATE  FUNCTION event_store."discard_parked"(
-	"name" TEXT, /* Option < Text > */
-	"event_ids" uuid[] /* Option < Many < pgrx :: Uuid > > */
-) RETURNS bigint /* i64 */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'discard_parked_wrapper';
-
-CREATE  FUNCTION event_store."extend_lease"(
-	"name" TEXT, /* Option < Text > */
-	"lease_token" bigint, /* Option < i64 > */
-	"by_ms" INT DEFAULT NULL /* Option < i32 > */
-) RETURNS timestamptz /* Option < Time > */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'extend_lease_wrapper';
-
-CREATE  FUNCTION event_store."take_snapshot"(
-	"p_aggregate_id" uuid /* Option < pgrx :: Uuid > */
-) RETURNS INT /* Option < i32 > */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'take_snapshot_wrapper';
-
-CREATE  FUNCTION event_store."drop_subscription"(
-	"name" TEXT /* Option < Text > */
-) RETURNS void
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'drop_subscription_wrapper';
-
-CREATE  FUNCTION event_store."drop_reducer"(
-	"aggregate_type" TEXT, /* Option < Text > */
-	"event_type" TEXT /* Option < Text > */
-) RETURNS void
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'drop_reducer_wrapper';
-
-CREATE  FUNCTION event_store."alter_subscription"(
-	"name" TEXT, /* Option < Text > */
-	"max_attempts" INT DEFAULT NULL, /* Option < i32 > */
-	"backoff_first_ms" INT DEFAULT NULL, /* Option < i32 > */
-	"backoff_most_ms" INT DEFAULT NULL, /* Option < i32 > */
-	"lease_ms" INT DEFAULT NULL, /* Option < i32 > */
-	"parked_blocks" bool DEFAULT NULL, /* Option < bool > */
-	"paused" bool DEFAULT NULL /* Option < bool > */
-) RETURNS void
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'alter_subscription_wrapper';
-
-CREATE  FUNCTION event_store."set_retention"(
-	"aggregate_type" TEXT, /* Option < Text > */
-	"keep" interval, /* Option < Interval > */
-	"keep_state" bool DEFAULT true /* Option < bool > */
-) RETURNS void
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'set_retention_wrapper';
-
-CREATE  FUNCTION event_store."ledger_stream"(
-	"transaction_id" uuid /* Option < pgrx :: Uuid > */
-) RETURNS uuid /* pgrx :: Uuid */
-IMMUTABLE PARALLEL SAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'ledger_stream_wrapper';
-
-CREATE  FUNCTION event_store."define_reducer"(
-	"aggregate_type" TEXT, /* Option < Text > */
-	"event_type" TEXT, /* Option < Text > */
-	"operations" jsonb DEFAULT NULL, /* Option < JsonDatum > */
-	"handler" regproc DEFAULT NULL /* Option < RegProc > */
-) RETURNS void
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'define_reducer_wrapper';
-
-CREATE  FUNCTION event_store."stream_partition"(
-	"aggregate_id" uuid, /* Option < pgrx :: Uuid > */
-	"partitions" INT /* Option < i32 > */
-) RETURNS INT /* Option < i32 > */
-IMMUTABLE PARALLEL SAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'stream_partition_wrapper';
-
-CREATE TABLE event_store.subscriptions (
-    name text COLLATE "C" PRIMARY KEY,
-    partitions integer NOT NULL CHECK (partitions BETWEEN 1 AND 256),
-    max_attempts integer NOT NULL CHECK (max_attempts > 0),
-    backoff_first_ms integer NOT NULL CHECK (backoff_first_ms >= 0),
-    backoff_most_ms integer NOT NULL CHECK (backoff_most_ms >= backoff_first_ms),
-    lease_ms integer NOT NULL CHECK (lease_ms > 0),
-    parked_blocks boolean NOT NULL,
-    paused boolean NOT NULL DEFAULT false,
-    created_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
-    aggregate_types text[],
-    event_types text[],
-    tags text[]
-);
-
-COMMENT ON TABLE event_store.subscriptions IS
-    'Who is to get which events. Written by event_store.create_subscription, alter_subscription and drop_subscription.';
-
-COMMENT ON COLUMN event_store.subscriptions.partitions IS
-    'A stream belongs to one of them (event_store.stream_partition); as many consumers can have events at once.';
-
-COMMENT ON COLUMN event_store.subscriptions.parked_blocks IS
-    'Whether the later events of a stream wait for its parked one to be replayed or discarded.';
-
-COMMENT ON COLUMN event_store.subscriptions.aggregate_types IS 'Only events of these; null: of all.';
-
-COMMENT ON COLUMN event_store.subscriptions.event_types IS 'Only events of these; null: of all.';
-
-COMMENT ON COLUMN event_store.subscriptions.tags IS 'Only events that have all of these; null: all events.';
-
-CREATE TABLE event_store.subscription_partitions (
-    subscription text COLLATE "C" NOT NULL,
-    partition_no integer NOT NULL,
-    position bigint NOT NULL CHECK (position >= 0),
-    lease_token bigint,
-    PRIMARY KEY (subscription, partition_no)
-) WITH (fillfactor = 25, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 2000);
-
-COMMENT ON TABLE event_store.subscription_partitions IS
-    'How far each partition of a subscription has come. Who holds a row''s lock, or its lease, has the partition''s streams for itself.';
-
-COMMENT ON COLUMN event_store.subscription_partitions.position IS
-    'Every event of the partition up to here is handled, or in flight (event_store.subscription_leases), or its stream is in event_store.subscription_streams.';
-
-COMMENT ON COLUMN event_store.subscription_partitions.lease_token IS 'Whose events are in flight; null: none.';
-
-CREATE TABLE event_store.subscription_streams (
-    subscription text COLLATE "C" NOT NULL,
-    aggregate_id uuid NOT NULL,
-    retry_at timestamptz NOT NULL,
-    lease_token bigint,
-    failed_token bigint,
-    partition_no integer NOT NULL,
-    next_version integer NOT NULL CHECK (next_version > 0),
-    attempts integer NOT NULL CHECK (attempts >= 0),
-    blocked boolean NOT NULL DEFAULT false,
-    alone boolean NOT NULL DEFAULT false,
-    reason text,
-    PRIMARY KEY (subscription, aggregate_id)
-) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_threshold = 1000);
-
-CREATE INDEX subscription_streams_due_idx ON event_store.subscription_streams (subscription, alone, retry_at)
-    WHERE lease_token IS NULL AND NOT blocked;
-
-CREATE INDEX subscription_streams_lease_idx ON event_store.subscription_streams (subscription, lease_token)
-    WHERE lease_token IS NOT NULL;
-
-CREATE INDEX subscription_streams_clear_idx ON event_store.subscription_streams (subscription, partition_no)
-    WHERE lease_token IS NULL AND NOT blocked AND attempts = 0;
-
-COMMENT ON TABLE event_store.subscription_streams IS
-    'Streams with an event that failed: they are handed out by themselves until they have caught up with their partition.';
-
-COMMENT ON COLUMN event_store.subscription_streams.next_version IS 'The first version that is neither handled nor parked.';
-
-COMMENT ON COLUMN event_store.subscription_streams.attempts IS 'How often the next event has failed.';
-
-COMMENT ON COLUMN event_store.subscription_streams.blocked IS 'An event of it is parked, and the others wait for that.';
-
-COMMENT ON COLUMN event_store.subscription_streams.alone IS
-    'Its next event is handed out with no other, so that a consumer that dies again shows whose fault it is.';
-
-COMMENT ON COLUMN event_store.subscription_streams.failed_token IS 'The lease in which the next event failed last.';
-
-CREATE TABLE event_store.subscription_parked (
-    subscription text COLLATE "C" NOT NULL,
-    global_position bigint NOT NULL,
-    aggregate_id uuid NOT NULL,
-    event_id uuid NOT NULL,
-    parked_at timestamptz NOT NULL,
-    lease_token bigint,
-    partition_no integer NOT NULL,
-    event_version integer NOT NULL,
-    attempts integer NOT NULL,
-    replaying boolean NOT NULL DEFAULT false,
-    consumer text NOT NULL,
-    reason text NOT NULL,
-    PRIMARY KEY (subscription, global_position)
-);
-
-CREATE INDEX subscription_parked_stream_idx
-    ON event_store.subscription_parked (subscription, aggregate_id, event_version);
-
-CREATE INDEX subscription_parked_replaying_idx ON event_store.subscription_parked (subscription, partition_no)
-    WHERE replaying;
-
-COMMENT ON TABLE event_store.subscription_parked IS
-    'Events that were given up after the most attempts, until they are replayed or discarded. See event_store.parked_events.';
-
-COMMENT ON COLUMN event_store.subscription_parked.replaying IS 'It is to be handed out once more.';
-
-COMMENT ON COLUMN event_store.subscription_parked.lease_token IS 'The lease in which it was parked.';
-
-CREATE SEQUENCE event_store.lease_token_seq;
-
-COMMENT ON SEQUENCE event_store.lease_token_seq IS
-    'Fencing tokens: of two leases of a stream the later has the higher one.';
-
-CREATE TABLE event_store.subscription_leases (
-    subscription text COLLATE "C" NOT NULL,
-    lease_token bigint NOT NULL,
-    leased_until timestamptz NOT NULL,
-    taken_at timestamptz NOT NULL,
-    taken_in xid8 NOT NULL,
-    done boolean NOT NULL DEFAULT false,
-    consumer text NOT NULL,
-    open_positions bigint[] NOT NULL,
-    acked_positions bigint[] NOT NULL DEFAULT '{}',
-    PRIMARY KEY (subscription, lease_token)
-) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 2000);
-
-CREATE INDEX subscription_leases_open_idx ON event_store.subscription_leases (subscription, leased_until)
-    WHERE NOT done;
-
-COMMENT ON TABLE event_store.subscription_leases IS
-    'What each fetch has handed out. The last thousand that are done are kept, so that an acknowledgement that comes again is known.';
-
-COMMENT ON COLUMN event_store.subscription_leases.open_positions IS
-    'The positions of its events that are neither acknowledged nor given back.';
-
-COMMENT ON COLUMN event_store.subscription_leases.taken_in IS
-    'The transaction of the fetch. In a row that is restored it is another than the one that writes.';
-
-CREATE FUNCTION event_store.end_restored_lease() RETURNS trigger
-LANGUAGE plpgsql
-SET search_path = pg_catalog, pg_temp
-AS $$
-BEGIN
-    NEW.leased_until := '-infinity';
-    RETURN NEW;
-END
-$$;
-
-COMMENT ON FUNCTION event_store.end_restored_lease() IS
-    'Ends leases that come with a restore: their consumers are those of another database.';
-
-CREATE TRIGGER end_restored_lease
-    BEFORE INSERT ON event_store.subscription_leases
-    FOR EACH ROW WHEN (NOT NEW.done AND NEW.taken_in <> pg_catalog.pg_current_xact_id())
-    EXECUTE FUNCTION event_store.end_restored_lease();
-
-COMMENT ON TRIGGER end_restored_lease ON event_store.subscription_leases IS
-    'Events that were in flight when a dump was made are handed out at once where it is restored, without counting an attempt.';
-
-CREATE TABLE event_store.subscription_consumers (
-    subscription text COLLATE "C" NOT NULL,
-    consumer text COLLATE "C" NOT NULL,
-    seen_at timestamptz NOT NULL,
-    PRIMARY KEY (subscription, consumer)
-) WITH (fillfactor = 25, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 2000);
-
-COMMENT ON TABLE event_store.subscription_consumers IS
-    'Who fetches, so that each consumer takes its share of the partitions. Forgotten a day after it was seen last.';
-
-COMMENT ON COLUMN event_store.subscription_consumers.seen_at IS 'When it fetched last, to the second.';
-
-CREATE VIEW event_store.subscription_lag AS
-SELECT s.name AS subscription,
-       s.paused,
-       p.position,
-       unread.events + unsettled.events AS events_behind,
-       oldest.created_at AS oldest_at,
-       pg_catalog.clock_timestamp() - oldest.created_at AS oldest_age,
-       (SELECT coalesce(sum(pg_catalog.cardinality(l.open_positions)), 0)
-        FROM event_store.subscription_leases l WHERE l.subscription = s.name AND NOT l.done) AS in_flight,
-       (SELECT count(*) FROM event_store.subscription_streams h
-        WHERE h.subscription = s.name AND NOT h.blocked AND h.attempts > 0) AS retrying_streams,
-       (SELECT count(*) FROM event_store.subscription_streams h
-        WHERE h.subscription = s.name AND h.blocked) AS blocked_streams,
-       (SELECT count(*) FROM event_store.subscription_parked k
-        WHERE k.subscription = s.name AND NOT k.replaying) AS parked,
-       c.consumers,
-       c.last_seen_at
-FROM event_store.subscriptions s
-CROSS JOIN LATERAL (
-    SELECT min(x.position) AS position FROM event_store.subscription_partitions x WHERE x.subscription = s.name
-) p
-CROSS JOIN LATERAL (
-    SELECT count(*) AS events, min(e.created_at) AS created_at
-    FROM (SELECT * FROM event_store.events a
-          WHERE a.global_position > p.position ORDER BY a.global_position LIMIT 100000) e
-    JOIN event_store.subscription_partitions x
-      ON x.subscription = s.name AND x.partition_no = event_store.stream_partition(e.aggregate_id, s.partitions)
-    WHERE e.global_position > x.position
-      AND (s.aggregate_types IS NULL OR e.aggregate_type = ANY (s.aggregate_types))
-      AND (s.event_types IS NULL OR e.event_type = ANY (s.event_types))
-      AND (s.tags IS NULL OR e.tags @> s.tags)
-) unread
-CROSS JOIN LATERAL (
-    SELECT count(*) AS events, min(u.created_at) AS created_at
-    FROM (
-        SELECT e.global_position, e.created_at
-        FROM event_store.subscription_leases l
-        CROSS JOIN LATERAL pg_catalog.unnest(l.open_positions) o(position)
-        JOIN event_store.events e ON e.global_position = o.position
-        WHERE l.subscription = s.name AND NOT l.done
-        UNION
-        SELECT e.global_position, e.created_at
-        FROM event_store.subscription_streams h
-        JOIN event_store.subscription_partitions x
-          ON x.subscription = s.name AND x.partition_no = h.partition_no
-        CROSS JOIN LATERAL (
-            SELECT a.global_position, a.created_at
-            FROM event_store.events a
-            WHERE a.aggregate_id = h.aggregate_id AND a.event_version >= h.next_version
-              AND a.global_position <= x.position
-              AND (s.aggregate_types IS NULL OR a.aggregate_type = ANY (s.aggregate_types))
-              AND (s.event_types IS NULL OR a.event_type = ANY (s.event_types))
-              AND (s.tags IS NULL OR a.tags @> s.tags)
-            LIMIT 100000
-        ) e
-        WHERE h.subscription = s.name
-        UNION
-        SELECT k.global_position, e.created_at
-        FROM event_store.subscription_parked k
-        JOIN event_store.events e ON e.global_position = k.global_position
-        WHERE k.subscription = s.name AND k.replaying
-    ) u
-) unsettled
-CROSS JOIN LATERAL (SELECT least(unread.created_at, unsettled.created_at) AS created_at) oldest
-CROSS JOIN LATERAL (
-    SELECT count(*) FILTER (WHERE n.seen_at > pg_catalog.clock_timestamp() - interval '1 minute') AS consumers,
-           max(n.seen_at) AS last_seen_at
-    FROM event_store.subscription_consumers n WHERE n.subscription = s.name
-) c;
-
-COMMENT ON VIEW event_store.subscription_lag IS
-    'How far each subscription is behind: position (all partitions have read up to there), events_behind (events that match and are neither handled nor parked; counted up to 100,000 unread ones), oldest_at and oldest_age (of the oldest of them), in_flight (events that consumers have), retrying_streams, blocked_streams, parked (events), consumers (seen in the last minute), last_seen_at.';
-
-CREATE VIEW event_store.parked_events AS
-SELECT k.subscription, k.event_id, k.aggregate_id, k.event_version, k.global_position, e.aggregate_type, e.event_type,
-       e.event_data, e.metadata, e.created_at, k.attempts, k.reason, k.consumer, k.parked_at, k.replaying,
-       coalesce(h.blocked, false) AS blocks
-FROM event_store.subscription_parked k
-LEFT JOIN event_store.events e ON e.global_position = k.global_position
-LEFT JOIN event_store.subscription_streams h
-  ON h.subscription = k.subscription AND h.aggregate_id = k.aggregate_id;
-
-COMMENT ON VIEW event_store.parked_events IS
-    'Events that were given up: attempts, the reason of the last failure, consumer (who had it), replaying (event_store.replay_parked was called for it), blocks (the stream''s later events wait for it).';
-
-SELECT pg_catalog.pg_extension_config_dump('event_store.subscriptions', '');
-
-SELECT pg_catalog.pg_extension_config_dump('event_store.subscription_partitions', '');
-
-SELECT pg_catalog.pg_extension_config_dump('event_store.subscription_streams', '');
-
-SELECT pg_catalog.pg_extension_config_dump('event_store.subscription_parked', '');
-
-SELECT pg_catalog.pg_extension_config_dump('event_store.subscription_leases', '');
-
-SELECT pg_catalog.pg_extension_config_dump('event_store.subscription_consumers', '');
-
-SELECT pg_catalog.pg_extension_config_dump('event_store.lease_token_seq', '');
-
-CREATE  FUNCTION event_store."nack"(
-	"name" TEXT, /* Option < Text > */
-	"lease_token" bigint, /* Option < i64 > */
-	"event_id" uuid, /* Option < pgrx :: Uuid > */
-	"reason" TEXT, /* Option < Text > */
-	"retry_in_ms" INT DEFAULT NULL, /* Option < i32 > */
-	"park" bool DEFAULT false /* Option < bool > */
-) RETURNS timestamptz /* Option < Time > */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'nack_wrapper';
-
-CREATE  FUNCTION event_store."ledger_published_since"() RETURNS bigint /* i64 */
-STRICT STABLE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'ledger_published_since_wrapper';
-
-CREATE  FUNCTION event_store."append_event"(
-	"p_aggregate_type" TEXT, /* Option < Text > */
-	"p_aggregate_id" uuid, /* Option < pgrx :: Uuid > */
-	"p_event_type" TEXT, /* Option < Text > */
-	"p_event_data" jsonb, /* Option < JsonDatum > */
-	"p_expected_version" INT DEFAULT NULL, /* Option < i32 > */
-	"p_metadata" jsonb DEFAULT NULL, /* Option < JsonDatum > */
-	"p_event_id" uuid DEFAULT NULL, /* Option < pgrx :: Uuid > */
-	"p_tags" TEXT[] DEFAULT NULL /* Option < Many < String > > */
-) RETURNS uuid /* pgrx :: Uuid */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'append_event_wrapper';
-
-CREATE  FUNCTION event_store."create_subscription"(
-	"name" TEXT, /* Option < Text > */
-	"filter" jsonb DEFAULT '{}', /* Option < JsonDatum > */
-	"start" TEXT DEFAULT 'beginning', /* Option < Text > */
-	"partitions" INT DEFAULT 16, /* Option < i32 > */
-	"max_attempts" INT DEFAULT 5, /* Option < i32 > */
-	"backoff_first_ms" INT DEFAULT 1000, /* Option < i32 > */
-	"backoff_most_ms" INT DEFAULT 300000, /* Option < i32 > */
-	"lease_ms" INT DEFAULT 30000, /* Option < i32 > */
-	"parked_blocks" bool DEFAULT true /* Option < bool > */
-) RETURNS void
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'create_subscription_wrapper';
-
-CREATE  FUNCTION event_store."reset_subscription"(
-	"name" TEXT, /* Option < Text > */
-	"start" TEXT /* Option < Text > */
-) RETURNS void
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'reset_subscription_wrapper';
-
-CREATE  FUNCTION event_store."append_events"(
-	"aggregate_type" TEXT, /* Option < Text > */
-	"aggregate_id" uuid, /* Option < pgrx :: Uuid > */
-	"events" jsonb, /* Option < JsonDatum > */
-	"expected_version" INT DEFAULT NULL /* Option < i32 > */
-) RETURNS bigint /* i64 */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'append_events_wrapper';
-
-CREATE  FUNCTION event_store."publish_ledger"(
-	"publish" bool /* Option < bool > */
-) RETURNS bigint /* Option < i64 > */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'publish_ledger_wrapper';
-
-CREATE TABLE event_store.ledger_publications (
-    publication integer PRIMARY KEY,
-    stream_id uuid NOT NULL,
-    started_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
-    accounts bigint NOT NULL DEFAULT 0,
-    last_account uuid,
-    first_position bigint,
-    last_position bigint,
-    opened_position bigint,
-    opened_at timestamptz,
-    closed_position bigint,
-    closed_at timestamptz,
-    state text NOT NULL CHECK (state IN ('preparing', 'on', 'off')),
-    started_by text NOT NULL,
-    opened_by text,
-    closed_by text
-);
-
-COMMENT ON TABLE event_store.ledger_publications IS
-    'When the ledger''s postings were published as events. Written by event_store.publish_ledger and prepare_ledger_publication only (NB009).';
-
-COMMENT ON COLUMN event_store.ledger_publications.stream_id IS
-    'The aggregate whose events PublicationOpened and PublicationClosed are its beginning and end.';
-
-COMMENT ON COLUMN event_store.ledger_publications.accounts IS
-    'How many accounts were brought forward; one that changed between its preparation and the opening counts twice.';
-
-COMMENT ON COLUMN event_store.ledger_publications.last_account IS 'The last account that was brought forward: they go by ascending id.';
-
-COMMENT ON COLUMN event_store.ledger_publications.first_position IS
-    'The first of its events: balances cannot be rebuilt without those from here on.';
-
-COMMENT ON COLUMN event_store.ledger_publications.last_position IS 'The last BalanceBroughtForward so far.';
-
-COMMENT ON COLUMN event_store.ledger_publications.opened_position IS
-    'PublicationOpened: what is brought forward is below, the postings are above.';
-
-CREATE TRIGGER guard_ledger
-    BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON event_store.ledger_publications
-    FOR EACH STATEMENT EXECUTE FUNCTION neobank.guard_ledger();
-
-COMMENT ON TRIGGER guard_ledger ON event_store.ledger_publications IS
-    'Keeps what is published to the functions that see to it (NB009).';
-
-CREATE TRIGGER guard_loaded
-    AFTER INSERT ON event_store.ledger_publications
-    FOR EACH STATEMENT EXECUTE FUNCTION neobank.guard_ledger();
-
-COMMENT ON TRIGGER guard_loaded ON event_store.ledger_publications IS
-    'Tells sessions that are open what a restore has loaded.';
-
-ALTER TABLE event_store.ledger_publications ENABLE ALWAYS TRIGGER guard_ledger;
-
-ALTER TABLE event_store.ledger_publications ENABLE ALWAYS TRIGGER guard_loaded;
-
-CREATE VIEW event_store.ledger_publication AS
--- A WITH keeps the server from taking the view for one that can be written to.
-WITH publications AS (SELECT p.* FROM event_store.ledger_publications p)
-SELECT
-    p.publication,
-    p.state,
-    p.accounts,
-    p.opened_position,
-    p.opened_at,
-    p.opened_by,
-    p.closed_position,
-    p.closed_at,
-    p.closed_by,
-    (
-        SELECT count(*)
-        FROM event_store.events e
-        WHERE e.aggregate_type = 'LedgerTransaction'
-          AND e.global_position > p.opened_position
-          AND e.global_position < coalesce(p.closed_position, 9223372036854775807)
-    ) AS events
-FROM publications p;
-
-COMMENT ON VIEW event_store.ledger_publication IS
-    'Each time that the ledger was published: since when, by whom, from which position, how many accounts were brought forward and how many postings'' events there are.';
-
-CREATE FUNCTION event_store.ledger_balances(as_of_position bigint DEFAULT NULL)
-RETURNS TABLE (account_id uuid, currency_code text, balance numeric, postings bigint)
-LANGUAGE sql STABLE PARALLEL SAFE ROWS 10000
-BEGIN ATOMIC
-    WITH opened AS (
-        SELECT e.global_position AS at, e.event_data -> 'publication' AS publication
-        FROM event_store.events e
-        WHERE e.aggregate_type = 'LedgerPublication'
-          AND e.event_type = 'PublicationOpened'
-          AND e.global_position <= coalesce(as_of_position, 9223372036854775807)
-        ORDER BY e.global_position DESC
-        LIMIT 1
-    ), brought AS (
-        SELECT DISTINCT ON (e.event_data ->> 'account_id')
-            (e.event_data ->> 'account_id')::uuid AS account_id,
-            e.event_data ->> 'currency' AS currency_code,
-            (e.event_data ->> 'balance')::numeric AS change
-        FROM opened o
-        JOIN event_store.events e
-            ON e.aggregate_type = 'LedgerOpening'
-           AND e.global_position < o.at
-           AND e.event_data -> 'publication' = o.publication
-        ORDER BY e.event_data ->> 'account_id', e.global_position DESC
-    ), posted AS (
-        SELECT side.account_id, e.event_data ->> 'currency' AS currency_code, side.change
-        FROM opened o
-        JOIN event_store.events e
-            ON e.aggregate_type = 'LedgerTransaction'
-           AND e.global_position > o.at
-           AND e.global_position <= coalesce(as_of_position, 9223372036854775807)
-        CROSS JOIN LATERAL (
-            VALUES
-                ((e.event_data ->> 'debit_account')::uuid, (e.event_data ->> 'debit_change')::numeric),
-                ((e.event_data ->> 'credit_account')::uuid, (e.event_data ->> 'credit_change')::numeric)
-        ) side (account_id, change)
-    )
-    SELECT c.account_id, c.currency_code, sum(c.change), sum(c.posting)::bigint
-    FROM (
-        SELECT b.account_id, b.currency_code, b.change, 0 AS posting FROM brought b
-        UNION ALL
-        SELECT p.account_id, p.currency_code, p.change, 1 FROM posted p
-    ) c
-    GROUP BY c.account_id, c.currency_code;
-END;
-
-COMMENT ON FUNCTION event_store.ledger_balances(bigint) IS
-    'What each account holds by the events alone: what the last publication at that position brought forward, and its postings to there. as_of_position: the last position that counts, null: all that is committed. Equal to banking.account_balances in the same snapshot while the ledger is published; after it was switched off, as it was then. An account that was opened since and has no posting has no row. postings: its legs since the opening.';
-
-CREATE FUNCTION event_store.check_ledger_events()
-RETURNS TABLE (account_id uuid, by_events numeric, by_ledger numeric, wrong_events bigint, missing_events bigint)
-LANGUAGE sql STABLE PARALLEL UNSAFE ROWS 10
-BEGIN ATOMIC
-    WITH since AS MATERIALIZED (
-        SELECT event_store.ledger_published_since() AS at
-    ), by_ledger AS (
-        SELECT a.account_id,
-               coalesce(a.current_balance,
-                        (SELECT sum(s.balance) FROM banking.account_slots s WHERE s.account_id = a.account_id)) AS balance,
-               -- Every posting takes a number of the account's, or of one of its slots.
-               a.version - 1 + coalesce(
-                   (SELECT sum(s.sequence - (s.slot_no::bigint << 48) - 1)
-                    FROM banking.account_slots s WHERE s.account_id = a.account_id), 0) AS postings
-        FROM banking.accounts a
-    ), brought AS (
-        SELECT DISTINCT ON (e.event_data ->> 'account_id')
-            (e.event_data ->> 'account_id')::uuid AS account_id,
-            (e.event_data ->> 'postings')::bigint AS postings
-        FROM since
-        JOIN event_store.ledger_publications p ON p.opened_position = since.at
-        JOIN event_store.events e
-            ON e.aggregate_type = 'LedgerOpening' AND e.global_position BETWEEN p.first_position AND since.at
-           AND (e.event_data ->> 'publication')::integer = p.publication
-        ORDER BY e.event_data ->> 'account_id', e.global_position DESC
-    ), by_events AS (
-        SELECT coalesce(e.account_id, b.account_id) AS account_id, e.balance,
-               -- An account that was opened since has none before.
-               CASE WHEN b.account_id IS NULL THEN e.postings ELSE coalesce(e.postings, 0) + b.postings END AS postings
-        FROM event_store.ledger_balances() e
-        FULL JOIN brought b ON b.account_id = e.account_id
-    ), wrong AS (
-        SELECT side.account_id, count(*) AS events
-        FROM since
-        JOIN event_store.events e ON e.aggregate_type = 'LedgerTransaction' AND e.global_position > since.at
-        LEFT JOIN txn_processing.movements m
-            ON m.transaction_id = (e.event_data ->> 'transaction_id')::uuid AND m.leg = (e.event_data ->> 'leg')::smallint
-        CROSS JOIN LATERAL (
-            VALUES ((e.event_data ->> 'debit_account')::uuid), ((e.event_data ->> 'credit_account')::uuid)
-        ) side (account_id)
-        WHERE m.debit_account IS DISTINCT FROM (e.event_data ->> 'debit_account')::uuid
-           OR m.credit_account IS DISTINCT FROM (e.event_data ->> 'credit_account')::uuid
-           OR m.amount IS DISTINCT FROM (e.event_data ->> 'amount')::numeric
-           OR m.amount IS DISTINCT FROM abs((e.event_data ->> 'debit_change')::numeric)
-           OR m.amount IS DISTINCT FROM abs((e.event_data ->> 'credit_change')::numeric)
-           OR m.currency_code IS DISTINCT FROM e.event_data ->> 'currency'
-        GROUP BY side.account_id
-    )
-    SELECT coalesce(l.account_id, e.account_id, w.account_id), e.balance, l.balance, coalesce(w.events, 0),
-           coalesce(CASE WHEN e.account_id IS NULL THEN l.postings ELSE l.postings - e.postings END, 0)
-    FROM since
-    CROSS JOIN (
-        by_events e
-        FULL JOIN by_ledger l ON l.account_id = e.account_id
-        FULL JOIN wrong w ON w.account_id = coalesce(l.account_id, e.account_id)
-    )
-    WHERE coalesce(e.balance, 0) IS DISTINCT FROM l.balance OR w.events > 0
-       OR (e.account_id IS NOT NULL AND l.postings <> e.postings)
-       OR (e.account_id IS NULL AND l.postings > 0);
-END;
-
-COMMENT ON FUNCTION event_store.check_ledger_events() IS
-    'Accounts on which the events of the publication that is on and the ledger differ, at one moment, whoever posts meanwhile; none where all is right. by_events, by_ledger: the balances; wrong_events: events since then that say something else than their posting; missing_events: its postings since then less their events, so that lost ones which cancel each other out are found too. NB130: the ledger is not published.';
-
-CREATE PROCEDURE event_store.run_ledger_publication(max_accounts integer DEFAULT 10000)
-LANGUAGE plpgsql
-AS $$
-DECLARE
-    is_done boolean;
-BEGIN
-    LOOP
-        SET LOCAL search_path = pg_catalog, pg_temp;
-        is_done := event_store.prepare_ledger_publication(run_ledger_publication.max_accounts) = 0;
-        COMMIT;
-        EXIT WHEN is_done;
-    END LOOP;
-    SET LOCAL search_path = pg_catalog, pg_temp;
-    PERFORM event_store.publish_ledger(true);
-    COMMIT;
-END
-$$;
-
-COMMENT ON PROCEDURE event_store.run_ledger_publication(integer) IS
-    'Publishes the ledger of a bank with many accounts: calls event_store.prepare_ledger_publication, max_accounts (1 to 100,000) at a time, and commits after each call, so that other sessions see in event_store.ledger_publication how far it is; then event_store.publish_ledger(true). May be stopped and called again. Errors: of both; 2D000 inside a transaction block.';
-
-SELECT pg_catalog.pg_extension_config_dump('event_store.ledger_publications', '');
-
-CREATE TABLE event_store.retention_rules (
-    aggregate_type varchar(100) PRIMARY KEY,
-    keep interval NOT NULL,
-    keep_state boolean NOT NULL,
-    set_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
-    set_by text NOT NULL
-);
-
-COMMENT ON TABLE event_store.retention_rules IS
-    'How long the events of a type are kept; those of a type without a rule, for ever. Set by event_store.set_retention.';
-
-COMMENT ON COLUMN event_store.retention_rules.keep_state IS
-    'Whether the state that deleted events led to is kept in their tombstone.';
-
-CREATE TABLE event_store.tombstones (
-    aggregate_id uuid NOT NULL,
-    from_position bigint NOT NULL,
-    to_position bigint NOT NULL,
-    deleted_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
-    from_version integer NOT NULL,
-    to_version integer NOT NULL,
-    events integer NOT NULL,
-    aggregate_type varchar(100) NOT NULL,
-    keep interval NOT NULL,
-    deleted_by text NOT NULL,
-    content_hash bytea NOT NULL,
-    state jsonb,
-    PRIMARY KEY (aggregate_id, to_version)
-);
-
-COMMENT ON TABLE event_store.tombstones IS
-    'What event_store.apply_retention has deleted: which events of which stream, by which rule, when and by whom. Append-only (NB009).';
-
-COMMENT ON COLUMN event_store.tombstones.events IS 'How many: from_version to to_version without gap.';
-
-COMMENT ON COLUMN event_store.tombstones.keep IS 'The rule''s, as it was then.';
-
-COMMENT ON COLUMN event_store.tombstones.content_hash IS
-    'What event_store.events_hash answers for the deleted rows: an archive of them can be held against it.';
-
-COMMENT ON COLUMN event_store.tombstones.state IS
-    'The state of the aggregate at to_version, where the rule keeps it.';
-
-CREATE TRIGGER guard_ledger
-    BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON event_store.tombstones
-    FOR EACH STATEMENT EXECUTE FUNCTION neobank.guard_ledger();
-
-COMMENT ON TRIGGER guard_ledger ON event_store.tombstones IS 'Keeps what was deleted on record (NB009).';
-
-CREATE TRIGGER guard_loaded
-    AFTER INSERT ON event_store.tombstones
-    FOR EACH STATEMENT EXECUTE FUNCTION neobank.guard_ledger();
-
-COMMENT ON TRIGGER guard_loaded ON event_store.tombstones IS
-    'Lets positions go on from those of a restore, of which the last may be deleted.';
-
-ALTER TABLE event_store.tombstones ENABLE ALWAYS TRIGGER guard_ledger;
-
-ALTER TABLE event_store.tombstones ENABLE ALWAYS TRIGGER guard_loaded;
-
-CREATE FUNCTION event_store.chain_event(before bytea, event event_store.events) RETURNS bytea
-LANGUAGE sql STABLE PARALLEL SAFE
-BEGIN ATOMIC
-    SELECT pg_catalog.sha256(before || pg_catalog.convert_to(
-        pg_catalog.jsonb_build_array(
-            event.event_id, event.aggregate_id, event.global_position,
-            (EXTRACT(epoch FROM event.created_at) * 1000000)::bigint,
-            event.event_version, event.aggregate_type, event.event_type, event.created_by, event.event_data,
-            event.metadata, event.tags)::text,
-        'UTF8'));
-END;
-
-COMMENT ON FUNCTION event_store.chain_event(bytea, event_store.events) IS
-    'One step of event_store.events_hash. before: the hash of the events before, empty at first; event: the next one. sha256 of both, the event as the text of the jsonb array of event_id, aggregate_id, global_position, created_at in microseconds since 1970, event_version, aggregate_type, event_type, created_by, event_data, metadata and tags.';
-
-CREATE AGGREGATE event_store.events_hash(event event_store.events) (
-    SFUNC = event_store.chain_event,
-    STYPE = bytea,
-    INITCOND = '\x',
-    PARALLEL = SAFE
-);
-
-COMMENT ON AGGREGATE event_store.events_hash(event_store.events) IS
-    'The hash of events one after the other, ordered by event_version. Of an archive with the same columns: SELECT event_store.events_hash(ROW(a.*)::event_store.events ORDER BY a.event_version) FROM archive a.';
-
-CREATE FUNCTION event_store.lowest_needed_position() RETURNS bigint
-LANGUAGE sql STABLE PARALLEL SAFE
-BEGIN ATOMIC
-    SELECT coalesce(pg_catalog.min(n.position), 9223372036854775807)
-    FROM (
-        SELECT p.position + 1 FROM event_store.subscription_partitions p
-        UNION ALL
-        SELECT o.position FROM event_store.subscription_leases l, pg_catalog.unnest(l.open_positions) o(position)
-        WHERE NOT l.done
-        UNION ALL
-        SELECT e.global_position
-        FROM event_store.subscription_streams h
-        JOIN event_store.events e ON e.aggregate_id = h.aggregate_id AND e.event_version = h.next_version
-        UNION ALL
-        SELECT k.global_position FROM event_store.subscription_parked k
-        UNION ALL
-        SELECT j.position + 1 FROM cqrs.projections j WHERE j.mode = 'async'
-        UNION ALL
-        SELECT j.twin_position + 1 FROM cqrs.projections j
-    ) n(position);
-END;
-
-COMMENT ON FUNCTION event_store.lowest_needed_position() IS
-    'The position below which everybody who reads through the event store has seen all events; the highest there is where nobody is behind. Retention deletes nothing from there on.';
-
-CREATE PROCEDURE event_store.run_retention(max_events integer DEFAULT 10000)
-LANGUAGE plpgsql
-AS $$
-DECLARE
-    is_over boolean;
-BEGIN
-    LOOP
-        SET LOCAL search_path = pg_catalog, pg_temp;
-        SELECT a.done OR a.events = 0 INTO is_over
-        FROM event_store.apply_retention(run_retention.max_events) a;
-        COMMIT;
-        EXIT WHEN is_over;
-    END LOOP;
-END
-$$;
-
-COMMENT ON PROCEDURE event_store.run_retention(integer) IS
-    'Calls event_store.apply_retention, max_events (1 to 100,000) at a time, until nothing is left that it could delete or other sessions hold the rest, and commits after each call. Errors: as apply_retention; 2D000 inside a transaction block.';
-
-SELECT pg_catalog.pg_extension_config_dump('event_store.retention_rules', '');
-
-SELECT pg_catalog.pg_extension_config_dump('event_store.tombstones', '');
-
-CREATE  FUNCTION pooling."capture_sample"(
-	"keep" interval DEFAULT '7 days', /* Option < Interval > */
-	"max_groups" INT DEFAULT 100 /* Option < i32 > */
-) RETURNS timestamptz /* Option < Time > */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'capture_sample_wrapper';
-
-CREATE  FUNCTION pooling."machine_cores"() RETURNS INT /* i32 */
-STRICT STABLE PARALLEL SAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'machine_cores_wrapper';
-
-CREATE  FUNCTION pooling."recommended_size"(
-	"arrival_rate" numeric, /* Option < Numeric > */
-	"service_time_ms" numeric, /* Option < Numeric > */
-	"available_connections" INT, /* Option < i32 > */
-	"cores" INT DEFAULT NULL, /* Option < i32 > */
-	"cpu_share" numeric DEFAULT NULL /* Option < Numeric > */
-) RETURNS TABLE (
-	"recommended_pool_size" INT,  /* i32 */
-	"limited_by" TEXT,  /* & '_ str */
-	"busy_connections" numeric,  /* Option < Numeric > */
-	"needed_connections" numeric,  /* Option < Numeric > */
-	"core_limit" INT,  /* i32 */
-	"used_cores" INT,  /* i32 */
-	"used_cpu_share" numeric  /* Option < Numeric > */
-)
-STABLE PARALLEL SAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'recommended_size_wrapper';
-
-CREATE  FUNCTION pooling."what_if"(
-	"pool_size" INT, /* Option < i32 > */
-	"arrival_rate" numeric, /* Option < Numeric > */
-	"service_time_ms" numeric /* Option < Numeric > */
-) RETURNS TABLE (
-	"busy_connections" numeric,  /* Option < Numeric > */
-	"utilization" numeric,  /* Option < Numeric > */
-	"wait_probability" numeric,  /* Option < Numeric > */
-	"mean_wait_ms" numeric,  /* Option < Numeric > */
-	"p95_wait_ms" numeric,  /* Option < Numeric > */
-	"mean_response_ms" numeric,  /* Option < Numeric > */
-	"queue_length" numeric,  /* Option < Numeric > */
-	"is_stable" bool  /* bool */
-)
-IMMUTABLE PARALLEL SAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'what_if_wrapper';
-
-CREATE  FUNCTION pooling."generate_pgbouncer_config"(
-	"databases" TEXT[] DEFAULT NULL, /* Option < Many < String > > */
-	"pool_mode" TEXT DEFAULT 'transaction', /* Option < Text > */
-	"host" TEXT DEFAULT NULL, /* Option < Text > */
-	"pool_size" INT DEFAULT NULL, /* Option < i32 > */
-	"settings" jsonb DEFAULT '{}', /* Option < JsonDatum > */
-	"cores" INT DEFAULT NULL /* Option < i32 > */
-) RETURNS TEXT /* String */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'generate_pgbouncer_config_wrapper';
-
-CREATE  FUNCTION pooling."bounded_pool_size"(
-	"pool_size" INT /* Option < i32 > */
-) RETURNS INT /* Option < i32 > */
-IMMUTABLE PARALLEL SAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'bounded_pool_size_wrapper';
-
-CREATE  FUNCTION pooling."bounded_seconds"(
-	"seconds" numeric /* Option < Numeric > */
-) RETURNS numeric /* Numeric */
-IMMUTABLE PARALLEL SAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'bounded_seconds_wrapper';
-
-CREATE  FUNCTION pooling."calculate_pool_size"(
-	"p_max_db_connections" INT, /* Option < i32 > */
-	"p_avg_query_time_ms" numeric, /* Option < Numeric > */
-	"p_target_tps" INT, /* Option < i32 > */
-	"p_safety_margin" numeric DEFAULT 0.8, /* Option < Numeric > */
-	"p_cores" INT DEFAULT NULL /* Option < i32 > */
-) RETURNS TABLE (
-	"metric" TEXT,  /* String */
-	"value" TEXT,  /* String */
-	"explanation" TEXT  /* String */
-)
-STABLE PARALLEL SAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'calculate_pool_size_wrapper';
-
-CREATE  FUNCTION pooling."bounded_period"(
-	"since" interval /* Option < Interval > */
-) RETURNS interval /* Interval */
-IMMUTABLE PARALLEL SAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'bounded_period_wrapper';
-
-ALTER FUNCTION pooling.what_if(integer, numeric, numeric) ROWS 1;
-
-ALTER FUNCTION pooling.recommended_size(numeric, numeric, integer, integer, numeric) ROWS 1;
-
-COMMENT ON FUNCTION pooling.machine_cores() IS
-    'The processors that the server''s processes may run on: what control group and affinity leave of the machine''s.';
-
-COMMENT ON FUNCTION pooling.what_if(integer, numeric, numeric) IS
-    'What a pool makes of a load, by the queue M/M/c (Erlang C; L. Kleinrock, Queueing Systems 1, 3.5). pool_size: connections, 1 to 262,143; arrival_rate: transactions per second, 0 to 10^9; service_time_ms: how long each keeps its connection, above 0 and up to a day. Returns the mean of busy connections, the part of the time that each is busy, the probability of a wait for one, the mean wait and that of all but 5 %, the mean time from asking to the end, the mean length of the queue, and whether it is stable: else more comes than can be served, the waits are null and grow without end. NB021: a bound; 22004: null.';
-
-COMMENT ON FUNCTION pooling.recommended_size(numeric, numeric, integer, integer, numeric) IS
-    'How large a pool should be. arrival_rate: transactions per second, 0 to 10^9; service_time_ms: how long each keeps its connection; available_connections: the most there can be; cores: null, those of the machine; cpu_share: of the time that a connection is busy, the part in which it computes, above 0 and up to 1, null: 0.5. needed_connections is the least with which connections are busy at most 80 % of the time and the mean wait is at most 10 % of the service time; busy_connections is Little''s law; core_limit is cores / cpu_share + 1; recommended_pool_size the least of needed, core_limit and available, limited_by says which: load, cores or connections. NB021: a bound; 22004: null.';
-
-COMMENT ON FUNCTION pooling.calculate_pool_size(integer, numeric, integer, numeric, integer) IS
-    'How large a pool should be, step by step. p_max_db_connections: max_connections, 1 to 262,143; p_avg_query_time_ms: how long a transaction keeps its connection, above 0 and up to a day; p_target_tps: transactions per second, from 1; p_safety_margin: the part of the connections that pools may take, above 0 and up to 1; p_cores: null, those of the machine. Sizes as pooling.recommended_size. NB021: a bound; 22004: null.';
-
-COMMENT ON FUNCTION pooling.generate_pgbouncer_config(text[], text, text, integer, jsonb, integer) IS
-    'A pgbouncer.ini for pgbouncer 1.18 and later, from the live server''s settings. databases: names, up to 1,000, null: this one; pool_mode: transaction, session or statement; host: where pgbouncer finds the server, null: its socket, else its address; pool_size: null, of each database what pooling.recommend_for answers; settings: an object of pgbouncer''s settings in place of ours or beside them, texts and whole numbers, null leaves a line out; cores: null, those of the machine. The pools of all databases together take four fifths of the connections that clients may have. NB540: a setting; NB541: a database; NB021: a bound; 22004: null.';
-
-COMMENT ON FUNCTION pooling.capture_sample(interval, integer) IS
-    'Writes what connections do now into pooling.samples, and the counters of load into pooling.load_samples; for a scheduler, every 10 to 60 seconds, with the rights of pg_monitor: what the caller may not see is counted as not_visible. keep: older rows of these tables and of pooling.pool_stats are deleted, up to 10,000 of each in a call; above 0 and up to 366 days. max_groups: rows of a sample, 1 to 1,000, the largest groups of sessions; the rest goes into one row (others) of each database. Returns when it was. Any number of sessions may call it at once. NB021: a bound; 22004: null; 25006: on a standby.';
-
-COMMENT ON FUNCTION pooling.bounded_period(interval) IS
-    'The period itself, for functions that read samples. NB021: not above 0 and up to 366 days; 22004: null.';
-
-COMMENT ON FUNCTION pooling.bounded_pool_size(integer) IS
-    'The size itself; null for null. NB021: not 1 to 262,143.';
-
-COMMENT ON FUNCTION pooling.bounded_seconds(numeric) IS
-    'The seconds themselves. NB021: not 0 to 31,622,400; 22004: null.';
-
-CREATE FUNCTION pooling.usable_connections() RETURNS integer
-LANGUAGE sql STABLE PARALLEL SAFE
-BEGIN ATOMIC
-    -- reserved_connections came with PostgreSQL 16.
-    SELECT greatest(1, pg_catalog.current_setting('max_connections')::int
-                       - pg_catalog.current_setting('superuser_reserved_connections')::int
-                       - coalesce(pg_catalog.current_setting('reserved_connections', true)::int, 0));
-END;
-
-COMMENT ON FUNCTION pooling.usable_connections() IS
-    'How many connections ordinary roles may have: max_connections without those that are reserved.';
-
-CREATE FUNCTION pooling.sessions() RETURNS TABLE (
-    pid integer, user_name text, database_name text, application_name text, client_addr inet,
-    backend_start timestamptz, xact_start timestamptz, state_change timestamptz, state text,
-    wait_event_type text, wait_event text, holds_transaction_id boolean, holds_snapshot boolean, query text,
-    is_visible boolean, seconds_in_state numeric, age_seconds numeric, transaction_seconds numeric)
-LANGUAGE sql VOLATILE PARALLEL UNSAFE ROWS 100
-BEGIN ATOMIC
-    -- Within a transaction the server shows what it showed first until this is called.
-    SELECT pg_catalog.pg_stat_clear_snapshot();
-    SELECT a.pid, a.usename::text, a.datname::text, a.application_name, a.client_addr, a.backend_start, a.xact_start,
-           a.state_change,
-           CASE WHEN a.backend_type IS NULL OR a.state = 'disabled' THEN 'unknown' ELSE coalesce(a.state, 'starting') END,
-           a.wait_event_type, a.wait_event, a.backend_xid IS NOT NULL, a.backend_xmin IS NOT NULL, a.query,
-           a.backend_type IS NOT NULL AND a.state IS DISTINCT FROM 'disabled',
-           pg_catalog.date_part('epoch', pg_catalog.clock_timestamp() - a.state_change)::numeric,
-           pg_catalog.date_part('epoch', pg_catalog.clock_timestamp() - a.backend_start)::numeric,
-           pg_catalog.date_part('epoch', pg_catalog.clock_timestamp() - a.xact_start)::numeric
-    FROM pg_catalog.pg_stat_activity a
-    -- Of sessions that the caller may not look into not even their kind is told.
-    WHERE a.backend_type = 'client backend' OR a.backend_type IS NULL AND a.usesysid IS NOT NULL;
-END;
-
-COMMENT ON FUNCTION pooling.sessions() IS
-    'Sessions of clients at this moment, also within a transaction that has looked before. state is unknown, and is_visible false, where the caller may not look (without pg_monitor: other roles'' sessions, and then workers that run as a role are among them) or track_activities is off. Times in seconds; holds_snapshot: it keeps VACUUM from removing rows.';
-
-CREATE VIEW pooling.v_connection_analysis AS
-SELECT s.user_name AS username,
-       pg_catalog.count(*) AS total_connections,
-       CASE WHEN pg_catalog.bool_and(s.is_visible) THEN pg_catalog.count(*) FILTER (WHERE s.state = 'active') END AS active,
-       CASE WHEN pg_catalog.bool_and(s.is_visible) THEN pg_catalog.count(*) FILTER (WHERE s.state = 'idle') END AS idle,
-       CASE WHEN pg_catalog.bool_and(s.is_visible)
-            THEN pg_catalog.count(*) FILTER (WHERE s.state = 'idle in transaction') END AS idle_in_transaction,
-       CASE WHEN pg_catalog.bool_and(s.is_visible)
-            THEN pg_catalog.count(*) FILTER (WHERE s.state = 'idle in transaction (aborted)') END AS aborted,
-       pg_catalog.round(pg_catalog.avg(s.age_seconds), 2) AS avg_connection_age_seconds,
-       pg_catalog.max(s.seconds_in_state) AS max_seconds_in_current_state,
-       pg_catalog.count(*) FILTER (WHERE s.wait_event_type = 'Lock') AS waiting_for_lock,
-       pg_catalog.max(s.transaction_seconds) AS longest_transaction_seconds,
-       pg_catalog.count(DISTINCT s.application_name) FILTER (WHERE s.is_visible) AS applications,
-       pg_catalog.count(*) FILTER (WHERE NOT s.is_visible) AS not_visible
-FROM pooling.sessions() s
-GROUP BY s.user_name
-ORDER BY 2 DESC, 1;
-
-COMMENT ON VIEW pooling.v_connection_analysis IS
-    'Connections of each role by state. not_visible: how many the reader may not look into (pg_monitor may); the counts by state are null then.';
-
-CREATE FUNCTION pooling.idle_connections(seconds numeric DEFAULT 300) RETURNS TABLE (
-    pid integer, usename text, application_name text, client_addr inet, state text, state_change timestamptz,
-    idle_seconds numeric, query text, database_name text, holds_transaction_id boolean, holds_snapshot boolean,
-    remediation_sql text)
-LANGUAGE sql VOLATILE PARALLEL UNSAFE ROWS 100
-BEGIN ATOMIC
-    SELECT s.pid, s.user_name, s.application_name, s.client_addr, s.state, s.state_change, s.seconds_in_state, s.query,
-           s.database_name, s.holds_transaction_id, s.holds_snapshot,
-           -- pg_cancel_backend does nothing to a session that runs nothing.
-           pg_catalog.format('SELECT pg_catalog.pg_terminate_backend(%s);', s.pid)
-    FROM pooling.sessions() s, pooling.bounded_seconds(idle_connections.seconds) b
-    WHERE s.state LIKE 'idle%' AND s.seconds_in_state > b OR NOT s.is_visible
-    ORDER BY s.seconds_in_state DESC NULLS LAST, s.pid;
-END;
-
-COMMENT ON FUNCTION pooling.idle_connections(numeric) IS
-    'Sessions that have been idle, in a transaction or not, for longer than that; with state unknown those that the caller may not look into. seconds: 0 to 31,622,400. query: the last one; holds_snapshot: it keeps VACUUM from removing rows; remediation_sql: what ends the session. NB021: seconds; 22004: null.';
-
-CREATE VIEW pooling.v_idle_connections AS
-SELECT i.pid, i.usename, i.application_name, i.client_addr, i.state, i.state_change, i.idle_seconds, i.query,
-       i.database_name, i.holds_transaction_id, i.holds_snapshot, i.remediation_sql
-FROM pooling.idle_connections() i;
-
-COMMENT ON VIEW pooling.v_idle_connections IS
-    'pooling.idle_connections() of more than 5 minutes.';
-
-CREATE TABLE pooling.samples (
-    sampled_at timestamptz NOT NULL,
-    database_name text NOT NULL,
-    user_name text NOT NULL,
-    application_name text NOT NULL,
-    connections integer NOT NULL,
-    active integer NOT NULL,
-    idle integer NOT NULL,
-    idle_in_transaction integer NOT NULL,
-    aborted integer NOT NULL,
-    not_visible integer NOT NULL,
-    on_cpu integer NOT NULL,
-    waiting_lock integer NOT NULL,
-    waiting_io integer NOT NULL,
-    oldest_connection_seconds numeric,
-    longest_transaction_seconds numeric,
-    PRIMARY KEY (sampled_at, database_name, user_name, application_name)
-);
-
-COMMENT ON TABLE pooling.samples IS
-    'Sessions at the moments of pooling.capture_sample, by database, role and application, without the one that sampled.';
-
-COMMENT ON COLUMN pooling.samples.aborted IS 'Idle in a transaction that has failed.';
-
-COMMENT ON COLUMN pooling.samples.not_visible IS 'How many the sampling role might not look into: they are in no other count but connections.';
-
-COMMENT ON COLUMN pooling.samples.on_cpu IS 'Of the active ones, those that wait for nothing.';
-
-CREATE TABLE pooling.load_samples (
-    sampled_at timestamptz NOT NULL,
-    database_name text NOT NULL,
-    max_connections integer NOT NULL,
-    usable_connections integer NOT NULL,
-    connections integer NOT NULL,
-    transactions bigint NOT NULL,
-    active_ms numeric NOT NULL,
-    idle_in_transaction_ms numeric NOT NULL,
-    sessions bigint NOT NULL,
-    sessions_lost bigint NOT NULL,
-    stats_reset timestamptz,
-    PRIMARY KEY (database_name, sampled_at)
-);
-
-COMMENT ON TABLE pooling.load_samples IS
-    'The server''s counters of each database in use at the moments of pooling.capture_sample, since stats_reset; pooling.load reads differences.';
-
-COMMENT ON COLUMN pooling.load_samples.sessions_lost IS
-    'Sessions that ended otherwise than by their client''s good-bye: abandoned, fatal or killed.';
-
-CREATE INDEX load_samples_sampled_at ON pooling.load_samples (sampled_at);
-
-COMMENT ON INDEX pooling.load_samples_sampled_at IS 'For deleting what is old.';
-
-CREATE TABLE pooling.pool_stats (
-    stat_id bigint GENERATED BY DEFAULT AS IDENTITY PRIMARY KEY,
-    pool_name varchar(100),
-    client_connections integer CHECK (client_connections >= 0),
-    server_connections integer CHECK (server_connections >= 0),
-    server_active integer CHECK (server_active >= 0),
-    server_idle integer CHECK (server_idle >= 0),
-    max_wait_ms integer CHECK (max_wait_ms >= 0),
-    avg_query_time_ms numeric CHECK (avg_query_time_ms >= 0),
-    total_requests bigint CHECK (total_requests >= 0),
-    collected_at timestamptz NOT NULL DEFAULT pg_catalog.now()
-);
-
-COMMENT ON TABLE pooling.pool_stats IS
-    'What a pooler says of itself (SHOW POOLS, SHOW STATS), written by whoever asks it; pooling.capture_sample deletes what is old.';
-
-COMMENT ON COLUMN pooling.pool_stats.pool_name IS 'The database; pooling.advice looks for the current one.';
-
-COMMENT ON COLUMN pooling.pool_stats.max_wait_ms IS 'How long the oldest waiting client has been waiting for a connection.';
-
-COMMENT ON SEQUENCE pooling.pool_stats_stat_id_seq IS 'Numbers of pool_stats; gaps are possible.';
-
-CREATE INDEX pool_stats_collected_at ON pooling.pool_stats (collected_at);
-
-COMMENT ON INDEX pooling.pool_stats_collected_at IS 'For the last ones, and for deleting what is old.';
-
-SELECT pg_catalog.pg_extension_config_dump('pooling.samples', '');
-
-SELECT pg_catalog.pg_extension_config_dump('pooling.load_samples', '');
-
-SELECT pg_catalog.pg_extension_config_dump('pooling.pool_stats', '');
-
-SELECT pg_catalog.pg_extension_config_dump('pooling.pool_stats_stat_id_seq', '');
-
-CREATE FUNCTION pooling.session_groups(max_groups integer) RETURNS TABLE (
-    database_name text, user_name text, application_name text, connections integer, active integer, idle integer,
-    idle_in_transaction integer, aborted integer, not_visible integer, on_cpu integer, waiting_lock integer,
-    waiting_io integer, oldest_connection_seconds numeric, longest_transaction_seconds numeric)
-LANGUAGE sql VOLATILE PARALLEL UNSAFE ROWS 100
-BEGIN ATOMIC
-    WITH sessions AS MATERIALIZED (
-        SELECT s.*, coalesce(s.database_name, '') AS of_database, coalesce(s.user_name, '') AS of_user,
-               coalesce(s.application_name, '') AS of_application
-        FROM pooling.sessions() s WHERE s.pid <> pg_catalog.pg_backend_pid()
-    ), largest AS (
-        SELECT g.of_database, g.of_user, g.of_application FROM sessions g
-        GROUP BY 1, 2, 3 ORDER BY pg_catalog.count(*) DESC, 1, 2, 3 LIMIT CASE WHEN session_groups.max_groups < 0 THEN 0 ELSE session_groups.max_groups END
-    )
-    SELECT s.of_database, CASE WHEN l.of_user IS NULL THEN '(others)' ELSE s.of_user END,
-           CASE WHEN l.of_user IS NULL THEN '(others)' ELSE s.of_application END, pg_catalog.count(*)::int,
-           (pg_catalog.count(*) FILTER (WHERE s.state IN ('active', 'fastpath function call')))::int,
-           (pg_catalog.count(*) FILTER (WHERE s.state = 'idle'))::int,
-           (pg_catalog.count(*) FILTER (WHERE s.state = 'idle in transaction'))::int,
-           (pg_catalog.count(*) FILTER (WHERE s.state = 'idle in transaction (aborted)'))::int,
-           (pg_catalog.count(*) FILTER (WHERE NOT s.is_visible))::int,
-           (pg_catalog.count(*) FILTER (WHERE s.state IN ('active', 'fastpath function call') AND s.wait_event_type IS NULL))::int,
-           (pg_catalog.count(*) FILTER (WHERE s.state = 'active' AND s.wait_event_type = 'Lock'))::int,
-           (pg_catalog.count(*) FILTER (WHERE s.state = 'active' AND s.wait_event_type = 'IO'))::int,
-           pg_catalog.round(pg_catalog.max(s.age_seconds), 3), pg_catalog.round(pg_catalog.max(s.transaction_seconds), 3)
-    FROM sessions s
-    LEFT JOIN largest l USING (of_database, of_user, of_application)
-    GROUP BY 1, 2, 3;
-END;
-
-COMMENT ON FUNCTION pooling.session_groups(integer) IS
-    'The rows that pooling.capture_sample writes: other sessions by database, role and application, the largest max_groups, the rest as (others). Null: all groups; below 0: as 0.';
-
-CREATE FUNCTION pooling.load(since interval DEFAULT '01:00:00') RETURNS TABLE (
-    database_name text, first_at timestamptz, last_at timestamptz, steps bigint, seconds numeric, transactions numeric,
-    arrival_rate numeric, peak_arrival_rate numeric, service_time_ms numeric, busy_connections numeric,
-    peak_busy_connections numeric, idle_in_transaction_share numeric, cpu_share numeric, lock_share numeric,
-    sessions_per_second numeric, sessions_lost numeric, mean_connections numeric, peak_connections integer,
-    usable_connections integer, not_visible bigint)
-LANGUAGE sql STABLE PARALLEL SAFE ROWS 5
-BEGIN ATOMIC
-    WITH bounds AS MATERIALIZED (
-        SELECT pg_catalog.clock_timestamp() - pooling.bounded_period(load.since) AS from_time
-    ), paired AS (
-        SELECT l.*,
-               date_part('epoch', l.sampled_at - pg_catalog.lag(l.sampled_at) OVER w)::numeric AS step_seconds,
-               l.transactions - pg_catalog.lag(l.transactions) OVER w AS step_transactions,
-               l.active_ms - pg_catalog.lag(l.active_ms) OVER w AS step_active,
-               l.idle_in_transaction_ms - pg_catalog.lag(l.idle_in_transaction_ms) OVER w AS step_idle,
-               l.sessions - pg_catalog.lag(l.sessions) OVER w AS step_sessions,
-               l.sessions_lost - pg_catalog.lag(l.sessions_lost) OVER w AS step_lost,
-               l.stats_reset IS NOT DISTINCT FROM pg_catalog.lag(l.stats_reset) OVER w AS is_same
-        FROM pooling.load_samples l, bounds b
-        WHERE l.sampled_at >= b.from_time
-        WINDOW w AS (PARTITION BY l.database_name ORDER BY l.sampled_at)
-    ), steps AS (
-        -- A server that crashed begins its counters anew, without saying so in stats_reset.
-        SELECT * FROM paired p
-        WHERE p.is_same AND p.step_seconds > 0 AND p.step_transactions >= 0 AND p.step_active >= 0
-          AND p.step_idle >= 0 AND p.step_sessions >= 0 AND p.step_lost >= 0
-    ), states AS (
-        SELECT s.database_name, pg_catalog.sum(s.active + s.idle_in_transaction + s.aborted) AS busy,
-               pg_catalog.sum(s.on_cpu) AS on_cpu, pg_catalog.sum(s.waiting_lock) AS waiting_lock,
-               pg_catalog.sum(s.not_visible) AS not_visible
-        FROM pooling.samples s, bounds b WHERE s.sampled_at >= b.from_time GROUP BY 1
-    ), totals AS (
-        SELECT t.database_name, pg_catalog.min(t.sampled_at) AS first_at, pg_catalog.max(t.sampled_at) AS last_at,
-               pg_catalog.count(*) AS steps, pg_catalog.sum(t.step_seconds) AS seconds,
-               pg_catalog.sum(t.step_transactions) AS transactions,
-               pg_catalog.sum(t.step_active) AS active_ms, pg_catalog.sum(t.step_idle) AS idle_ms,
-               pg_catalog.percentile_disc(0.95) WITHIN GROUP (ORDER BY t.step_transactions / t.step_seconds) AS peak_rate,
-               pg_catalog.percentile_disc(0.95) WITHIN GROUP
-                   (ORDER BY (t.step_active + t.step_idle) / t.step_seconds / 1000) AS peak_busy,
-               pg_catalog.sum(t.step_sessions) AS sessions, pg_catalog.sum(t.step_lost) AS lost,
-               pg_catalog.avg(t.connections) AS connections, pg_catalog.max(t.connections) AS peak_connections,
-               pg_catalog.min(t.usable_connections) AS usable
-        FROM steps t GROUP BY 1
-    )
-    SELECT t.database_name, t.first_at, t.last_at, t.steps, pg_catalog.round(t.seconds, 3), t.transactions,
-           pg_catalog.round(t.transactions / t.seconds, 3), pg_catalog.round(t.peak_rate, 3),
-           pg_catalog.round((t.active_ms + t.idle_ms) / nullif(t.transactions, 0), 4),
-           pg_catalog.round((t.active_ms + t.idle_ms) / t.seconds / 1000, 3), pg_catalog.round(t.peak_busy, 3),
-           pg_catalog.round(t.idle_ms / nullif(t.active_ms + t.idle_ms, 0), 4),
-           -- Fewer glances than that say little. Who waits for a lock is left out: more connections would wait with it.
-           CASE WHEN s.busy - s.waiting_lock >= 20 AND s.not_visible = 0
-                THEN pg_catalog.round(s.on_cpu / (s.busy - s.waiting_lock)::numeric, 4) END,
-           CASE WHEN s.busy >= 20 AND s.not_visible = 0 THEN pg_catalog.round(s.waiting_lock / s.busy::numeric, 4) END,
-           pg_catalog.round(t.sessions / t.seconds, 4), t.lost, pg_catalog.round(t.connections, 1),
-           t.peak_connections, t.usable, coalesce(s.not_visible, 0)
-    FROM totals t LEFT JOIN states s USING (database_name);
-END;
-
-COMMENT ON FUNCTION pooling.load(interval) IS
-    'The load on each database, from the differences of its samples (steps). since: how far back, above 0 and up to 366 days. arrival_rate: transactions per second; service_time_ms: how long one keeps its connection, running or idle in it; busy_connections: how many are so at a time; peak_...: all but 5 % of the steps have less; idle_in_transaction_share: the part of the busy time that the application spends thinking; cpu_share, lock_share: of the busy sessions seen in samples those that compute, and that wait for a lock, null below 20 of them or where some were not visible; not_visible: sessions that the sampling role might not look into. NB021: since; 22004: null.';
-
-CREATE FUNCTION pooling.recommend_for(
-    database_name text, cores integer DEFAULT NULL, since interval DEFAULT '1 day') RETURNS TABLE (
-    recommended_pool_size integer, limited_by text, is_measured boolean, arrival_rate numeric, service_time_ms numeric,
-    busy_connections numeric, needed_connections numeric, core_limit integer, used_cores integer,
-    used_cpu_share numeric, available_connections integer, utilization numeric, mean_wait_ms numeric, is_stable boolean,
-    detail text)
-LANGUAGE sql STABLE PARALLEL SAFE ROWS 1
-BEGIN ATOMIC
-    -- At the most one row; the aggregates make it exactly one. Outer joins to functions beside each other are more than
-    -- some planners (17.10) find a plan for.
-    WITH measured AS MATERIALIZED (
-        SELECT pg_catalog.count(*) > 0 AS is_known, least(pg_catalog.max(l.peak_arrival_rate), 1000000000) AS rate,
-               least(pg_catalog.max(l.service_time_ms), 86400000) AS service, pg_catalog.max(l.cpu_share) AS cpu_share,
-               greatest(1, pooling.usable_connections() * 4 / 5) AS available
-        FROM pooling.load(recommend_for.since) l
-        WHERE l.database_name = recommend_for.database_name AND l.service_time_ms > 0 AND l.peak_arrival_rate > 0
-    ), sized AS MATERIALIZED (
-        SELECT m.*, r.*,
-               CASE WHEN m.is_known THEN r.recommended_pool_size ELSE least(r.core_limit, m.available) END AS size
-        FROM measured m, LATERAL pooling.recommended_size(
-            coalesce(m.rate, 0), coalesce(m.service, 1), m.available, recommend_for.cores,
-            CASE WHEN m.cpu_share < 0.05 THEN 0.05 ELSE m.cpu_share END) r
-    )
-    SELECT s.size, CASE WHEN s.is_known THEN s.limited_by ELSE 'nothing measured' END, s.is_known, s.rate, s.service,
-           CASE WHEN s.is_known THEN s.busy_connections END, CASE WHEN s.is_known THEN s.needed_connections END,
-           s.core_limit, s.used_cores, s.used_cpu_share, s.available,
-           CASE WHEN s.is_known THEN w.utilization END, CASE WHEN s.is_known THEN w.mean_wait_ms END,
-           CASE WHEN s.is_known THEN w.is_stable END,
-           CASE WHEN s.is_known THEN pg_catalog.format(
-                    '%s transactions/s at peak, %s ms each: %s connections busy; %s needed, %s cores can use %s, %s available',
-                    s.rate, s.service, s.busy_connections, s.needed_connections, s.used_cores, s.core_limit, s.available)
-                ELSE pg_catalog.format(
-                    'no load measured: %s cores can use %s connections, %s available', s.used_cores, s.core_limit, s.available)
-           END
-    FROM sized s, LATERAL pooling.what_if(s.size, coalesce(s.rate, 0), coalesce(s.service, 1)) w;
-END;
-
-COMMENT ON FUNCTION pooling.recommend_for(text, integer, interval) IS
-    'How large the pool of a database should be, from its samples. database_name; cores: null, those of the machine; since: how far back. The load is that of 95 % of the time (pooling.load), available are four fifths of what clients may use, the rest as pooling.recommended_size; mean_wait_ms is the wait for a connection of the recommended pool, null where is_stable is false: more comes than it can serve. Without a measured load (is_measured false) what the cores can use. NB021: a bound; 22004: since null.';
-
-CREATE FUNCTION pooling.recommend(cores integer DEFAULT NULL, since interval DEFAULT '1 day') RETURNS TABLE (
-    database_name text, recommended_pool_size integer, limited_by text, is_measured boolean, arrival_rate numeric,
-    service_time_ms numeric, busy_connections numeric, needed_connections numeric, core_limit integer,
-    used_cores integer, used_cpu_share numeric, available_connections integer, utilization numeric, mean_wait_ms numeric,
-    is_stable boolean, detail text)
-LANGUAGE sql STABLE PARALLEL SAFE ROWS 5
-BEGIN ATOMIC
-    SELECT d.name, r.*
-    FROM (SELECT l.database_name AS name FROM pooling.load(recommend.since) l
-          UNION SELECT pg_catalog.current_database()::text) d
-    CROSS JOIN LATERAL pooling.recommend_for(d.name, recommend.cores, recommend.since) r
-    ORDER BY d.name;
-END;
-
-COMMENT ON FUNCTION pooling.recommend(integer, interval) IS
-    'pooling.recommend_for of this database and each one that has samples. All pools together must fit into the server: each is sized as if it were alone.';
-
-CREATE FUNCTION pooling.advised_pool_size(
-    current_pool_size integer, since interval DEFAULT '00:15:00', cores integer DEFAULT NULL) RETURNS integer
-LANGUAGE sql STABLE PARALLEL SAFE
-BEGIN ATOMIC
-    SELECT CASE WHEN c.size IS NULL
-                  OR r.is_measured AND pg_catalog.abs(r.recommended_pool_size - c.size) > greatest(1, c.size / 5)
-                THEN r.recommended_pool_size ELSE c.size END
-    FROM pooling.recommend_for(pg_catalog.current_database()::text, advised_pool_size.cores, advised_pool_size.since) r,
-         (SELECT pooling.bounded_pool_size(advised_pool_size.current_pool_size) AS size) c;
-END;
-
-COMMENT ON FUNCTION pooling.advised_pool_size(integer, interval, integer) IS
-    'The size to set for the pool of this database now, for a scheduler. current_pool_size: as it is, null: none yet. It stays where nothing is measured, and where the recommended size is within a fifth of it, so that the pool is not resized for every ripple. since, cores: as pooling.recommend_for. NB021: a bound; 22004: since null.';
-
-CREATE FUNCTION pooling.advice(
-    current_pool_size integer DEFAULT NULL, since interval DEFAULT '00:15:00', cores integer DEFAULT NULL)
-RETURNS TABLE (check_id text, severity text, value numeric, unit text, detail text, remediation text)
-LANGUAGE sql STABLE PARALLEL SAFE ROWS 8
-BEGIN ATOMIC
-    WITH measured AS MATERIALIZED (
-        SELECT l.*, r.recommended_pool_size AS wanted, r.detail AS why,
-               least(l.peak_arrival_rate, 1000000000) AS rate, least(l.service_time_ms, 86400000) AS service
-        FROM pooling.load(advice.since) l
-        CROSS JOIN LATERAL pooling.recommend_for(l.database_name, advice.cores, advice.since) r
-        WHERE l.database_name = pg_catalog.current_database() AND l.service_time_ms > 0 AND l.peak_arrival_rate > 0
-    ), pool AS MATERIALIZED (
-        SELECT m.*, c.size, w.wait_probability, w.mean_wait_ms, w.is_stable
-        FROM measured m
-        CROSS JOIN LATERAL (
-            SELECT coalesce(pooling.bounded_pool_size(advice.current_pool_size),
-                            (SELECT pg_catalog.max(s.server_connections) FROM pooling.pool_stats s
-                             WHERE s.pool_name = m.database_name AND s.server_connections > 0
-                               AND s.collected_at >= pg_catalog.clock_timestamp() - advice.since),
-                            greatest(m.peak_connections, 1)) AS size) c
-        CROSS JOIN LATERAL pooling.what_if(least(c.size, 262143), m.rate, m.service) w
-    )
-    SELECT 'samples', 'unknown', NULL::numeric, NULL::text,
-           'no load of this database was sampled in that time',
-           'have a scheduler call SELECT pooling.capture_sample(); every 10 to 60 seconds'
-    WHERE pooling.bounded_pool_size(advice.current_pool_size) IS NOT DISTINCT FROM advice.current_pool_size
-      AND NOT EXISTS (SELECT FROM measured)
-    UNION ALL
-    SELECT 'visibility', 'unknown', p.not_visible, 'sessions',
-           'the role that samples might not look into other sessions', 'GRANT pg_monitor to the role that samples'
-    FROM pool p WHERE p.not_visible > 0
-    UNION ALL
-    SELECT 'pool_size',
-           CASE WHEN NOT p.is_stable THEN 'critical' WHEN p.mean_wait_ms > p.service THEN 'warning'
-                WHEN pg_catalog.abs(p.wanted - p.size) > greatest(1, p.size / 5) THEN 'info' ELSE 'ok' END,
-           p.wanted, 'connections',
-           pg_catalog.format('a pool of %s: %s; %s', p.size,
-               CASE WHEN NOT p.is_stable THEN 'more comes than it can serve'
-                    ELSE pg_catalog.format('%s %% wait, %s ms on average', pg_catalog.round(100 * p.wait_probability, 1),
-                                           pg_catalog.round(p.mean_wait_ms, 3)) END, p.why),
-           CASE WHEN pg_catalog.abs(p.wanted - p.size) <= greatest(1, p.size / 5) THEN 'keep it'
-                ELSE pg_catalog.format('in pgbouncer''s console: SET default_pool_size = %s;', p.wanted) END
-    FROM pool p
-    UNION ALL
-    SELECT 'connections',
-           CASE WHEN p.peak_connections >= 0.9 * p.usable_connections THEN 'critical'
-                WHEN p.peak_connections >= 0.75 * p.usable_connections THEN 'warning' ELSE 'ok' END,
-           p.peak_connections, 'connections',
-           pg_catalog.format('at the most %s of %s connections that clients may use, %s on average', p.peak_connections,
-                             p.usable_connections, p.mean_connections),
-           'put a pool between the applications and the server: SELECT pooling.generate_pgbouncer_config();'
-    FROM pool p
-    UNION ALL
-    SELECT 'idle_in_transaction', CASE WHEN p.idle_in_transaction_share >= 0.25 THEN 'warning' ELSE 'ok' END,
-           100 * p.idle_in_transaction_share, '%', 'the part of the busy time in which the server waits for the application',
-           'let transactions do nothing but statements: one call and one round trip where it can be'
-    FROM pool p
-    UNION ALL
-    SELECT 'lock_waits',
-           CASE WHEN p.lock_share IS NULL THEN 'unknown' WHEN p.lock_share >= 0.25 THEN 'warning' ELSE 'ok' END,
-           100 * p.lock_share, '%',
-           CASE WHEN p.lock_share IS NULL THEN 'too few busy sessions were seen, or not all of them'
-                ELSE 'of the busy sessions wait for a lock: more connections would wait with them' END,
-           'look at what they wait for: SELECT * FROM troubleshoot.blocking_tree;'
-    FROM pool p
-    UNION ALL
-    SELECT 'connection_churn',
-           CASE WHEN p.sessions_per_second >= 1 AND p.sessions_per_second * p.seconds * 10 >= p.transactions THEN 'warning'
-                ELSE 'ok' END,
-           p.sessions_per_second, 'connections/s', 'new connections; each costs the server a process',
-           'put a pool between the applications and the server: SELECT pooling.generate_pgbouncer_config();'
-    FROM pool p
-    UNION ALL
-    SELECT 'sessions_lost', CASE WHEN p.sessions_lost > 0 THEN 'info' ELSE 'ok' END, p.sessions_lost, 'connections',
-           'ended without a good-bye: abandoned by their client, killed, or by a fatal error',
-           'look into the server''s log, and at the time limits between pool and network'
-    FROM pool p;
-END;
-
-COMMENT ON FUNCTION pooling.advice(integer, interval, integer) IS
-    'What to do about the pool of this database, by the load of a while. current_pool_size: as it is, null: what pooling.pool_stats says of a pool of the database''s name, else the most connections seen; since: how far back; cores: null, those of the machine. severity: ok, info, warning, critical, or unknown, where samples are missing or the role that took them could not see. NB021: a bound; 22004: since null.';
-
-CREATE FUNCTION pooling.check_pool_health(seconds numeric DEFAULT 60)
-RETURNS TABLE (check_name text, status text, current_value text, recommendation text)
-LANGUAGE sql VOLATILE PARALLEL UNSAFE ROWS 6
-BEGIN ATOMIC
-    WITH seen AS MATERIALIZED (
-        SELECT pg_catalog.count(*) AS connections, pg_catalog.count(*) FILTER (WHERE NOT s.is_visible) AS hidden,
-               pg_catalog.count(*) FILTER (WHERE s.state LIKE 'idle in transaction%' AND s.seconds_in_state > b) AS in_transaction,
-               pg_catalog.max(s.transaction_seconds) FILTER (WHERE s.state LIKE 'idle in transaction%') AS longest,
-               pg_catalog.avg(s.age_seconds) AS age
-        FROM pooling.sessions() s, pooling.bounded_seconds(check_pool_health.seconds) b
-    ), judged AS (
-        SELECT 1 AS no, 'Connection Utilization' AS name,
-               CASE WHEN s.connections >= 0.9 * u.usable THEN 'CRITICAL' WHEN s.connections >= 0.75 * u.usable THEN 'WARNING' ELSE 'OK' END AS status,
-               pg_catalog.format('%s / %s', s.connections, u.usable) AS value,
-               'Consider connection pooling or increasing max_connections' AS advice, s.hidden
-        FROM seen s, (SELECT pooling.usable_connections() AS usable) u
-        UNION ALL
-        SELECT 2, 'Idle in Transaction',
-               CASE WHEN s.in_transaction >= 5 THEN 'CRITICAL' WHEN s.in_transaction > 0 THEN 'WARNING' ELSE 'OK' END,
-               s.in_transaction::text, 'Long idle-in-transaction blocks other operations', s.hidden FROM seen s
-        UNION ALL
-        SELECT 3, 'Avg Connection Age', CASE WHEN s.age >= 3600 THEN 'REVIEW' ELSE 'OK' END,
-               coalesce(pg_catalog.round(s.age / 60, 1)::text || ' minutes', 'unknown'),
-               'Long-lived connections may indicate missing pooling', s.hidden FROM seen s
-        UNION ALL
-        SELECT 4, 'Longest Idle in Transaction',
-               CASE WHEN s.longest >= 900 THEN 'CRITICAL' WHEN s.longest >= 300 THEN 'WARNING' ELSE 'OK' END,
-               coalesce(pg_catalog.round(s.longest, 1)::text || ' seconds', 'none'),
-               'Set idle_in_transaction_session_timeout, or end the session: pooling.v_idle_connections', s.hidden FROM seen s
-        UNION ALL
-        SELECT 5, 'Wait for a Pooled Connection',
-               CASE WHEN p.wait IS NULL THEN 'UNKNOWN' WHEN p.wait >= 1000 THEN 'CRITICAL' WHEN p.wait > 0 THEN 'WARNING' ELSE 'OK' END,
-               coalesce(p.wait || ' ms', 'no rows of the last 5 minutes in pooling.pool_stats'),
-               'Look at pooling.advice()', 0 FROM (
-            SELECT pg_catalog.max(t.max_wait_ms) AS wait FROM pooling.pool_stats t
-            WHERE t.collected_at >= pg_catalog.clock_timestamp() - interval '5 minutes') p
-        UNION ALL
-        SELECT 6, 'Sampling', CASE WHEN l.age IS NULL OR l.age > interval '5 minutes' THEN 'UNKNOWN' ELSE 'OK' END,
-               coalesce(pg_catalog.round(pg_catalog.date_part('epoch', l.age)::numeric)::text || ' seconds ago', 'never'),
-               'Have a scheduler call pooling.capture_sample()', 0 FROM (
-            SELECT pg_catalog.clock_timestamp() - pg_catalog.max(t.sampled_at) AS age FROM pooling.load_samples t) l
-    )
-    SELECT j.name, CASE WHEN j.status = 'OK' AND j.hidden > 0 THEN 'UNKNOWN' ELSE j.status END,
-           CASE WHEN j.hidden > 0 AND j.no IN (2, 4) THEN 'at least ' || j.value ELSE j.value END,
-           CASE WHEN j.status = 'OK' AND j.hidden > 0
-                THEN pg_catalog.format('%s sessions are not visible: grant pg_monitor', j.hidden)
-                WHEN j.status = 'OK' THEN 'Healthy' ELSE j.advice END
-    FROM judged j ORDER BY j.no;
-END;
-
-COMMENT ON FUNCTION pooling.check_pool_health(numeric) IS
-    'Connections at this moment: of those that clients may use (75 and 90 %), idle in a transaction for more than so many seconds (1 and 5 of them) and the longest (300 and 900 s), their mean age (an hour), the wait that the pooler tells of (0 and 1,000 ms, pooling.pool_stats), the last sample. status: OK, REVIEW, WARNING, CRITICAL, or UNKNOWN: the caller may not see it (pg_monitor may), or nobody has measured it. NB021: seconds; 22004: null.';
-
-CREATE  FUNCTION cqrs."create_projection"(
-	"name" TEXT, /* Option < Text > */
-	"handler" regproc, /* Option < RegProc > */
-	"target" regclass, /* Option < RegClass > */
-	"filter" jsonb DEFAULT '{}', /* Option < JsonDatum > */
-	"mode" TEXT DEFAULT 'async' /* Option < Text > */
-) RETURNS void
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'create_projection_wrapper';
-
-CREATE  FUNCTION cqrs."process_commands"(
-	"max_commands" INT DEFAULT 100 /* Option < i32 > */
-) RETURNS TABLE (
-	"command_id" uuid,  /* pgrx :: Uuid */
-	"status" TEXT,  /* & '_ str */
-	"code" TEXT,  /* String */
-	"message" TEXT  /* Option < String > */
-)
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'process_commands_wrapper';
-
-CREATE  FUNCTION cqrs."unregister_handler"(
-	"command_type" TEXT /* Option < Text > */
-) RETURNS void
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'unregister_handler_wrapper';
-
-CREATE  FUNCTION cqrs."run_rebuild"(
-	"name" TEXT, /* Option < Text > */
-	"max_events" INT DEFAULT 1000 /* Option < i32 > */
-) RETURNS TEXT /* & '_ str */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'run_rebuild_wrapper';
-
-CREATE  FUNCTION cqrs."transaction_count"(
-	"account_id" uuid, /* Option < pgrx :: Uuid > */
-	"since" timestamptz DEFAULT NULL /* Option < Time > */
-) RETURNS bigint /* i64 */
-STABLE PARALLEL RESTRICTED 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'transaction_count_wrapper';
-
-CREATE  FUNCTION cqrs."register_handler"(
-	"command_type" TEXT, /* Option < Text > */
-	"handler" regproc, /* Option < RegProc > */
-	"max_attempts" INT DEFAULT 5 /* Option < i32 > */
-) RETURNS void
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'register_handler_wrapper';
-
-CREATE  FUNCTION cqrs."amount_total"(
-	"account_id" uuid, /* Option < pgrx :: Uuid > */
-	"since" timestamptz DEFAULT NULL /* Option < Time > */
-) RETURNS NUMERIC /* AnyNumeric */
-STABLE PARALLEL RESTRICTED 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'amount_total_wrapper';
-
-CREATE  FUNCTION cqrs."resume_projection"(
-	"name" TEXT /* Option < Text > */
-) RETURNS void
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'resume_projection_wrapper';
-
-CREATE  FUNCTION cqrs."cancel_rebuild"(
-	"name" TEXT /* Option < Text > */
-) RETURNS void
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'cancel_rebuild_wrapper';
-
-CREATE  FUNCTION cqrs."submit_command"(
-	"command_type" TEXT, /* Option < Text > */
-	"aggregate_type" TEXT, /* Option < Text > */
-	"payload" jsonb, /* Option < JsonDatum > */
-	"aggregate_id" uuid DEFAULT NULL, /* Option < pgrx :: Uuid > */
-	"command_id" uuid DEFAULT NULL, /* Option < pgrx :: Uuid > */
-	"mode" TEXT DEFAULT 'immediate', /* Option < Text > */
-	"correlation_id" TEXT DEFAULT NULL, /* Option < Text > */
-	"max_attempts" INT DEFAULT NULL /* Option < i32 > */
-) RETURNS jsonb /* JsonBytes */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'submit_command_wrapper';
-
-CREATE  FUNCTION cqrs."drop_projection"(
-	"name" TEXT /* Option < Text > */
-) RETURNS void
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'drop_projection_wrapper';
-
-CREATE  FUNCTION cqrs."last_activity"(
-	"account_id" uuid /* Option < pgrx :: Uuid > */
-) RETURNS timestamptz /* Option < Time > */
-STABLE PARALLEL RESTRICTED 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'last_activity_wrapper';
-
-CREATE  FUNCTION cqrs."rebuild_projection"(
-	"name" TEXT /* Option < Text > */
-) RETURNS void
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'rebuild_projection_wrapper';
-
-CREATE  FUNCTION cqrs."last_transaction_date"(
-	"account_id" uuid /* Option < pgrx :: Uuid > */
-) RETURNS timestamptz /* Option < Time > */
-STABLE PARALLEL RESTRICTED 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'last_transaction_date_wrapper';
-
-CREATE VIEW cqrs.customer_balances AS
-SELECT
-    a.customer_id,
-    a.currency_code,
-    pg_catalog.count(*)::integer AS accounts,
-    coalesce(pg_catalog.sum(a.current_balance) FILTER (WHERE a.normal_side = 'C'), 0) AS deposits,
-    coalesce(pg_catalog.sum(a.current_balance) FILTER (WHERE a.normal_side = 'D'), 0) AS debts,
-    pg_catalog.sum(CASE a.normal_side WHEN 'C' THEN a.current_balance ELSE -a.current_balance END) AS balance
-FROM banking.account_balances a
-WHERE a.customer_id IS NOT NULL
-GROUP BY a.customer_id, a.currency_code;
-
-COMMENT ON VIEW cqrs.customer_balances IS
-    'What each customer has in each currency, at the reader''s snapshot. Amounts of different currencies are never added.';
-
-COMMENT ON COLUMN cqrs.customer_balances.accounts IS 'The customer''s accounts in the currency, closed ones too.';
-
-COMMENT ON COLUMN cqrs.customer_balances.deposits IS
-    'The sum of the balances that the bank owes the customer (normal side C); below zero by what is overdrawn.';
-
-COMMENT ON COLUMN cqrs.customer_balances.debts IS
-    'The sum of the balances that the customer owes the bank (normal side D: loans, credit cards).';
-
-COMMENT ON COLUMN cqrs.customer_balances.balance IS 'deposits less debts.';
-
-CREATE VIEW cqrs.customer_summary AS
-SELECT
-    c.customer_id,
-    c.first_name || ' ' || c.last_name AS customer_name,
-    t.accounts AS total_accounts,
-    CASE WHEN t.currencies > 1 THEN NULL ELSE coalesce(t.balance, 0) END AS total_balance,
-    (SELECT pg_catalog.max(cqrs.last_transaction_date(a.account_id))
-     FROM banking.accounts a WHERE a.customer_id = c.customer_id) AS last_transaction_date,
-    r.risk_score,
-    greatest(
-        c.updated_at, r.set_at,
-        (SELECT pg_catalog.max(greatest(a.updated_at, (SELECT pg_catalog.max(s.updated_at) FROM banking.account_slots s
-                                                       WHERE s.account_id = a.account_id)))
-         FROM banking.accounts a WHERE a.customer_id = c.customer_id)
-    ) AS updated_at,
-    CASE WHEN t.currencies = 1 THEN t.currency_code END::char(3) AS currency_code,
-    t.balances,
-    c.tenant_no
-FROM banking.customers c
-LEFT JOIN cqrs.risk_scores r ON r.customer_id = c.customer_id
-CROSS JOIN LATERAL (
-    SELECT
-        coalesce(pg_catalog.sum(b.accounts), 0)::integer AS accounts,
-        pg_catalog.count(*) AS currencies,
-        pg_catalog.sum(b.balance) AS balance,
-        pg_catalog.max(b.currency_code) AS currency_code,
-        coalesce(pg_catalog.jsonb_object_agg(b.currency_code, b.balance), '{}') AS balances
-    FROM cqrs.customer_balances b
-    WHERE b.customer_id = c.customer_id
-) t;
-
-COMMENT ON VIEW cqrs.customer_summary IS
-    'One row per customer, exact at the reader''s snapshot: postings pay nothing for it, and nothing has to be refreshed.';
-
-COMMENT ON COLUMN cqrs.customer_summary.customer_name IS 'First and last name.';
-
-COMMENT ON COLUMN cqrs.customer_summary.total_accounts IS 'All of the customer''s accounts, closed ones too.';
-
-COMMENT ON COLUMN cqrs.customer_summary.total_balance IS
-    'What the accounts hold together, in currency_code: what the bank owes the customer less what the customer owes (loans, credit cards). 0 without accounts. Null where they are in several currencies: then there is no such sum, and balances has one for each.';
-
-COMMENT ON COLUMN cqrs.customer_summary.last_transaction_date IS
-    'The latest effective time of any posting on any of the accounts (transaction_date of banking.transactions); null without postings.';
-
-COMMENT ON COLUMN cqrs.customer_summary.risk_score IS 'As cqrs.set_risk_score set it; null until then.';
-
-COMMENT ON COLUMN cqrs.customer_summary.updated_at IS
-    'When the customer, the risk score or any of the accounts last changed.';
-
-COMMENT ON COLUMN cqrs.customer_summary.currency_code IS 'The currency of all accounts; null where there are several or none.';
-
-COMMENT ON COLUMN cqrs.customer_summary.balances IS
-    'balance of cqrs.customer_balances by currency: {"EUR": 10.00, "JPY": 500}.';
-
-CREATE VIEW cqrs.account_activity AS
-SELECT
-    a.account_id,
-    a.account_number,
-    c.first_name || ' ' || c.last_name AS customer_name,
-    a.current_balance,
-    a.available_balance,
-    cqrs.transaction_count(a.account_id, pg_catalog.now() - '720 hours'::interval)::integer AS transaction_count_30d,
-    pg_catalog.round(
-        cqrs.amount_total(a.account_id) / nullif(cqrs.transaction_count(a.account_id), 0), k.exponent
-    ) AS average_transaction_amount,
-    cqrs.last_activity(a.account_id) AS last_activity,
-    (SELECT greatest(o.updated_at, pg_catalog.max(s.updated_at))
-     FROM banking.accounts o
-     LEFT JOIN banking.account_slots s ON s.account_id = o.account_id
-     WHERE o.account_id = a.account_id
-     GROUP BY o.updated_at) AS updated_at,
-    a.currency_code,
-    cqrs.transaction_count(a.account_id) AS transaction_count,
-    pg_catalog.round(
-        cqrs.amount_total(a.account_id, pg_catalog.now() - '720 hours'::interval)
-            / nullif(cqrs.transaction_count(a.account_id, pg_catalog.now() - '720 hours'::interval), 0),
-        k.exponent
-    ) AS average_transaction_amount_30d,
-    a.customer_id,
-    a.tenant_no
-FROM banking.account_balances a
-JOIN banking.customers c ON c.customer_id = a.customer_id
-JOIN banking.currencies k ON k.currency_code = a.currency_code;
-
-COMMENT ON VIEW cqrs.account_activity IS
-    'One row per account of a customer, exact at the reader''s snapshot. Columns that are not asked for cost nothing. cqrs.refresh_activity makes the averages of accounts with many postings quick; it changes no figure.';
-
-COMMENT ON COLUMN cqrs.account_activity.customer_name IS 'First and last name.';
-
-COMMENT ON COLUMN cqrs.account_activity.current_balance IS 'As banking.account_balances has it, slotted accounts too.';
-
-COMMENT ON COLUMN cqrs.account_activity.available_balance IS 'current_balance less what open holds set aside.';
-
-COMMENT ON COLUMN cqrs.account_activity.transaction_count_30d IS
-    'Postings on the account, debits and credits, that were recorded in the 720 hours before this transaction began: a rolling window, not whole days. A backdated posting counts when it is recorded; each leg and each reversal counts as one.';
-
-COMMENT ON COLUMN cqrs.account_activity.average_transaction_amount IS
-    'The mean amount of all postings on the account, debits and credits alike, rounded to the decimals of the currency; null without postings.';
-
-COMMENT ON COLUMN cqrs.account_activity.last_activity IS 'When the last posting was recorded; null without postings.';
-
-COMMENT ON COLUMN cqrs.account_activity.updated_at IS 'When the account, or one of its slots, last changed.';
-
-COMMENT ON COLUMN cqrs.account_activity.transaction_count IS 'All postings on the account.';
-
-COMMENT ON COLUMN cqrs.account_activity.average_transaction_amount_30d IS
-    'The mean amount of the postings that transaction_count_30d counts; null without any.';
-
-CREATE  FUNCTION cqrs."run_projection"(
-	"name" TEXT, /* Option < Text > */
-	"max_events" INT DEFAULT 1000 /* Option < i32 > */
-) RETURNS bigint /* Option < i64 > */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'run_projection_wrapper';
-
-CREATE  FUNCTION cqrs."set_risk_score"(
-	"customer_id" uuid, /* Option < pgrx :: Uuid > */
-	"risk_score" INT /* Option < i32 > */
-) RETURNS void
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'set_risk_score_wrapper';
-
-CREATE  FUNCTION cqrs."pause_projection"(
-	"name" TEXT /* Option < Text > */
-) RETURNS void
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'pause_projection_wrapper';
-
-CREATE  FUNCTION cqrs."update_customer_summary"(
-	"p_customer_id" uuid /* Option < pgrx :: Uuid > */
-) RETURNS void
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'update_customer_summary_wrapper';
-
-CREATE  FUNCTION cqrs."refresh_activity"(
-	"max_marks" INT DEFAULT 1000 /* Option < i32 > */
-) RETURNS bigint /* i64 */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'refresh_activity_wrapper';
-
-CREATE  FUNCTION temporal."delete_portion"(
-	"p_table" regclass, /* Option < RegClass > */
-	"key" jsonb, /* Option < JsonDatum > */
-	"valid_from" timestamptz, /* Option < Time > */
-	"valid_to" timestamptz /* Option < Time > */
-) RETURNS bigint /* i64 */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'delete_portion_wrapper';
-
-CREATE  FUNCTION temporal."balance_as_of"(
-	"account_id" uuid, /* Option < pgrx :: Uuid > */
-	"valid_at" timestamptz DEFAULT now(), /* Option < Time > */
-	"known_at" timestamptz DEFAULT now() /* Option < Time > */
-) RETURNS numeric /* Option < Numeric > */
-STABLE PARALLEL RESTRICTED  
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'account_balance_as_of_wrapper';
-
-CREATE  FUNCTION temporal."update_portion"(
-	"p_table" regclass, /* Option < RegClass > */
-	"key" jsonb, /* Option < JsonDatum > */
-	"valid_from" timestamptz, /* Option < Time > */
-	"valid_to" timestamptz, /* Option < Time > */
-	"changes" jsonb /* Option < JsonDatum > */
-) RETURNS bigint /* i64 */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'update_portion_wrapper';
-
-CREATE  FUNCTION temporal."insert_portion"(
-	"p_table" regclass, /* Option < RegClass > */
-	"row_values" jsonb, /* Option < JsonDatum > */
-	"valid_from" timestamptz, /* Option < Time > */
-	"valid_to" timestamptz DEFAULT 'infinity' /* Option < Time > */
-) RETURNS bigint /* i64 */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'insert_portion_wrapper';
-
-CREATE  FUNCTION temporal."correct"(
-	"account_id" uuid, /* Option < pgrx :: Uuid > */
-	"valid_from" timestamptz, /* Option < Time > */
-	"valid_to" timestamptz, /* Option < Time > */
-	"changes" jsonb, /* Option < JsonDatum > */
-	"reason" TEXT, /* Option < Text > */
-	"tenant" uuid DEFAULT NULL /* Option < pgrx :: Uuid > */
-) RETURNS timestamptz /* Option < Time > */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'correct_wrapper';
-
-CREATE  FUNCTION temporal."balance_before"(
-	"account_id" uuid, /* Option < pgrx :: Uuid > */
-	"valid_to" timestamptz, /* Option < Time > */
-	"transaction_to" timestamptz /* Option < Time > */
-) RETURNS numeric /* Option < Numeric > */
-STABLE PARALLEL RESTRICTED 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'balance_before_wrapper';
-
-CREATE  FUNCTION temporal."get_account_as_of"(
-	"p_account_id" uuid, /* Option < pgrx :: Uuid > */
-	"p_as_of_time" timestamptz DEFAULT now(), /* Option < Time > */
-	"p_transaction_time" timestamptz DEFAULT now() /* Option < Time > */
-) RETURNS TABLE (
-	"account_id" uuid,  /* pgrx :: Uuid */
-	"customer_id" uuid,  /* Option < pgrx :: Uuid > */
-	"account_number" varchar(50),  /* Option < Varchar > */
-	"current_balance" numeric,  /* Option < Numeric > */
-	"account_status" TEXT,  /* Option < String > */
-	"valid_from" timestamptz,  /* Option < Time > */
-	"valid_to" timestamptz,  /* Option < Time > */
-	"account_type" TEXT,  /* Option < String > */
-	"overdraft_limit" numeric,  /* Option < Numeric > */
-	"limits" jsonb,  /* Option < JsonBytes > */
-	"transaction_from" timestamptz,  /* Option < Time > */
-	"transaction_to" timestamptz,  /* Option < Time > */
-	"changed_by" TEXT,  /* Option < String > */
-	"change_reason" TEXT  /* Option < String > */
-)
-STABLE PARALLEL RESTRICTED 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'get_account_as_of_wrapper';
-
-CREATE TYPE temporal.account_range AS RANGE (subtype = uuid, multirange_type_name = temporal.account_multirange);
-
-COMMENT ON TYPE temporal.account_range IS
-    'Ids of accounts from one to another. Gives the index that keeps an account''s periods apart a way to compare ids for equality, without another extension.';
-
-COMMENT ON TYPE temporal.account_multirange IS 'Several ranges of ids of accounts; comes with temporal.account_range.';
-
-CREATE TABLE temporal.account_periods (
-    history_id bigint GENERATED BY DEFAULT AS IDENTITY PRIMARY KEY,
-    account_id uuid NOT NULL,
-    customer_id uuid,
-    valid_from timestamptz NOT NULL,
-    valid_to timestamptz,
-    transaction_from timestamptz NOT NULL,
-    transaction_to timestamptz,
-    account_status banking.account_status NOT NULL,
-    overdraft_limit numeric NOT NULL,
-    account_type varchar(30) NOT NULL,
-    account_number varchar(50) NOT NULL,
-    changed_by text,
-    change_reason text,
-    CONSTRAINT account_periods_valid_check CHECK (
-        pg_catalog.isfinite(valid_from) AND (valid_to IS NULL OR pg_catalog.isfinite(valid_to) AND valid_from < valid_to)),
-    CONSTRAINT account_periods_transaction_check CHECK (
-        pg_catalog.isfinite(transaction_from)
-        AND (transaction_to IS NULL OR pg_catalog.isfinite(transaction_to) AND transaction_from < transaction_to)),
-    -- Nothing is recorded before it is true: what was known at a time ends the search for what was valid later.
-    CONSTRAINT account_periods_recorded_check CHECK (
-        valid_from <= transaction_from AND (valid_to IS NULL OR valid_to <= transaction_from)),
-    CONSTRAINT account_periods_apart EXCLUDE USING gist (
-        temporal.account_range(account_id, account_id, '[]') WITH &&,
-        pg_catalog.tstzrange(valid_from, valid_to) WITH &&,
-        pg_catalog.tstzrange(transaction_from, transaction_to) WITH &&)
-);
-
-CREATE INDEX account_periods_account_id_idx ON temporal.account_periods (account_id, valid_from, transaction_from);
-
-CREATE INDEX account_periods_current_idx ON temporal.account_periods (account_id, valid_from) WHERE transaction_to IS NULL;
-
-CREATE INDEX account_periods_recorded_idx ON temporal.account_periods (account_id, transaction_from);
-
-COMMENT ON TABLE temporal.account_periods IS
-    'What was true of an account from valid_from to valid_to, as recorded from transaction_from to transaction_to (null: still). No two rows of an account overlap on both. Append-only, but that transaction_to is set once (NB009). Read it through temporal.accounts_history, which has the accounts that never changed too.';
-
-COMMENT ON COLUMN temporal.account_periods.transaction_from IS
-    'When it was recorded, taken from the clock under the account''s lock: later than everything recorded of the account before.';
-
-COMMENT ON COLUMN temporal.account_periods.changed_by IS 'The role that changed or corrected the account; null in its first period.';
-
-COMMENT ON SEQUENCE temporal.account_periods_history_id_seq IS 'Numbers of rows of an account''s history; gaps are possible.';
-
-SELECT pg_catalog.pg_extension_config_dump('temporal.account_periods', '');
-
-SELECT pg_catalog.pg_extension_config_dump('temporal.account_periods_history_id_seq', '');
-
-CREATE TRIGGER guard_ledger
-    BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON temporal.account_periods
-    FOR EACH STATEMENT EXECUTE FUNCTION neobank.guard_ledger();
-
-COMMENT ON TRIGGER guard_ledger ON temporal.account_periods IS 'Keeps the history append-only (NB009).';
-
-CREATE TRIGGER guard_loaded
-    AFTER INSERT ON temporal.account_periods
-    FOR EACH STATEMENT EXECUTE FUNCTION neobank.guard_ledger();
-
-COMMENT ON TRIGGER guard_loaded ON temporal.account_periods IS
-    'Lets a restore load a history whose present is what the accounts are, and nothing else (NB009).';
-
-ALTER TABLE temporal.account_periods ENABLE ALWAYS TRIGGER guard_ledger;
-
-ALTER TABLE temporal.account_periods ENABLE ALWAYS TRIGGER guard_loaded;
-
-CREATE FUNCTION temporal.record_account() RETURNS trigger
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
-SET search_path = pg_catalog, pg_temp
-AS $$
-BEGIN
-    PERFORM temporal.record_account_change(
-        OLD.account_id, OLD.created_at, OLD.customer_id, OLD.account_status, OLD.overdraft_limit, OLD.account_type,
-        OLD.account_number);
-    RETURN NULL;
-END
-$$;
-
-COMMENT ON FUNCTION temporal.record_account() IS
-    'Trigger: records a change of an account''s holder, number, type, status or overdraft limit.';
-
-CREATE TRIGGER record_account
-    AFTER UPDATE OF customer_id, account_status, overdraft_limit, account_type, account_number ON banking.accounts
-    FOR EACH ROW
-    WHEN (OLD.customer_id IS DISTINCT FROM NEW.customer_id OR OLD.account_status <> NEW.account_status
-          OR OLD.overdraft_limit <> NEW.overdraft_limit OR OLD.account_type <> NEW.account_type
-          OR OLD.account_number <> NEW.account_number)
-    EXECUTE FUNCTION temporal.record_account();
-
-COMMENT ON TRIGGER record_account ON banking.accounts IS 'Keeps the account''s history.';
-
-CREATE FUNCTION temporal.limits_as_of(p_account_id uuid, p_at timestamptz) RETURNS jsonb
-LANGUAGE sql STABLE PARALLEL SAFE
-BEGIN ATOMIC
-    SELECT coalesce(pg_catalog.jsonb_object_agg(
-                        c.period, pg_catalog.jsonb_build_object('max_amount', c.max_amount, 'max_postings', c.max_postings)),
-                    '{}')
-    FROM (SELECT DISTINCT ON (l.period) l.period, l.max_amount, l.max_postings
-          FROM banking.limit_changes l
-          WHERE l.account_id = p_account_id AND l.changed_at <= p_at
-          ORDER BY l.period, l.changed_at DESC) c
-    WHERE c.max_amount IS NOT NULL OR c.max_postings IS NOT NULL;
-END;
-
-COMMENT ON FUNCTION temporal.limits_as_of(uuid, timestamptz) IS
-    'p_account_id; p_at: a time, inclusive. The spending limits that were set for the account itself then, by period: {"day": {"max_amount": ..., "max_postings": ...}}; {} where there were none.';
-
-CREATE VIEW temporal.accounts_history AS
-SELECT
-    p.history_id, p.account_id, p.customer_id, p.account_number, p.account_type,
-    temporal.balance_before(p.account_id, p.valid_to, p.transaction_to) AS current_balance,
-    p.account_status::varchar(20) AS account_status, p.valid_from, p.valid_to, p.transaction_from, p.transaction_to,
-    p.changed_by, p.change_reason, p.overdraft_limit
-FROM temporal.account_periods p
-UNION ALL
-SELECT
-    NULL::bigint, a.account_id, a.customer_id, a.account_number, a.account_type,
-    temporal.balance_before(a.account_id, NULL, NULL),
-    a.account_status::varchar(20), a.created_at, NULL::timestamptz, a.created_at, NULL::timestamptz,
-    NULL::text, NULL::text, a.overdraft_limit
-FROM banking.accounts a
-WHERE NOT EXISTS (SELECT FROM temporal.account_periods p WHERE p.account_id = a.account_id);
-
-COMMENT ON VIEW temporal.accounts_history IS
-    'The history of every account on both axes: a row is what was true from valid_from to valid_to (null: still), as recorded from transaction_from to transaction_to (null: still). An account that never changed has one row, with history_id null.';
-
-COMMENT ON COLUMN temporal.accounts_history.current_balance IS
-    'What the account held when valid_to ended, as known when transaction_to ended, by effective time; of an open row, what it holds. Read from the ledger, only where it is asked for.';
-
-CREATE FUNCTION temporal.accounts_as_of(
-    p_as_of_time timestamptz DEFAULT now(),
-    p_transaction_time timestamptz DEFAULT now()
-)
-RETURNS TABLE (
-    account_id uuid,
-    customer_id uuid,
-    account_number varchar(50),
-    current_balance numeric,
-    account_status varchar(20),
-    valid_from timestamptz,
-    valid_to timestamptz,
-    account_type varchar(30),
-    overdraft_limit numeric,
-    limits jsonb,
-    transaction_from timestamptz,
-    transaction_to timestamptz,
-    changed_by text,
-    change_reason text
-)
-LANGUAGE sql STABLE PARALLEL RESTRICTED
-BEGIN ATOMIC
-    SELECT
-        h.account_id, h.customer_id, h.account_number, temporal.balance_as_of(h.account_id, $1, $2), h.account_status,
-        h.valid_from, h.valid_to, h.account_type, h.overdraft_limit,
-        temporal.limits_as_of(h.account_id, least($1, $2)), h.transaction_from, h.transaction_to, h.changed_by,
-        h.change_reason
-    FROM temporal.accounts_history h
-    WHERE h.valid_from <= $1 AND (h.valid_to IS NULL OR h.valid_to > $1)
-      AND h.transaction_from <= $2 AND (h.transaction_to IS NULL OR h.transaction_to > $2);
-END;
-
-COMMENT ON FUNCTION temporal.accounts_as_of(timestamptz, timestamptz) IS
-    'Every account as temporal.get_account_as_of answers it for these times, for reports on the whole bank; no row where one is null. Balances and limits are worked out only where they are asked for.';
-
-CREATE FUNCTION temporal.adopt_status_changes() RETURNS void
-LANGUAGE sql VOLATILE PARALLEL UNSAFE
-BEGIN ATOMIC
-    WITH changes AS (
-        SELECT c.*, pg_catalog.row_number() OVER w AS n, pg_catalog.count(*) OVER (PARTITION BY c.account_id) AS changes
-        FROM banking.account_status_changes c
-        WHERE c.old_value <> c.new_value
-        WINDOW w AS (PARTITION BY c.account_id ORDER BY c.changed_at)
-    ), segments AS (
-        -- Number 0 is from the opening to the first change. Times ascend, if only by a microsecond.
-        SELECT
-            a.account_id, s.n, a.customer_id, a.account_type, a.account_number, c.changed_by, c.reason,
-            CASE s.n WHEN 0 THEN a.created_at
-                 ELSE (SELECT pg_catalog.max(e.changed_at + (s.n - e.n) * interval '1 microsecond')
-                       FROM changes e WHERE e.account_id = a.account_id AND e.n <= s.n) END AS begins,
-            coalesce(
-                (SELECT e.old_value FROM changes e WHERE e.account_id = a.account_id AND e.change = 'status' AND e.n > s.n
-                 ORDER BY e.n LIMIT 1), a.account_status) AS status,
-            coalesce(
-                (SELECT e.old_value::numeric FROM changes e
-                 WHERE e.account_id = a.account_id AND e.change = 'overdraft_limit' AND e.n > s.n ORDER BY e.n LIMIT 1),
-                a.overdraft_limit) AS overdraft_limit
-        FROM (SELECT DISTINCT account_id, changes FROM changes) l
-        JOIN banking.accounts a ON a.account_id = l.account_id
-        CROSS JOIN LATERAL pg_catalog.generate_series(0, l.changes) AS s (n)
-        LEFT JOIN changes c ON c.account_id = a.account_id AND c.n = s.n
-    ), periods AS (
-        SELECT s.*, pg_catalog.lead(s.begins) OVER (PARTITION BY s.account_id ORDER BY s.n) AS ends FROM segments s
-    )
-    INSERT INTO temporal.account_periods
-        (account_id, customer_id, valid_from, valid_to, transaction_from, transaction_to, account_status, overdraft_limit,
-         account_type, account_number, changed_by, change_reason)
-    SELECT
-        p.account_id, p.customer_id, p.begins, r.valid_to, r.transaction_from, r.transaction_to,
-        p.status::banking.account_status, p.overdraft_limit, p.account_type, p.account_number, p.changed_by, p.reason
-    FROM periods p
-    CROSS JOIN LATERAL (VALUES (NULL::timestamptz, p.begins, p.ends), (p.ends, p.ends, NULL)) r (valid_to, transaction_from, transaction_to)
-    WHERE r.transaction_from IS NOT NULL
-    ORDER BY p.account_id, p.n;
-END;
-
-COMMENT ON FUNCTION temporal.adopt_status_changes() IS
-    'For the extension''s owner, once after accounts of a release without a history were brought in (an upgrade does it by itself): writes the history of their statuses and overdraft limits from banking.account_status_changes. NB009: there is a history.';
-
-CREATE FUNCTION temporal.timeline(account_id uuid, known_at timestamptz DEFAULT now())
-RETURNS TABLE (
-    valid_from timestamptz,
-    valid_to timestamptz,
-    customer_id uuid,
-    account_number varchar(50),
-    account_type varchar(30),
-    account_status varchar(20),
-    overdraft_limit numeric,
-    current_balance numeric,
-    transaction_from timestamptz,
-    changed_by text,
-    change_reason text
-)
-LANGUAGE sql STABLE PARALLEL RESTRICTED
-BEGIN ATOMIC
-    SELECT
-        h.valid_from, h.valid_to, h.customer_id, h.account_number, h.account_type, h.account_status, h.overdraft_limit,
-        temporal.balance_as_of(
-            h.account_id, coalesce(h.valid_to - interval '1 microsecond', 'infinity'), $2),
-        h.transaction_from, h.changed_by, h.change_reason
-    FROM temporal.accounts_history h
-    WHERE h.account_id = $1 AND h.transaction_from <= $2 AND (h.transaction_to IS NULL OR h.transaction_to > $2)
-    ORDER BY h.valid_from;
-END;
-
-COMMENT ON FUNCTION temporal.timeline(uuid, timestamptz) IS
-    'account_id; known_at: as it was recorded then, ''infinity'' for all that is. The periods of the account one after the other, each with what the account held at its end. No row for an unknown account, or before it was opened.';
-
-CREATE FUNCTION temporal.diff(
-    account_id uuid,
-    t1 timestamptz,
-    t2 timestamptz,
-    known_at_1 timestamptz DEFAULT now(),
-    known_at_2 timestamptz DEFAULT now()
-)
-RETURNS TABLE (attribute text, old_value text, new_value text)
-LANGUAGE sql STABLE PARALLEL RESTRICTED
-BEGIN ATOMIC
-    WITH attributes (position, attribute) AS (
-        VALUES (1, 'customer_id'), (2, 'account_number'), (3, 'account_type'), (4, 'account_status'),
-               (5, 'overdraft_limit'), (6, 'limits'), (7, 'current_balance')
-    ), before AS (
-        SELECT pg_catalog.to_jsonb(s.*) AS state FROM temporal.get_account_as_of($1, $2, $4) s
-    ), after AS (
-        SELECT pg_catalog.to_jsonb(s.*) AS state FROM temporal.get_account_as_of($1, $3, $5) s
-    )
-    SELECT a.attribute, (SELECT b.state ->> a.attribute FROM before b), (SELECT f.state ->> a.attribute FROM after f)
-    FROM attributes a
-    WHERE (SELECT b.state -> a.attribute FROM before b) IS DISTINCT FROM (SELECT f.state -> a.attribute FROM after f)
-    ORDER BY a.position;
-END;
-
-COMMENT ON FUNCTION temporal.diff(uuid, timestamptz, timestamptz, timestamptz, timestamptz) IS
-    'account_id; t1, t2: two times; known_at_1, known_at_2: each as it was recorded then. What is different between them, by attribute; with the same time twice and two known_at, what was corrected in between. An account that was not there has nulls. 22004: null.';
-
-CREATE FUNCTION temporal.safe_horizon() RETURNS timestamptz
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-    asked CONSTANT timestamptz := clock_timestamp();
-    writing integer[];
-    began timestamptz;
-    prepared timestamptz;
-BEGIN
-    IF pg_is_in_recovery() THEN
-        RETURN NULL;
-    END IF;
-    -- Times are taken from the clock by who holds a writer's lock on a table, and mostly a transaction number: whoever has
-    -- neither when we look takes his times after we asked. Locks first: a writer has one until its number is there.
-    writing := ARRAY(
-        SELECT l.pid FROM pg_locks l
-        WHERE l.locktype = 'relation' AND l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())
-          AND l.mode IN ('RowExclusiveLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock')
-          AND l.pid IS NOT NULL);
-    PERFORM pg_stat_clear_snapshot();
-    -- A session that hides from us has no time when it began: then nothing can be said.
-    SELECT min(CASE WHEN a.backend_start IS NULL THEN '-infinity' ELSE coalesce(a.xact_start, a.backend_start) END) INTO began
-    FROM pg_stat_activity a
-    WHERE a.datname = current_database()
-      AND (a.backend_xid IS NOT NULL OR a.pid = ANY (writing) OR a.backend_start IS NULL)
-      AND coalesce(a.backend_type, '') <> 'autovacuum worker';
-    -- When a prepared transaction began is in a lock that it took for that: see src/pg/prepared.rs.
-    SELECT min(coalesce(
-        (SELECT timestamptz '2000-01-01 00:00:00Z'
-                + ((m.classid::bigint << 32) + m.objid::bigint) * interval '1 microsecond'
-         FROM pg_locks o
-         JOIN pg_locks m ON m.virtualtransaction = o.virtualtransaction AND m.locktype = 'advisory' AND m.objsubid = 20035
-         WHERE o.locktype = 'transactionid' AND o.transactionid = p.transaction AND o.granted AND o.pid IS NULL),
-        '-infinity')) INTO prepared
-    FROM pg_prepared_xacts p
-    WHERE p.database = current_database();
-    RETURN nullif(least(asked, began, prepared) - interval '1 microsecond', '-infinity');
-END
-$$;
-
-COMMENT ON FUNCTION temporal.safe_horizon() IS
-    'Up to when nothing can be recorded any more: an answer of temporal.get_account_as_of with p_transaction_time at or before it stays the same for ever. The start of the oldest open transaction that writes in this database, prepared ones included, or now. Null where it cannot be known: on a standby, and while a transaction is prepared by a session that had not loaded the extension.';
-
-CREATE  FUNCTION temporal."record_account_change"(
-	"account_id" uuid, /* Option < pgrx :: Uuid > */
-	"created_at" timestamptz, /* Option < Time > */
-	"customer_id" uuid, /* Option < pgrx :: Uuid > */
-	"account_status" TEXT, /* Option < Text > */
-	"overdraft_limit" numeric, /* Option < Numeric > */
-	"account_type" TEXT, /* Option < Text > */
-	"account_number" TEXT /* Option < Text > */
-) RETURNS void
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'record_account_change_wrapper';
-
-CREATE  FUNCTION troubleshoot."note_restore_test"(
-	"tested_at" timestamptz, /* Option < Time > */
-	"note" TEXT /* Option < Text > */
-) RETURNS void
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'note_restore_test_wrapper';
-
-CREATE  FUNCTION troubleshoot."relation_file_bytes"(
-	"path" TEXT /* Option < Text > */
-) RETURNS bigint /* Option < i64 > */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'relation_file_bytes_wrapper';
-
-CREATE  FUNCTION troubleshoot."run_baseline"() RETURNS TABLE (
-	"captured" INT,  /* i32 */
-	"raised" INT,  /* i32 */
-	"resolved" INT,  /* i32 */
-	"deleted" bigint  /* i64 */
-)
-STRICT VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'run_baseline_wrapper';
-
-CREATE  FUNCTION troubleshoot."why_waiting"(
-	"pid" INT /* Option < i32 > */
-) RETURNS TABLE (
-	"process_id" INT,  /* i32 */
-	"kind" TEXT,  /* String */
-	"explanation" TEXT,  /* String */
-	"blocked_by" INT[],  /* Vec < i32 > */
-	"wait_event_type" TEXT,  /* Option < String > */
-	"wait_event" TEXT,  /* Option < String > */
-	"lock_mode" TEXT,  /* Option < String > */
-	"object" TEXT,  /* Option < String > */
-	"waiting_seconds" numeric,  /* Option < Numeric > */
-	"remediation_sql" TEXT  /* Option < String > */
-)
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'why_waiting_wrapper';
-
-CREATE  FUNCTION troubleshoot."set_threshold"(
-	"check_id" TEXT, /* Option < Text > */
-	"warning" numeric, /* Option < Numeric > */
-	"critical" numeric, /* Option < Numeric > */
-	"minimum" numeric DEFAULT NULL /* Option < Numeric > */
-) RETURNS void
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'set_threshold_wrapper';
-
-CREATE  FUNCTION troubleshoot."explain"(
-	"query" TEXT, /* Option < Text > */
-	"params" TEXT[] DEFAULT '{}', /* Option < Many < String > > */
-	"analyze" bool DEFAULT false /* Option < bool > */
-) RETURNS TABLE (
-	"check_id" TEXT,  /* & '_ str */
-	"severity" TEXT,  /* & '_ str */
-	"node" TEXT,  /* String */
-	"object" TEXT,  /* Option < String > */
-	"value" numeric,  /* Option < Numeric > */
-	"unit" TEXT,  /* Option < & '_ str > */
-	"threshold" numeric,  /* Option < Numeric > */
-	"detail" TEXT,  /* String */
-	"remedy" TEXT,  /* Option < String > */
-	"remediation_sql" TEXT,  /* Option < String > */
-	"plan" jsonb  /* Option < JsonDatum > */
-)
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'explain_wrapper';
-
-COMMENT ON FUNCTION troubleshoot.explain IS
-    'What is wrong with the plan of a query, the worst first, and what to do about it. query: one SELECT, INSERT, UPDATE, DELETE or MERGE, with $1, $2 ... for parameters, up to 100,000 characters; params: a text for each, read as the type that its place wants; analyze: also run it, which tells what came of the estimates. Planned and run with the caller''s rights and search_path, in a subtransaction that may not write and is always rolled back; what a function does outside of the database is done. Waits 1 s for a lock unless lock_timeout is set; statement_timeout holds. The first row is the plan itself. Where hypopg is installed, proposed indexes are tried with it. NB021: a bound; NB525: several statements, or one without a plan; NB526: number of parameters; 25006: analyze of a query that writes; 22004: null; and what the query itself raises.';
-
-CREATE  FUNCTION troubleshoot."reset_threshold"(
-	"check_id" TEXT /* Option < Text > */
-) RETURNS bool /* bool */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'reset_threshold_wrapper';
-
-CREATE  FUNCTION troubleshoot."metrics"() RETURNS TEXT /* String */
-STRICT VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'metrics_wrapper';
-
-CREATE  FUNCTION troubleshoot."run_checks"(
-	"only_checks" TEXT[] DEFAULT NULL /* Option < Many < String > > */
-) RETURNS TABLE (
-	"check_id" TEXT,  /* String */
-	"severity" TEXT,  /* String */
-	"object" TEXT,  /* Option < String > */
-	"value" numeric,  /* Option < Numeric > */
-	"unit" TEXT,  /* Option < String > */
-	"warning_threshold" numeric,  /* Option < Numeric > */
-	"critical_threshold" numeric,  /* Option < Numeric > */
-	"detail" TEXT,  /* String */
-	"remediation_sql" TEXT,  /* Option < String > */
-	"fingerprint" TEXT,  /* String */
-	"acknowledged_until" timestamptz  /* Option < Time > */
-)
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'run_checks_wrapper';
-
-CREATE  FUNCTION troubleshoot."report_html"() RETURNS TEXT /* String */
-STRICT VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'report_html_wrapper';
-
-CREATE  FUNCTION troubleshoot."compare_baseline"(
-	"at" timestamptz DEFAULT NULL, /* Option < Time > */
-	"days" INT DEFAULT 35 /* Option < i32 > */
-) RETURNS TABLE (
-	"metric" TEXT,  /* & '_ str */
-	"severity" TEXT,  /* & '_ str */
-	"captured_at" timestamptz,  /* Time */
-	"value" numeric,  /* Option < Numeric > */
-	"unit" TEXT,  /* & '_ str */
-	"median" numeric,  /* Option < Numeric > */
-	"mad" numeric,  /* Option < Numeric > */
-	"deviation" numeric,  /* Option < Numeric > */
-	"scope" TEXT,  /* & '_ str */
-	"samples" INT,  /* i32 */
-	"detail" TEXT  /* String */
-)
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'compare_baseline_wrapper';
-
-CREATE  FUNCTION troubleshoot."sequence_position"(
-	"sequence" oid /* Option < pg_sys :: Oid > */
-) RETURNS bigint /* Option < i64 > */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'sequence_position_wrapper';
-
-CREATE  FUNCTION troubleshoot."slow_query_rows"(
-	"max_rows" INT, /* Option < i32 > */
-	"order_by" TEXT /* Option < Text > */
-) RETURNS INT /* i32 */
-IMMUTABLE PARALLEL SAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'slow_query_rows_wrapper';
-
-COMMENT ON FUNCTION troubleshoot.slow_query_rows(integer, text) IS
-    'The bound itself, for troubleshoot.slow_queries. NB021: max_rows not 1 to 1,000, or another order_by; 22004: null.';
-
-CREATE FUNCTION troubleshoot.slow_queries(max_rows integer DEFAULT 20, order_by text DEFAULT 'total')
-RETURNS TABLE (
-    queryid bigint, query_preview text, calls bigint, total_time_ms numeric, avg_time_ms numeric, stddev_ms numeric,
-    rows bigint, cache_hit_pct numeric, max_time_ms numeric, share_pct numeric, read_time_ms numeric,
-    temp_blocks_written bigint, wal_bytes numeric, user_name text, database_name text, is_slow boolean, hint text)
-LANGUAGE plpgsql STABLE PARALLEL UNSAFE ROWS 20
-SET search_path = pg_catalog, pg_temp
-AS $$
-#variable_conflict use_column
-DECLARE
-    bound integer := troubleshoot.slow_query_rows(max_rows, order_by);
-    place text;
-    has text[];
-    total text;
-    problem text;
-    cure text;
-BEGIN
-    -- The view of the extension, whatever its schema, and not another one of its name.
-    SELECT format('%I.%I', n.nspname, c.relname), array_agg(a.attname::text)
-      INTO place, has
-      FROM pg_extension e
-      JOIN pg_depend d ON d.refclassid = 'pg_extension'::regclass AND d.refobjid = e.oid AND d.deptype = 'e'
-                      AND d.classid = 'pg_class'::regclass
-      JOIN pg_class c ON c.oid = d.objid AND c.relname = 'pg_stat_statements'
-      JOIN pg_namespace n ON n.oid = c.relnamespace
-      JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
-     WHERE e.extname = 'pg_stat_statements'
-     GROUP BY n.nspname, c.relname;
-    IF place IS NULL THEN
-        problem := '<pg_stat_statements is not installed>';
-        cure := CASE WHEN current_setting('pg_stat_statements.max', true) IS NULL
-                     THEN 'Add pg_stat_statements to shared_preload_libraries, restart the server, and CREATE EXTENSION pg_stat_statements.'
-                     ELSE 'CREATE EXTENSION pg_stat_statements in this database.' END;
-    ELSE
-        -- Its columns have been renamed by its versions 1.8 and 1.11, and others have come.
-        total := CASE WHEN 'total_exec_time' = ANY (has) THEN 'exec_time' ELSE 'time' END;
-        BEGIN
-            RETURN QUERY EXECUTE format(
-                $q$SELECT s.queryid, left(s.query, 100), s.calls, round(s.total_%1$s::numeric, 2),
-                          round(s.mean_%1$s::numeric, 2), round(s.stddev_%1$s::numeric, 2), s.rows,
-                          round(100.0 * s.shared_blks_hit / nullif(s.shared_blks_hit + s.shared_blks_read, 0), 2),
-                          round(s.max_%1$s::numeric, 2),
-                          round(100 * s.total_%1$s::numeric / nullif(sum(s.total_%1$s::numeric) OVER (), 0), 2),
-                          round(s.%2$s::numeric, 2), s.temp_blks_written, %3$s,
-                          (SELECT r.rolname::text FROM pg_roles r WHERE r.oid = s.userid),
-                          (SELECT b.datname::text FROM pg_database b WHERE b.oid = s.dbid),
-                          s.calls >= 50 AND s.mean_%1$s >= 50,
-                          CASE WHEN s.queryid IS NULL
-                               THEN 'The statements of other roles are shown to pg_read_all_stats (pg_monitor) only.' END
-                   FROM %4$s s
-                   ORDER BY CASE $2 WHEN 'total' THEN s.total_%1$s WHEN 'mean' THEN s.mean_%1$s WHEN 'calls' THEN s.calls
-                                    WHEN 'rows' THEN s.rows ELSE s.temp_blks_written END DESC, s.total_%1$s DESC
-                   LIMIT $1$q$,
-                total, CASE WHEN 'shared_blk_read_time' = ANY (has) THEN 'shared_blk_read_time' ELSE 'blk_read_time' END,
-                CASE WHEN 'wal_bytes' = ANY (has) THEN 's.wal_bytes' ELSE 'NULL::numeric' END, place)
-                USING bound, order_by;
-            IF FOUND THEN
-                RETURN;
-            END IF;
-            problem := '<nothing recorded>';
-            cure := 'Look at pg_stat_statements.track and compute_query_id; pg_stat_statements_reset() may have just been called.';
-        EXCEPTION
-            WHEN object_not_in_prerequisite_state THEN
-                problem := '<pg_stat_statements is not loaded>';
-                cure := 'Add pg_stat_statements to shared_preload_libraries, and restart the server.';
-            WHEN insufficient_privilege THEN
-                problem := '<insufficient privilege>';
-                cure := format('Grant USAGE on the schema of %s, SELECT on it, and pg_monitor.', place);
-        END;
-    END IF;
-    query_preview := problem;
-    hint := cure;
-    RETURN NEXT;
-END
-$$;
-
-COMMENT ON FUNCTION troubleshoot.slow_queries(integer, text) IS
-    'Statements by pg_stat_statements, of whatever version is installed. max_rows: 1 to 1,000; order_by: total (time), mean (time), calls, rows or temp (blocks written). Times in milliseconds since the statistics were last reset; share_pct: of the time of all statements; is_slow: 50 ms and more on average over 50 calls and more. Where pg_stat_statements is missing, not loaded, not visible or empty one row says so: queryid is null, and hint has the cure. NB021: a bound; 22004: null.';
-
-CREATE VIEW troubleshoot.v_slow_queries AS
-SELECT q.queryid, q.query_preview, q.calls, q.total_time_ms, q.avg_time_ms, q.stddev_ms, q.rows, q.cache_hit_pct,
-       q.max_time_ms, q.share_pct, q.read_time_ms, q.temp_blocks_written, q.wal_bytes, q.user_name, q.database_name,
-       q.is_slow, q.hint
-FROM troubleshoot.slow_queries() q;
-
-COMMENT ON VIEW troubleshoot.v_slow_queries IS
-    'The twenty statements that have taken the most time: troubleshoot.slow_queries(). One row with a hint where they cannot be told.';
-
-CREATE FUNCTION troubleshoot.connection_analysis() RETURNS TABLE (metric text, value text, status text)
-LANGUAGE sql VOLATILE PARALLEL UNSAFE ROWS 10
-BEGIN ATOMIC
-    WITH seen AS MATERIALIZED (
-        SELECT pg_catalog.count(*) AS connections, pg_catalog.count(*) FILTER (WHERE NOT s.is_visible) AS hidden,
-               pg_catalog.count(*) FILTER (WHERE s.state IN ('active', 'fastpath function call')) AS active,
-               pg_catalog.count(*) FILTER (WHERE s.state = 'idle') AS idle,
-               pg_catalog.count(*) FILTER (WHERE s.state LIKE 'idle in transaction%') AS in_transaction,
-               pg_catalog.max(s.seconds_in_state) FILTER (WHERE s.state LIKE 'idle in transaction%') AS longest,
-               pg_catalog.count(*) FILTER (WHERE s.wait_event_type = 'Lock') AS waiting,
-               pooling.usable_connections() AS usable
-        FROM pooling.sessions() s
-    ), lines AS (
-        SELECT 1 AS no, 'Max Connections' AS metric, pg_catalog.current_setting('max_connections') AS value, 'INFO' AS status,
-               false AS is_counted, s.hidden FROM seen s
-        UNION ALL
-        SELECT 2, 'Current Connections', s.connections::text,
-               CASE WHEN s.connections >= 0.75 * s.usable THEN 'WARNING' ELSE 'OK' END, false, s.hidden FROM seen s
-        UNION ALL
-        SELECT 3, 'Active Connections', s.active::text, 'INFO', true, s.hidden FROM seen s
-        UNION ALL
-        -- Idle connections of a pool cost little while there is room.
-        SELECT 4, 'Idle Connections', s.idle::text,
-               CASE WHEN s.idle > 0.7 * s.connections AND s.connections > 0.5 * s.usable THEN 'WARNING' ELSE 'OK' END,
-               true, s.hidden FROM seen s
-        UNION ALL
-        SELECT 5, 'Idle in Transaction', s.in_transaction::text,
-               CASE WHEN s.longest >= 900 THEN 'CRITICAL' WHEN s.in_transaction > 5 OR s.longest >= 300 THEN 'WARNING' ELSE 'OK' END,
-               true, s.hidden FROM seen s
-        UNION ALL
-        SELECT 6, 'Connection Utilization', pg_catalog.round(100.0 * s.connections / s.usable, 1) || '%',
-               CASE WHEN s.connections >= 0.9 * s.usable THEN 'CRITICAL'
-                    WHEN s.connections >= 0.75 * s.usable THEN 'WARNING' ELSE 'OK' END, false, s.hidden FROM seen s
-        UNION ALL
-        SELECT 7, 'Usable Connections', s.usable::text, 'INFO', false, s.hidden FROM seen s
-        UNION ALL
-        SELECT 8, 'Waiting for a Lock', s.waiting::text, 'INFO', true, s.hidden FROM seen s
-        UNION ALL
-        SELECT 9, 'Longest Idle in Transaction', coalesce(pg_catalog.round(s.longest, 1) || ' s', 'none'), 'INFO', true, s.hidden
-        FROM seen s
-        UNION ALL
-        SELECT 10, 'Not Visible', s.hidden::text, CASE WHEN s.hidden > 0 THEN 'UNKNOWN' ELSE 'OK' END, false, 0 FROM seen s
-    )
-    SELECT l.metric, CASE WHEN l.is_counted AND l.hidden > 0 THEN 'at least ' || l.value ELSE l.value END,
-           CASE WHEN l.hidden > 0 AND (l.status = 'OK' OR l.is_counted AND l.status = 'INFO') THEN 'UNKNOWN' ELSE l.status END
-    FROM lines l ORDER BY l.no;
-END;
-
-COMMENT ON FUNCTION troubleshoot.connection_analysis() IS
-    'Connections at this moment. Utilization is of those that clients may use, without the reserved ones (75 and 90 %); idle in transaction: more than 5, or one for 300 and 900 s, failed transactions with them. status: INFO, OK, WARNING, CRITICAL, or UNKNOWN where sessions are not visible to the caller (pg_monitor sees all).';
-
-CREATE  FUNCTION troubleshoot."subtransaction_overflows"() RETURNS SETOF INT /* i32 */
-STRICT VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'subtransaction_overflows_wrapper';
-
-CREATE  FUNCTION troubleshoot."multixact_member_segments"() RETURNS bigint /* Option < i64 > */
-STRICT VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'multixact_member_segments_wrapper';
-
-CREATE  FUNCTION troubleshoot."kill_long_queries"(
-	"p_max_duration" interval DEFAULT '5 minutes', /* Option < Interval > */
-	"p_dry_run" bool DEFAULT true, /* Option < bool > */
-	"p_method" TEXT DEFAULT 'terminate', /* Option < Text > */
-	"p_reason" TEXT DEFAULT NULL, /* Option < Text > */
-	"p_database" TEXT DEFAULT NULL, /* Option < Text > */
-	"p_user" TEXT DEFAULT NULL /* Option < Text > */
-) RETURNS TABLE (
-	"pid" INT,  /* Option < i32 > */
-	"duration" interval,  /* Option < Interval > */
-	"query" TEXT,  /* Option < String > */
-	"action" TEXT,  /* String */
-	"user_name" TEXT,  /* Option < String > */
-	"database_name" TEXT,  /* Option < String > */
-	"application_name" TEXT  /* Option < String > */
-)
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'kill_long_queries_wrapper';
-
-CREATE  FUNCTION troubleshoot."check_definitions"() RETURNS TABLE (
-	"check_id" TEXT,  /* String */
-	"category" TEXT,  /* String */
-	"title" TEXT,  /* String */
-	"unit" TEXT,  /* Option < String > */
-	"worse" TEXT,  /* Option < String > */
-	"warning" numeric,  /* Option < Numeric > */
-	"critical" numeric,  /* Option < Numeric > */
-	"minimum" numeric,  /* Option < Numeric > */
-	"minimum_unit" TEXT  /* Option < String > */
-)
-IMMUTABLE STRICT PARALLEL SAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'check_definitions_wrapper';
-
-CREATE TABLE troubleshoot.thresholds (
-    check_id text PRIMARY KEY,
-    warning numeric,
-    critical numeric,
-    minimum numeric,
-    set_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
-    set_by text NOT NULL
-);
-
-COMMENT ON TABLE troubleshoot.thresholds IS
-    'Thresholds in the place of a check''s own. Set by troubleshoot.set_threshold; troubleshoot.check_catalogue shows those in force.';
-
-COMMENT ON COLUMN troubleshoot.thresholds.warning IS 'In the check''s unit; null: no value is a warning.';
-
-COMMENT ON COLUMN troubleshoot.thresholds.critical IS 'In the check''s unit; null: no value is critical.';
-
-COMMENT ON COLUMN troubleshoot.thresholds.minimum IS 'What is smaller is left out; null: the check''s own minimum.';
-
-CREATE TABLE troubleshoot.acknowledgements (
-    fingerprint text PRIMARY KEY,
-    severity text NOT NULL CHECK (severity IN ('info', 'unknown', 'warning', 'critical')),
-    object text,
-    acknowledged_until timestamptz NOT NULL,
-    reason text NOT NULL,
-    acknowledged_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
-    acknowledged_by text NOT NULL
-);
-
-COMMENT ON TABLE troubleshoot.acknowledgements IS
-    'Findings that somebody has taken note of, until when and why. Set by troubleshoot.acknowledge.';
-
-COMMENT ON COLUMN troubleshoot.acknowledgements.severity IS
-    'What it was then. A finding that has become worse since counts as not acknowledged.';
-
-CREATE TABLE troubleshoot.restore_tests (
-    tested_at timestamptz PRIMARY KEY,
-    note text NOT NULL,
-    noted_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
-    noted_by text NOT NULL
-);
-
-COMMENT ON TABLE troubleshoot.restore_tests IS
-    'When a backup was restored and found whole. Set by troubleshoot.note_restore_test.';
-
-SELECT pg_catalog.pg_extension_config_dump('troubleshoot.thresholds', '');
-
-SELECT pg_catalog.pg_extension_config_dump('troubleshoot.acknowledgements', '');
-
-SELECT pg_catalog.pg_extension_config_dump('troubleshoot.restore_tests', '');
-
-CREATE FUNCTION troubleshoot.checks(only_checks text[] DEFAULT NULL)
-RETURNS TABLE (
-    check_id text, severity text, object text, value numeric, unit text, warning_threshold numeric,
-    critical_threshold numeric, detail text, remediation_sql text, fingerprint text, acknowledged_until timestamptz)
-LANGUAGE sql VOLATILE PARALLEL UNSAFE
-SET search_path = pg_catalog, pg_temp
-SET lock_timeout = '1ms'
-SET datestyle = 'ISO, YMD'
-BEGIN ATOMIC
-    SELECT r.check_id, r.severity, r.object, r.value, r.unit, r.warning_threshold, r.critical_threshold, r.detail,
-           r.remediation_sql, r.fingerprint, r.acknowledged_until
-    FROM troubleshoot.run_checks(only_checks) r;
-END;
-
-COMMENT ON FUNCTION troubleshoot.checks(text[]) IS
-    'Checks the server and this database; the most urgent findings first, and a row for each check that found nothing. only_checks: names of checks, null: all. severity: critical, warning, unknown (it cannot be told: the role may not see it, something is locked or not installed), info, ok. value and thresholds in unit; remediation_sql: what to run once it is understood; fingerprint: the same for as long as the finding lasts; acknowledged_until: somebody took note of it, as bad as it is now. Reads with the caller''s rights, waits for no lock, takes none stronger than ACCESS SHARE, and runs on a standby. NB500: no such check; 22004: a name null.';
-
-CREATE VIEW troubleshoot.check_catalogue AS
-SELECT d.check_id, d.category, d.title, d.unit, d.worse,
-       CASE WHEN t.check_id IS NULL THEN d.warning ELSE t.warning END AS warning,
-       CASE WHEN t.check_id IS NULL THEN d.critical ELSE t.critical END AS critical,
-       coalesce(t.minimum, d.minimum) AS minimum, d.minimum_unit,
-       d.warning AS default_warning, d.critical AS default_critical, d.minimum AS default_minimum,
-       t.set_at, t.set_by
-FROM troubleshoot.check_definitions() d
-LEFT JOIN troubleshoot.thresholds t ON t.check_id = d.check_id;
-
-COMMENT ON VIEW troubleshoot.check_catalogue IS
-    'The checks of troubleshoot.checks(), with the thresholds in force and the check''s own. worse: whether higher or lower values are; null where nothing is measured. minimum: what is smaller is left out.';
-
-CREATE FUNCTION troubleshoot.slow_statements(least_mean_ms numeric, least_calls numeric)
-RETURNS TABLE (queryid bigint, query text, calls bigint, mean_ms numeric, total_ms numeric)
-LANGUAGE plpgsql STABLE PARALLEL UNSAFE
-SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-    place oid;
-    schema_name text;
-    timed text;
-BEGIN
-    SELECT n.oid, n.nspname INTO place, schema_name
-    FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace WHERE e.extname = 'pg_stat_statements';
-    IF NOT FOUND THEN
-        RAISE EXCEPTION 'pg_stat_statements is not installed'
-            USING ERRCODE = 'NB503', DETAIL = 'Without it the server does not keep how long statements take.',
-                  HINT = 'Add it to shared_preload_libraries, restart, and run CREATE EXTENSION pg_stat_statements.';
-    END IF;
-    SELECT CASE WHEN count(*) FILTER (WHERE a.attname = 'total_exec_time') > 0 THEN 'total_exec_time' ELSE 'total_time' END
-    INTO timed
-    FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
-    WHERE c.relname = 'pg_stat_statements' AND c.relnamespace = place;
-    RETURN QUERY EXECUTE format(
-        'SELECT s.queryid, pg_catalog.min(s.query), pg_catalog.sum(s.calls)::bigint, '
-        'pg_catalog.round((pg_catalog.sum(s.%2$I) / pg_catalog.sum(s.calls))::numeric, 3), '
-        'pg_catalog.round(pg_catalog.sum(s.%2$I)::numeric, 3) FROM %1$I.pg_stat_statements s '
-        'WHERE s.dbid = (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database()) '
-        'AND s.queryid IS NOT NULL AND s.calls > 0 GROUP BY s.queryid '
-        'HAVING pg_catalog.sum(s.calls) >= $2 AND pg_catalog.sum(s.%2$I) / pg_catalog.sum(s.calls) >= $1',
-        schema_name, timed) USING least_mean_ms, least_calls;
-END
-$$;
-
-COMMENT ON FUNCTION troubleshoot.slow_statements(numeric, numeric) IS
-    'Statements of this database that take least_mean_ms milliseconds or more on average and were called least_calls times or more, from pg_stat_statements. NB503: it is not installed; 55000: it is not loaded.';
-
-CREATE FUNCTION troubleshoot.table_bloat(min_bytes bigint DEFAULT 0)
-RETURNS TABLE (
-    schema_name text, table_name text, table_bytes bigint, bloat_bytes bigint, bloat_percent numeric, is_known boolean)
-LANGUAGE sql STABLE PARALLEL UNSAFE
-BEGIN ATOMIC
-    WITH big AS MATERIALIZED (
-        SELECT c.oid, n.nspname, c.relname, c.reltuples::numeric AS rows, s.bytes, b.size AS block,
-               coalesce((SELECT o.option_value::int FROM pg_catalog.pg_options_to_table(c.reloptions) o
-                         WHERE o.option_name = 'fillfactor'), 100) AS fill
-        FROM pg_catalog.pg_class c
-        JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-        CROSS JOIN (SELECT (SELECT pg_catalog.current_setting('block_size')::bigint) AS size) b
-        CROSS JOIN LATERAL (
-            SELECT CASE WHEN c.reltuples = -1
-                        THEN coalesce(troubleshoot.relation_file_bytes(pg_catalog.pg_relation_filepath(c.oid)), 0)
-                        ELSE c.relpages * b.size END AS bytes
-        ) s
-        WHERE c.relkind IN ('r', 'm') AND c.relpersistence <> 't'
-          AND n.nspname NOT IN ('pg_catalog', 'information_schema')
-          AND (c.reltuples = -1 OR c.relpages >= (SELECT min_bytes / pg_catalog.current_setting('block_size')::bigint))
-          AND s.bytes >= min_bytes AND s.bytes > 0
-    ), measured AS (
-        SELECT g.*, w.columns, w.known, 4 + w.head + pg_catalog.ceil(w.width / 8) * 8 AS tuple
-        FROM big g
-        CROSS JOIN LATERAL (
-            SELECT pg_catalog.count(*) AS columns, pg_catalog.count(s.attname) AS known,
-                   pg_catalog.ceil((23 + CASE WHEN pg_catalog.bool_or(s.null_frac > 0)
-                                              THEN (pg_catalog.count(*) + 7) / 8 ELSE 0 END) / 8.0) * 8 AS head,
-                   coalesce(pg_catalog.sum((1 - s.null_frac::numeric) * s.avg_width), 0) AS width
-            FROM pg_catalog.pg_attribute a
-            LEFT JOIN LATERAL (
-                SELECT p.attname, p.null_frac, p.avg_width
-                FROM pg_catalog.pg_stats p
-                WHERE p.schemaname = g.nspname AND p.tablename = g.relname AND p.attname = a.attname AND NOT p.inherited
-            ) s ON true
-            WHERE a.attrelid = g.oid AND a.attnum > 0 AND NOT a.attisdropped
-        ) w
-    ), estimated AS (
-        SELECT m.*, (m.known = m.columns OR m.rows = 0) AND m.rows >= 0 AS is_known,
-               m.block * pg_catalog.ceil(
-                   m.rows / greatest(pg_catalog.floor((m.block - 24) * m.fill / (100 * m.tuple)), 1)) AS wanted
-        FROM measured m
-    )
-    SELECT e.nspname::text, e.relname::text, e.bytes,
-           CASE WHEN e.is_known THEN greatest(e.bytes - e.wanted, 0)::bigint END,
-           CASE WHEN e.is_known THEN pg_catalog.round(100 * greatest(e.bytes - e.wanted, 0) / e.bytes, 1) END,
-           e.is_known
-    FROM estimated e;
-END;
-
-COMMENT ON FUNCTION troubleshoot.table_bloat(bigint) IS
-    'How much of each table of min_bytes or more holds nothing, estimated from the statistics of the last VACUUM and ANALYZE: bytes, and percent of the table. Where is_known is false they are null: the table was never analysed, or the caller may not read its statistics. TOAST tables are left out. Takes no lock on the tables.';
-
-CREATE FUNCTION troubleshoot.index_bloat(min_bytes bigint DEFAULT 0)
-RETURNS TABLE (
-    schema_name text, table_name text, index_name text, index_bytes bigint, bloat_bytes bigint, bloat_percent numeric,
-    is_known boolean)
-LANGUAGE sql STABLE PARALLEL UNSAFE
-BEGIN ATOMIC
-    WITH big AS MATERIALIZED (
-        SELECT c.oid, n.nspname, c.relname, t.relname AS table_name, tn.nspname AS table_schema, i.indkey,
-               c.reltuples::numeric AS rows, c.relpages * b.size AS bytes, b.size AS block,
-               t.reltuples >= 0 AND c.reltuples >= 0 AS is_counted,
-               coalesce((SELECT o.option_value::int FROM pg_catalog.pg_options_to_table(c.reloptions) o
-                         WHERE o.option_name = 'fillfactor'), 90) AS fill
-        FROM pg_catalog.pg_index i
-        JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid
-        JOIN pg_catalog.pg_am m ON m.oid = c.relam AND m.amname = 'btree'
-        JOIN pg_catalog.pg_class t ON t.oid = i.indrelid
-        JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-        JOIN pg_catalog.pg_namespace tn ON tn.oid = t.relnamespace
-        CROSS JOIN (SELECT (SELECT pg_catalog.current_setting('block_size')::bigint) AS size) b
-        WHERE c.relkind = 'i' AND c.relpersistence <> 't'
-          AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast')
-          AND c.relpages > 1 AND c.relpages >= (SELECT min_bytes / pg_catalog.current_setting('block_size')::bigint)
-    ), measured AS (
-        SELECT g.*, w.columns, w.known,
-               4 + CASE WHEN w.has_nulls THEN 16 ELSE 8 END + pg_catalog.ceil(w.width / 8) * 8 AS entry
-        FROM big g
-        CROSS JOIN LATERAL (
-            SELECT pg_catalog.count(*) AS columns, pg_catalog.count(s.attname) AS known,
-                   coalesce(pg_catalog.bool_or(s.null_frac > 0), false) AS has_nulls,
-                   coalesce(pg_catalog.sum((1 - s.null_frac::numeric) * s.avg_width), 0) AS width
-            FROM pg_catalog.pg_attribute a
-            LEFT JOIN pg_catalog.pg_index i ON i.indexrelid = g.oid
-            LEFT JOIN pg_catalog.pg_attribute o ON o.attrelid = i.indrelid AND o.attnum = g.indkey[a.attnum - 1] AND o.attnum <> 0
-            LEFT JOIN LATERAL (
-                SELECT p.attname, p.null_frac, p.avg_width
-                FROM pg_catalog.pg_stats p
-                WHERE p.schemaname = CASE WHEN o.attnum IS NULL THEN g.nspname ELSE g.table_schema END
-                  AND p.tablename = CASE WHEN o.attnum IS NULL THEN g.relname ELSE g.table_name END
-                  AND p.attname = CASE WHEN o.attnum IS NULL THEN a.attname ELSE o.attname END
-                  AND NOT p.inherited
-            ) s ON true
-            WHERE a.attrelid = g.oid AND a.attnum > 0
-        ) w
-    ), estimated AS (
-        -- One page describes the tree, and those above the leaves have an entry for each page below.
-        SELECT m.*, m.is_counted AND (m.known = m.columns OR m.rows = 0) AS is_known,
-               m.block * (1 + pg_catalog.ceil(
-                   m.rows / greatest(pg_catalog.floor((m.block - 40) * m.fill / (100 * m.entry)), 1)
-                   * (1 + m.entry / (m.block - 40)))) AS wanted
-        FROM measured m
-    )
-    SELECT e.nspname::text, e.table_name::text, e.relname::text, e.bytes,
-           CASE WHEN e.is_known THEN greatest(e.bytes - e.wanted, 0)::bigint END,
-           CASE WHEN e.is_known THEN pg_catalog.round(100 * greatest(e.bytes - e.wanted, 0) / e.bytes, 1) END,
-           e.is_known
-    FROM estimated e;
-END;
-
-COMMENT ON FUNCTION troubleshoot.index_bloat(bigint) IS
-    'The same as troubleshoot.table_bloat for b-tree indexes of min_bytes or more. A leaf that is as full as fillfactor says counts as full; an index that grows at random places settles at about 30 percent.';
-
-CREATE FUNCTION troubleshoot.check_table_health(p_schema text DEFAULT 'banking')
-RETURNS TABLE (table_name text, issue_type text, severity text, details text, recommendation text)
-LANGUAGE sql VOLATILE PARALLEL UNSAFE
-SET search_path = pg_catalog, pg_temp
-SET lock_timeout = '1ms'
-BEGIN ATOMIC
-    WITH limits AS (
-        SELECT k.check_id, k.warning, k.critical, k.minimum FROM troubleshoot.check_catalogue k
-    ), tables AS (
-        SELECT c.oid, n.nspname, c.relname, c.reltuples, pg_catalog.format('%s.%s', n.nspname, c.relname) AS shown,
-               pg_catalog.format('%I.%I', n.nspname, c.relname) AS quoted
-        FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-        WHERE c.relkind IN ('r', 'm') AND (p_schema IS NULL OR n.nspname = p_schema)
-          AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast') AND c.relpersistence <> 't'
-    ), found AS (
-        SELECT 1 AS place, t.shown, 'Table Bloat' AS issue,
-               CASE WHEN NOT b.is_known THEN 'UNKNOWN'
-                    WHEN b.bloat_bytes >= l.minimum * 1048576 AND b.bloat_percent >= l.critical THEN 'CRITICAL'
-                    WHEN b.bloat_bytes >= l.minimum * 1048576 THEN 'WARNING' ELSE 'INFO' END AS severity,
-               CASE WHEN b.is_known
-                    THEN pg_catalog.format('%s of %s hold nothing (%s %%, estimated)', pg_catalog.pg_size_pretty(b.bloat_bytes),
-                                           pg_catalog.pg_size_pretty(b.table_bytes), b.bloat_percent)
-                    ELSE 'Never analysed, or its statistics may not be read by this role' END AS details,
-               CASE WHEN b.is_known THEN pg_catalog.format('VACUUM (FULL, ANALYZE) %s in a maintenance window, or pg_repack', t.quoted)
-                    ELSE pg_catalog.format('ANALYZE %s', t.quoted) END AS recommendation
-        FROM tables t
-        JOIN troubleshoot.table_bloat(1048576) b ON b.schema_name = t.nspname AND b.table_name = t.relname
-        JOIN limits l ON l.check_id = 'table_bloat'
-        WHERE NOT b.is_known OR b.bloat_percent >= coalesce(l.warning, l.critical)
-        UNION ALL
-        SELECT 2, t.shown, 'Dead Tuples',
-               CASE WHEN d.dead < l.minimum THEN 'INFO'
-                    WHEN 100.0 * d.dead / (d.live + d.dead) >= l.critical THEN 'CRITICAL'
-                    WHEN 100.0 * d.dead / (d.live + d.dead) >= l.warning THEN 'WARNING' ELSE 'INFO' END,
-               pg_catalog.format('Dead tuples: %s, Live tuples: %s', d.dead, d.live),
-               pg_catalog.format('Run VACUUM ANALYZE %s', t.quoted)
-        FROM tables t
-        CROSS JOIN LATERAL (SELECT pg_catalog.pg_stat_get_dead_tuples(t.oid) AS dead, pg_catalog.pg_stat_get_live_tuples(t.oid) AS live) d
-        JOIN limits l ON l.check_id = 'dead_tuples'
-        -- Autovacuum leaves fewer than 50 alone.
-        WHERE d.dead > 50 AND d.dead > d.live * 0.1
-        UNION ALL
-        SELECT 3, t.shown, 'Missing Index',
-               CASE WHEN s.seq > s.idx * 10 AND s.live > 10000 THEN 'WARNING' ELSE 'INFO' END,
-               pg_catalog.format('Seq scans: %s, Index scans: %s', s.seq, s.idx),
-               'Consider adding indexes based on query patterns; see troubleshoot.explain'
-        FROM tables t
-        CROSS JOIN LATERAL (
-            SELECT pg_catalog.pg_stat_get_numscans(t.oid) AS seq, pg_catalog.pg_stat_get_live_tuples(t.oid) AS live,
-                   coalesce((SELECT pg_catalog.sum(pg_catalog.pg_stat_get_numscans(i.indexrelid))
-                             FROM pg_catalog.pg_index i WHERE i.indrelid = t.oid), 0) AS idx
-        ) s
-        WHERE s.seq > s.idx * 5 AND s.live > 1000
-        UNION ALL
-        SELECT 4, pg_catalog.format('%s.%s', t.nspname, c.relname), 'Unused Index', 'INFO',
-               pg_catalog.format('Index scans: 0, Size: %s',
-                                 pg_catalog.pg_size_pretty(c.relpages * pg_catalog.current_setting('block_size')::bigint)),
-               'Consider dropping if truly unused, on standbys too'
-        FROM tables t
-        JOIN pg_catalog.pg_index i ON i.indrelid = t.oid
-        JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid
-        WHERE c.relkind = 'i' AND i.indisvalid AND NOT i.indisunique AND NOT i.indisexclusion AND NOT i.indisreplident
-          AND pg_catalog.pg_stat_get_numscans(i.indexrelid) = 0
-          AND c.relpages * pg_catalog.current_setting('block_size')::bigint > 1048576
-          AND NOT EXISTS (SELECT FROM pg_catalog.pg_constraint k
-                          WHERE k.contype = 'f' AND k.conrelid = t.oid AND i.indpred IS NULL
-                            AND (i.indkey::int2[])[0:pg_catalog.cardinality(k.conkey) - 1] @> k.conkey)
-    )
-    SELECT f.shown, f.issue, f.severity, f.details, f.recommendation
-    FROM found f
-    ORDER BY f.place, CASE f.severity WHEN 'CRITICAL' THEN 1 WHEN 'WARNING' THEN 2 WHEN 'UNKNOWN' THEN 3 ELSE 4 END, f.shown;
-END;
-
-COMMENT ON FUNCTION troubleshoot.check_table_health(text) IS
-    'What is wrong with the tables of p_schema (null: of all schemas): Table Bloat (space that holds nothing, from 1 MB; estimated), Dead Tuples (rows that VACUUM has not removed), Missing Index, Unused Index. severity: CRITICAL, WARNING, UNKNOWN, INFO, by the thresholds of the checks table_bloat and dead_tuples; below their minimum INFO.';
-
-CREATE VIEW concurrency.v_table_bloat AS
-SELECT n.nspname || '.' || c.relname AS table_name,
-       d.live AS live_tuples,
-       d.dead AS dead_tuples,
-       pg_catalog.round(100.0 * d.dead / nullif(d.live + d.dead, 0), 2) AS dead_tuple_ratio,
-       pg_catalog.pg_stat_get_last_vacuum_time(c.oid) AS last_vacuum,
-       pg_catalog.pg_stat_get_last_autovacuum_time(c.oid) AS last_autovacuum,
-       -- Autovacuum leaves fewer than 50 alone.
-       CASE WHEN d.dead > 50 + d.live * 0.2 THEN 'VACUUM NEEDED'
-            WHEN d.dead > 50 + d.live * 0.1 THEN 'MONITOR'
-            ELSE 'OK' END AS status,
-       b.table_bytes, b.bloat_bytes, b.bloat_percent
-FROM pg_catalog.pg_class c
-JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-CROSS JOIN LATERAL (SELECT pg_catalog.pg_stat_get_live_tuples(c.oid) AS live, pg_catalog.pg_stat_get_dead_tuples(c.oid) AS dead) d
-LEFT JOIN troubleshoot.table_bloat(0) b ON b.schema_name = n.nspname AND b.table_name = c.relname
-WHERE c.relkind IN ('r', 'm') AND c.relpersistence <> 't'
-  AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast')
-ORDER BY dead_tuple_ratio DESC NULLS LAST;
-
-COMMENT ON VIEW concurrency.v_table_bloat IS
-    'Tables by their share of dead rows in percent; status (VACUUM NEEDED, MONITOR, OK) goes by dead rows. bloat_bytes and bloat_percent, by troubleshoot.table_bloat, are space that holds nothing, which VACUUM does not give back; null where it cannot be told.';
-
-CREATE FUNCTION troubleshoot.full_health_check()
-RETURNS TABLE (category text, check_name text, status text, value text, recommendation text)
-LANGUAGE sql VOLATILE PARALLEL UNSAFE
-SET search_path = pg_catalog, pg_temp
-SET lock_timeout = '1ms'
-BEGIN ATOMIC
-    WITH sight AS MATERIALIZED (
-        SELECT pg_catalog.pg_has_role('pg_read_all_stats', 'USAGE') AS has_all,
-               pg_catalog.current_setting('max_connections')::numeric AS most
-    ), found AS MATERIALIZED (
-        SELECT c.*, k.category, k.title FROM troubleshoot.checks() c JOIN troubleshoot.check_catalogue k ON k.check_id = c.check_id
-    ), sessions AS MATERIALIZED (
-        SELECT pg_catalog.count(*) AS taken,
-               pg_catalog.count(*) FILTER (WHERE a.state = 'active') AS active,
-               pg_catalog.count(*) FILTER (WHERE a.state = 'idle') AS idle,
-               pg_catalog.count(*) FILTER (WHERE a.state LIKE 'idle in transaction%') AS in_transaction
-        FROM pg_catalog.pg_stat_activity a WHERE a.backend_type = 'client backend'
-    ), lag AS MATERIALIZED (
-        SELECT pg_catalog.count(*) AS standbys,
-               pg_catalog.max(pg_catalog.pg_wal_lsn_diff(r.sent_lsn, r.replay_lsn)) AS bytes
-        FROM pg_catalog.pg_stat_replication r
-    ), cache AS MATERIALIZED (
-        SELECT pg_catalog.round(100.0 * d.blks_hit / nullif(d.blks_hit + d.blks_read, 0), 2) AS hit,
-               d.blks_hit + d.blks_read AS blocks
-        FROM pg_catalog.pg_stat_database d WHERE d.datname = pg_catalog.current_database()
-    ), told (place, category, check_name, status, value, recommendation) AS (
-        SELECT 1, 'Storage', 'Database Size', 'INFO',
-               pg_catalog.pg_size_pretty(pg_catalog.pg_database_size(pg_catalog.current_database())), NULL::text
-        UNION ALL
-        SELECT m.place, 'Connections', m.metric, CASE WHEN s.has_all OR m.place = 2 THEN m.status ELSE 'UNKNOWN' END,
-               CASE WHEN s.has_all OR m.place = 2 THEN m.value END,
-               CASE WHEN NOT s.has_all AND m.place <> 2 THEN 'GRANT pg_monitor TO this role'
-                    WHEN m.status NOT IN ('OK', 'INFO') THEN 'SELECT * FROM pooling.v_connection_analysis' END
-        FROM sight s CROSS JOIN sessions n
-        CROSS JOIN LATERAL (VALUES
-            (2, 'Max Connections', s.most::text, 'INFO'),
-            (3, 'Current Connections', n.taken::text, CASE WHEN n.taken > s.most * 0.8 THEN 'WARNING' ELSE 'OK' END),
-            (4, 'Active Connections', n.active::text, 'INFO'),
-            (5, 'Idle Connections', n.idle::text, CASE WHEN n.idle > 10 AND n.idle > n.taken * 0.7 THEN 'WARNING' ELSE 'OK' END),
-            (6, 'Idle in Transaction', n.in_transaction::text, CASE WHEN n.in_transaction > 5 THEN 'WARNING' ELSE 'OK' END),
-            (7, 'Connection Utilization', pg_catalog.round(100.0 * n.taken / s.most, 1) || '%',
-             CASE WHEN n.taken > s.most * 0.9 THEN 'CRITICAL' WHEN n.taken > s.most * 0.7 THEN 'WARNING' ELSE 'OK' END)
-        ) m(place, metric, value, status)
-        UNION ALL
-        SELECT 8, 'Replication', 'Replica Lag',
-               CASE WHEN l.standbys > 0 AND l.bytes IS NULL THEN 'UNKNOWN' WHEN l.bytes > 104857600 THEN 'WARNING' ELSE 'OK' END,
-               CASE WHEN l.standbys = 0 THEN 'No replicas' ELSE pg_catalog.pg_size_pretty(l.bytes) END, NULL
-        FROM lag l
-        UNION ALL
-        -- A server that has just started has read everything.
-        SELECT 9, 'Performance', 'Buffer Cache Hit Ratio',
-               CASE WHEN c.blocks < 10000 THEN 'INFO' WHEN c.hit > 99 THEN 'OK' WHEN c.hit > 95 THEN 'WARNING' ELSE 'CRITICAL' END,
-               coalesce(c.hit || '%', 'No reads'),
-               CASE WHEN c.blocks >= 10000 AND c.hit < 95 THEN 'Consider increasing shared_buffers' END
-        FROM cache c
-        UNION ALL
-        SELECT 10, 'Maintenance', 'Transaction ID Age',
-               CASE WHEN a.age >= 0.01 * k.critical * 2147483648 THEN 'CRITICAL' WHEN a.age >= 0.01 * k.warning * 2147483648 THEN 'WARNING'
-                    ELSE 'OK' END,
-               a.age::text, CASE WHEN a.age >= 0.01 * k.warning * 2147483648 THEN 'Run VACUUM FREEZE on large tables' END
-        FROM (SELECT pg_catalog.age(d.datfrozenxid) AS age FROM pg_catalog.pg_database d
-              WHERE d.datname = pg_catalog.current_database()) a
-        JOIN troubleshoot.check_catalogue k ON k.check_id = 'xid_age'
-        UNION ALL
-        SELECT 11, f.category, f.title, pg_catalog.upper(f.severity),
-               pg_catalog.concat_ws(': ', f.object, coalesce(f.value || coalesce(' ' || f.unit, ''), f.detail)),
-               CASE WHEN f.severity <> 'ok' THEN f.remediation_sql END
-        FROM found f
-    )
-    SELECT t.category, t.check_name, t.status, t.value, t.recommendation
-    FROM told t
-    ORDER BY t.place, CASE t.status WHEN 'CRITICAL' THEN 1 WHEN 'WARNING' THEN 2 WHEN 'UNKNOWN' THEN 3 WHEN 'INFO' THEN 4 ELSE 5 END,
-             t.category, t.check_name;
-END;
-
-COMMENT ON FUNCTION troubleshoot.full_health_check() IS
-    'The server and this database at a glance: size, connections, replicas, cache, transaction id age, and then what troubleshoot.checks() finds. status: CRITICAL, WARNING, UNKNOWN (this role may not see it), INFO, OK.';
-
-CREATE  FUNCTION troubleshoot."capture_baseline"() RETURNS INT /* i32 */
-STRICT VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'capture_baseline_wrapper';
-
-CREATE FUNCTION troubleshoot.measurements()
-RETURNS TABLE (metric text, kind text, labels jsonb, value numeric, reset_at timestamptz, help text)
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
-SET search_path = pg_catalog, pg_temp
-SET jit = off
-AS $$
-DECLARE
-    sees_all CONSTANT boolean := pg_has_role('pg_read_all_stats', 'USAGE');
-    statements regclass;
-BEGIN
-    RETURN QUERY
-    SELECT x.metric, 'counter', '{}'::jsonb, x.value, d.stats_reset, x.help
-    FROM pg_stat_database d
-    CROSS JOIN LATERAL (VALUES
-        ('commits_total', d.xact_commit::numeric, 'Transactions committed in this database.'),
-        ('rollbacks_total', d.xact_rollback::numeric, 'Transactions rolled back in this database.'),
-        ('blocks_read_total', d.blks_read::numeric, 'Pages that were not in shared buffers.'),
-        ('blocks_hit_total', d.blks_hit::numeric, 'Pages found in shared buffers.'),
-        ('rows_returned_total', d.tup_returned::numeric, 'Rows read by scans.'),
-        ('rows_fetched_total', d.tup_fetched::numeric, 'Rows fetched by index scans.'),
-        ('rows_inserted_total', d.tup_inserted::numeric, 'Rows inserted.'),
-        ('rows_updated_total', d.tup_updated::numeric, 'Rows updated.'),
-        ('rows_deleted_total', d.tup_deleted::numeric, 'Rows deleted.'),
-        ('conflicts_total', d.conflicts::numeric, 'Queries cancelled on a standby for conflicts with recovery.'),
-        ('deadlocks_total', d.deadlocks::numeric, 'Deadlocks.'),
-        ('temp_files_total', d.temp_files::numeric, 'Temporary files written by queries.'),
-        ('temp_bytes_total', d.temp_bytes::numeric, 'Bytes written to temporary files.'),
-        ('sessions_total', d.sessions::numeric, 'Sessions begun.'),
-        ('sessions_fatal_total', d.sessions_fatal::numeric, 'Sessions ended by a fatal error.'),
-        ('sessions_killed_total', d.sessions_killed::numeric, 'Sessions ended by an operator.'),
-        ('active_seconds_total', round(d.active_time::numeric / 1000, 3), 'Time that sessions spent on statements.'),
-        ('idle_in_transaction_seconds_total', round(d.idle_in_transaction_time::numeric / 1000, 3),
-            'Time that sessions spent idle in a transaction.'),
-        ('checksum_failures_total', d.checksum_failures::numeric, 'Pages with a wrong checksum.')
-    ) AS x (metric, value, help)
-    WHERE d.datname = current_database() AND x.value IS NOT NULL;
-
-    RETURN QUERY
-    SELECT x.metric, 'counter', '{}'::jsonb, x.value, w.stats_reset, x.help
-    FROM pg_stat_wal w
-    CROSS JOIN LATERAL (VALUES
-        ('wal_records_total', w.wal_records::numeric, 'WAL records written.'),
-        ('wal_full_pages_total', w.wal_fpi::numeric, 'Full page images written to WAL.'),
-        ('wal_bytes_total', w.wal_bytes, 'Bytes of WAL written.'),
-        ('wal_buffers_full_total', w.wal_buffers_full::numeric, 'Times that WAL was written because its buffers were full.')
-    ) AS x (metric, value, help);
-
-    -- Planned when it is reached, so only the view that this server has is looked up.
-    IF current_setting('server_version_num')::integer >= 170000 THEN
-        RETURN QUERY
-        SELECT x.metric, 'counter', '{}'::jsonb, x.value, c.stats_reset, x.help
-        FROM pg_stat_checkpointer c
-        CROSS JOIN LATERAL (VALUES
-            ('checkpoints_timed_total', c.num_timed::numeric, 'Checkpoints because checkpoint_timeout had passed.'),
-            ('checkpoints_requested_total', c.num_requested::numeric, 'Checkpoints for other reasons, as max_wal_size.'),
-            ('checkpoint_blocks_written_total', c.buffers_written::numeric, 'Pages written by checkpoints.')
-        ) AS x (metric, value, help);
-    ELSE
-        RETURN QUERY
-        SELECT x.metric, 'counter', '{}'::jsonb, x.value, b.stats_reset, x.help
-        FROM pg_stat_bgwriter b
-        CROSS JOIN LATERAL (VALUES
-            ('checkpoints_timed_total', b.checkpoints_timed::numeric, 'Checkpoints because checkpoint_timeout had passed.'),
-            ('checkpoints_requested_total', b.checkpoints_req::numeric, 'Checkpoints for other reasons, as max_wal_size.'),
-            ('checkpoint_blocks_written_total', b.buffers_checkpoint::numeric, 'Pages written by checkpoints.')
-        ) AS x (metric, value, help);
-    END IF;
-
-    SELECT to_regclass(format('%I.pg_stat_statements', n.nspname)) INTO statements
-    FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace
-    WHERE e.extname = 'pg_stat_statements' AND sees_all;
-    IF statements IS NOT NULL THEN
-        BEGIN
-            -- The extension's own columns, by its version: total_exec_time since 1.8.
-            RETURN QUERY EXECUTE format($statement$
-                SELECT x.metric, 'counter', '{}'::jsonb, x.value, NULL::timestamptz, x.help
-                FROM (SELECT coalesce(sum(s.calls), 0) AS calls, coalesce(sum(s.total_exec_time), 0) AS ms FROM %s s) t
-                CROSS JOIN LATERAL (VALUES
-                    ('statements_total', t.calls::numeric, 'Statements that pg_stat_statements has counted.'),
-                    ('statement_seconds_total', round(t.ms::numeric / 1000, 3), 'Time that they took.')
-                ) AS x (metric, value, help) $statement$, statements);
-        EXCEPTION WHEN object_not_in_prerequisite_state OR insufficient_privilege OR undefined_column THEN
-            -- It is not preloaded, not granted, or of another age: then it says nothing.
-            NULL;
-        END;
-    END IF;
-
-    RETURN QUERY
-    SELECT x.metric, 'gauge', '{}'::jsonb, x.value, NULL::timestamptz, x.help
-    FROM (VALUES
-        ('database_transaction_id_age', (SELECT age(d.datfrozenxid)::numeric FROM pg_database d WHERE d.datname = current_database()),
-            'Age of the oldest transaction id of this database; the server stops near 2,000,000,000.'),
-        ('database_multixact_id_age', (SELECT mxid_age(d.datminmxid)::numeric FROM pg_database d WHERE d.datname = current_database()),
-            'Age of the oldest multixact id of this database.'),
-        ('database_size_bytes', CASE WHEN sees_all OR has_database_privilege(current_database(), 'CONNECT')
-            THEN pg_database_size(current_database())::numeric END, 'Size of this database on disk.'),
-        ('connections_limit', current_setting('max_connections')::numeric
-            - current_setting('superuser_reserved_connections')::numeric, 'Connections that there may be, without the reserved ones.'),
-        ('prepared_transactions', (SELECT count(*)::numeric FROM pg_prepared_xacts), 'Prepared transactions that wait for an end.'),
-        ('lock_waits', (SELECT count(*)::numeric FROM pg_locks l WHERE NOT l.granted), 'Locks that are waited for.'),
-        ('start_timestamp_seconds', round(extract(epoch FROM pg_postmaster_start_time()), 0), 'When the server started, in Unix time.'),
-        ('in_recovery', pg_is_in_recovery()::integer::numeric, '1 on a standby, 0 on a primary.'),
-        ('sees_all_sessions', sees_all::integer::numeric, '1 where the role that reads may see other sessions (pg_monitor), else 0.')
-    ) AS x (metric, value, help)
-    WHERE x.value IS NOT NULL;
-
-    -- What others do is NULL for who may not see it, and would count as nothing.
-    IF sees_all THEN
-        RETURN QUERY
-        SELECT x.metric, 'gauge', '{}'::jsonb, x.value, NULL::timestamptz, x.help
-        FROM (
-            SELECT count(*)::numeric AS connections,
-                count(*) FILTER (WHERE a.state = 'active')::numeric AS active,
-                count(*) FILTER (WHERE a.state LIKE 'idle in transaction%')::numeric AS idle_in_transaction,
-                count(*) FILTER (WHERE a.wait_event_type = 'Lock')::numeric AS blocked,
-                coalesce(max(extract(epoch FROM clock_timestamp() - a.xact_start)), 0) AS oldest_transaction,
-                coalesce(max(age(a.backend_xmin)), 0)::numeric AS oldest_xmin
-            FROM pg_stat_activity a
-            WHERE a.backend_type = 'client backend' AND a.pid <> pg_backend_pid()
-        ) a
-        CROSS JOIN LATERAL (VALUES
-            ('connections', a.connections, 'Client connections to the server, without this one.'),
-            ('active_connections', a.active, 'Connections that run a statement.'),
-            ('idle_in_transaction_connections', a.idle_in_transaction, 'Connections idle in a transaction.'),
-            ('blocked_connections', a.blocked, 'Connections that wait for a lock.'),
-            ('oldest_transaction_seconds', round(greatest(a.oldest_transaction, 0), 3), 'Age of the oldest open transaction.'),
-            ('oldest_xmin_age', a.oldest_xmin, 'Transactions since the oldest snapshot in use.')
-        ) AS x (metric, value, help);
-    END IF;
-END
-$$;
-
-COMMENT ON FUNCTION troubleshoot.measurements() IS
-    'What the server counts, one row per figure without labels: what baselines keep and troubleshoot.metrics() begins with. kind: counter (grows until reset_at moves) or gauge. Takes no lock on a table and writes nothing; works on a standby. What the caller may not see is left out.';
-
-CREATE TABLE troubleshoot.samples (
-    captured_at timestamptz NOT NULL,
-    metric text NOT NULL CHECK (length(metric) BETWEEN 1 AND 100),
-    hour_of_week smallint NOT NULL CHECK (hour_of_week BETWEEN 0 AND 167),
-    total numeric,
-    reset_at timestamptz,
-    value numeric,
-    PRIMARY KEY (metric, captured_at)
-);
-
-CREATE INDEX samples_captured_at ON troubleshoot.samples (captured_at);
-
-COMMENT ON TABLE troubleshoot.samples IS
-    'What troubleshoot.capture_baseline() has measured. total: a counter as it stood, null for gauges and what is derived; value: the gauge, the counter''s rate per second since the sample before, or a share; null where nothing can be said, as after a restart. hour_of_week: in UTC, from Monday 00:00. Bounded by keep_days and most_samples of troubleshoot.baseline_settings.';
-
-COMMENT ON INDEX troubleshoot.samples_captured_at IS 'For the newest sample, and for deleting the old ones.';
-
-COMMENT ON CONSTRAINT samples_pkey ON troubleshoot.samples IS 'One value of a metric at a time.';
-
-CREATE TABLE troubleshoot.alerts (
-    alert_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    metric text NOT NULL,
-    severity text NOT NULL CHECK (severity IN ('warning', 'critical')),
-    raised_at timestamptz NOT NULL,
-    last_seen_at timestamptz NOT NULL,
-    resolved_at timestamptz,
-    value numeric NOT NULL,
-    median numeric NOT NULL,
-    deviation numeric NOT NULL,
-    detail text NOT NULL
-);
-
-CREATE UNIQUE INDEX alerts_open ON troubleshoot.alerts (metric) WHERE resolved_at IS NULL;
-
-CREATE INDEX alerts_raised_at ON troubleshoot.alerts (raised_at);
-
-COMMENT ON TABLE troubleshoot.alerts IS
-    'Departures from what is usual, found by troubleshoot.run_baseline(). One row per metric from the sample in which it departed (raised_at) to the one in which it was back (resolved_at); value, median, deviation, severity: the worst of them. The newest 10,000 that are resolved are kept.';
-
-COMMENT ON INDEX troubleshoot.alerts_open IS 'One open alert per metric.';
-
-COMMENT ON INDEX troubleshoot.alerts_raised_at IS 'For the newest alerts, and for deleting the old ones.';
-
-COMMENT ON SEQUENCE troubleshoot.alerts_alert_id_seq IS 'Numbers of alerts; gaps are possible.';
-
-CREATE TABLE troubleshoot.baseline_settings (
-    name text PRIMARY KEY,
-    value numeric NOT NULL,
-    CONSTRAINT baseline_settings_bounds CHECK (CASE name
-        WHEN 'keep_days' THEN value BETWEEN 1 AND 400
-        WHEN 'most_samples' THEN value BETWEEN 1000 AND 100000000
-        WHEN 'least_samples' THEN value BETWEEN 3 AND 10000
-        WHEN 'warning_deviation' THEN value BETWEEN 1 AND 1000
-        WHEN 'critical_deviation' THEN value BETWEEN 1 AND 1000
-        ELSE false END)
-);
-
-COMMENT ON TABLE troubleshoot.baseline_settings IS
-    'What is set in the place of the built-in values. keep_days (35): age at which samples go; most_samples (2,000,000): rows of troubleshoot.samples; least_samples (8): from how many on something is usual; warning_deviation (3.5), critical_deviation (7): robust deviations from the median.';
-
-COMMENT ON CONSTRAINT baseline_settings_bounds ON troubleshoot.baseline_settings IS 'Known names, each within its bounds.';
-
-SELECT pg_catalog.pg_extension_config_dump('troubleshoot.samples', '');
-
-SELECT pg_catalog.pg_extension_config_dump('troubleshoot.alerts', '');
-
-SELECT pg_catalog.pg_extension_config_dump('troubleshoot.alerts_alert_id_seq', '');
-
-SELECT pg_catalog.pg_extension_config_dump('troubleshoot.baseline_settings', '');
-
-COMMENT ON FUNCTION troubleshoot.capture_baseline IS
-    'Measures the server and keeps it in troubleshoot.samples: gauges as they stand, counters as their rate per second since the sample before, and what is derived from them. A counter that was reset counts from its reset. Acts with the rights of the extension''s owner. Returns how many values were kept; 0 within a second of the sample before, or while another session is at it.';
-
-COMMENT ON FUNCTION troubleshoot.compare_baseline IS
-    'How far a sample departs from what is usual. at: the newest sample up to then, null: the newest of all; days: how many days before it are looked at, 1 to 400. Usual is the median of the same hour of the week; where that has too few samples, of the same hour of any day; then of all. deviation: (value - median) / scale, where the scale is 1.4826 times the median absolute deviation, at the least 5 % of the median, and at the least what matters for the metric. severity: warning and critical by troubleshoot.baseline_settings, ok, or unknown where there are too few samples. NB021: days; 22004: days null.';
-
-COMMENT ON FUNCTION troubleshoot.run_baseline IS
-    'What a scheduler calls: measures, compares, raises and resolves troubleshoot.alerts, notifies the channel neobank_alerts of each change as JSON, and deletes what is past its bounds. In a transaction of its own: a notification takes a lock of the whole server at commit, so no posting may wait with it. Returns values kept, alerts raised, alerts resolved, and samples deleted. NB527: the transaction has written already.';
-
-CREATE FUNCTION troubleshoot.largest_tables(most integer)
-RETURNS TABLE (schema_name name, table_name name, bytes bigint, live_rows bigint, dead_rows bigint, bloat_bytes bigint,
-    sequential_scans bigint, index_scans bigint, last_vacuum timestamptz, last_analyze timestamptz)
-LANGUAGE sql STABLE PARALLEL SAFE
-SET search_path = pg_catalog, pg_temp
-SET jit = off
-BEGIN ATOMIC
-    WITH tables AS (
-        SELECT c.oid, n.nspname, c.relname, c.reltuples,
-               c.relpages::bigint + coalesce(t.relpages, 0)
-                   + coalesce((SELECT sum(i.relpages) FROM pg_index x JOIN pg_class i ON i.oid = x.indexrelid
-                               WHERE x.indrelid = c.oid), 0) AS pages
-        FROM pg_class c
-        JOIN pg_namespace n ON n.oid = c.relnamespace
-        LEFT JOIN pg_class t ON t.oid = c.reltoastrelid
-        WHERE c.relkind IN ('r', 'm') AND n.nspname NOT LIKE 'pg\_temp%'
-        ORDER BY pages DESC, c.oid
-        LIMIT greatest(most, 0)
-    )
-    SELECT t.nspname, t.relname, t.pages * current_setting('block_size')::bigint,
-           greatest(pg_stat_get_live_tuples(t.oid), t.reltuples::bigint), pg_stat_get_dead_tuples(t.oid),
-           b.bloat_bytes,
-           pg_stat_get_numscans(t.oid),
-           (SELECT sum(pg_stat_get_numscans(x.indexrelid))::bigint FROM pg_index x WHERE x.indrelid = t.oid),
-           greatest(pg_stat_get_last_vacuum_time(t.oid), pg_stat_get_last_autovacuum_time(t.oid)),
-           greatest(pg_stat_get_last_analyze_time(t.oid), pg_stat_get_last_autoanalyze_time(t.oid))
-    FROM tables t
-    LEFT JOIN troubleshoot.table_bloat(1048576) b ON b.schema_name = t.nspname AND b.table_name = t.relname
-    ORDER BY t.pages DESC, t.oid;
-END;
-
-COMMENT ON FUNCTION troubleshoot.largest_tables(integer) IS
-    'The largest tables and materialized views. most: how many. bytes: with indexes and TOAST, as of the last VACUUM or ANALYZE, for no table is opened; bloat_bytes: as troubleshoot.table_bloat, of tables of 1 MB and more.';
-
-CREATE FUNCTION troubleshoot.top_statements(most integer)
-RETURNS TABLE (query text, calls bigint, total_ms numeric, mean_ms numeric, rows bigint, percent numeric)
-LANGUAGE plpgsql STABLE PARALLEL UNSAFE
-SET search_path = pg_catalog, pg_temp
-SET jit = off
-AS $$
-DECLARE
-    statements regclass;
-BEGIN
-    SELECT to_regclass(format('%I.pg_stat_statements', n.nspname)) INTO statements
-    FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace
-    WHERE e.extname = 'pg_stat_statements';
-    IF statements IS NULL THEN
-        RETURN;
-    END IF;
-    RETURN QUERY EXECUTE format($statement$
-        SELECT left(regexp_replace(s.query, '\s+', ' ', 'g'), 500), s.calls, round(s.total_exec_time::numeric, 1),
-               round(s.mean_exec_time::numeric, 2), s.rows,
-               round((100 * s.total_exec_time / nullif(sum(s.total_exec_time) OVER (), 0))::numeric, 1)
-        FROM %s s WHERE s.dbid = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())
-        ORDER BY s.total_exec_time DESC LIMIT greatest($1, 0) $statement$, statements) USING most;
-EXCEPTION WHEN object_not_in_prerequisite_state OR insufficient_privilege OR undefined_column THEN
-    -- It is not preloaded, not granted, or of another age.
-    RETURN;
-END
-$$;
-
-COMMENT ON FUNCTION troubleshoot.top_statements(integer) IS
-    'The statements of this database that took the most time, where pg_stat_statements is installed, preloaded and readable; else nothing. most: how many. query: its first 500 characters; percent: of the time of all.';
-
-CREATE FUNCTION troubleshoot.labelled_measurements()
-RETURNS TABLE (metric text, kind text, labels jsonb, value numeric, reset_at timestamptz, help text)
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
-SET search_path = pg_catalog, pg_temp
-SET jit = off
-AS $$
-BEGIN
-    IF pg_has_role('pg_read_all_stats', 'USAGE') THEN
-        RETURN QUERY
-        SELECT 'connections_by_state', 'gauge', jsonb_build_object('state', s.state), count(a.pid)::numeric, NULL::timestamptz,
-               'Client connections by what they do.'
-        FROM unnest(ARRAY['active', 'idle', 'idle in transaction', 'idle in transaction (aborted)',
-                          'fastpath function call', 'disabled']) s (state)
-        LEFT JOIN pg_stat_activity a ON a.state = s.state AND a.backend_type = 'client backend'
-        GROUP BY s.state;
-
-        RETURN QUERY
-        SELECT 'waiting_connections', 'gauge', jsonb_build_object('wait_event_type', s.kind), count(a.pid)::numeric,
-               NULL::timestamptz, 'Client connections with a statement under way, by what they wait for; CPU: for nothing.'
-        FROM unnest(ARRAY['Activity', 'BufferPin', 'CPU', 'Extension', 'IO', 'IPC', 'Lock', 'LWLock', 'Timeout']) s (kind)
-        LEFT JOIN pg_stat_activity a ON coalesce(a.wait_event_type, 'CPU') = s.kind AND a.state = 'active'
-            AND a.backend_type = 'client backend' AND a.pid <> pg_backend_pid()
-        GROUP BY s.kind;
-
-        RETURN QUERY
-        SELECT x.metric, 'gauge', jsonb_build_object('application_name', r.application_name), x.value, NULL::timestamptz, x.help
-        FROM (SELECT s.application_name, max(pg_wal_lsn_diff(CASE WHEN pg_is_in_recovery() THEN pg_last_wal_receive_lsn()
-                         ELSE pg_current_wal_lsn() END, s.replay_lsn)) AS lag
-              FROM pg_stat_replication s GROUP BY s.application_name
-              ORDER BY lag DESC NULLS LAST, s.application_name LIMIT 20) r
-        CROSS JOIN LATERAL (VALUES
-            ('replication_lag_bytes', greatest(r.lag, 0), 'WAL that a standby has not replayed; the furthest behind of its name.')
-        ) AS x (metric, value, help)
-        WHERE x.value IS NOT NULL;
-    END IF;
-
-    RETURN QUERY
-    SELECT 'slot_retained_bytes', 'gauge', jsonb_build_object('slot_name', s.slot_name), greatest(s.kept, 0), NULL::timestamptz,
-           'WAL that is kept for a replication slot; the 20 that keep the most.'
-    FROM (SELECT r.slot_name, pg_wal_lsn_diff(CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn()
-                     ELSE pg_current_wal_lsn() END, r.restart_lsn) AS kept
-          FROM pg_replication_slots r WHERE r.restart_lsn IS NOT NULL
-          ORDER BY kept DESC, r.slot_name LIMIT 20) s
-    WHERE s.kept IS NOT NULL;
-
-    RETURN QUERY
-    SELECT 'locks', 'gauge', jsonb_build_object('mode', l.mode, 'granted', l.granted), count(*)::numeric, NULL::timestamptz,
-           'Locks held and waited for, by mode.'
-    FROM pg_locks l WHERE l.mode IS NOT NULL GROUP BY l.mode, l.granted;
-
-    RETURN QUERY
-    SELECT x.metric, x.kind, jsonb_build_object('schema', t.schema_name, 'table', t.table_name), x.value, NULL::timestamptz, x.help
-    FROM troubleshoot.largest_tables(20) t
-    CROSS JOIN LATERAL (VALUES
-        ('table_size_bytes', 'gauge', t.bytes::numeric, 'Size with indexes and TOAST as of the last VACUUM or ANALYZE; the 20 largest tables.'),
-        ('table_live_rows', 'gauge', t.live_rows::numeric, 'Rows of the 20 largest tables.'),
-        ('table_dead_rows', 'gauge', t.dead_rows::numeric, 'Dead rows of the 20 largest tables.'),
-        ('table_bloat_bytes', 'gauge', t.bloat_bytes::numeric, 'Estimated bloat of the 20 largest tables.'),
-        ('table_sequential_scans_total', 'counter', t.sequential_scans::numeric, 'Sequential scans of the 20 largest tables.'),
-        ('table_index_scans_total', 'counter', coalesce(t.index_scans, 0)::numeric, 'Index scans of the 20 largest tables.')
-    ) AS x (metric, kind, value, help)
-    WHERE x.value IS NOT NULL;
-
-    IF has_table_privilege('troubleshoot.alerts', 'SELECT') THEN
-        RETURN QUERY
-        SELECT 'open_alerts', 'gauge', jsonb_build_object('severity', s.severity), count(a.alert_id)::numeric, NULL::timestamptz,
-               'Departures from the baseline that are not resolved.'
-        FROM unnest(ARRAY['warning', 'critical']) s (severity)
-        LEFT JOIN troubleshoot.alerts a ON a.severity = s.severity AND a.resolved_at IS NULL
-        GROUP BY s.severity;
-    END IF;
-
-    IF has_function_privilege('troubleshoot.checks(text[])', 'EXECUTE') THEN
-        RETURN QUERY
-        SELECT 'findings', 'gauge', jsonb_build_object('severity', s.severity), count(c.check_id)::numeric, NULL::timestamptz,
-               'Findings of troubleshoot.checks() that are not acknowledged, by severity.'
-        FROM unnest(ARRAY['ok', 'info', 'warning', 'critical', 'unknown']) s (severity)
-        LEFT JOIN troubleshoot.checks() c ON c.severity = s.severity
-            AND NOT coalesce(c.acknowledged_until > statement_timestamp(), false)
-        GROUP BY s.severity;
-    END IF;
-END
-$$;
-
-COMMENT ON FUNCTION troubleshoot.labelled_measurements() IS
-    'What troubleshoot.metrics() has beyond troubleshoot.measurements(): figures by state, wait, standby, slot, lock mode and table, with at most 20 of what users name. What the caller may not see is left out.';
-
-CREATE FUNCTION troubleshoot.report_data() RETURNS jsonb
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
-SET search_path = pg_catalog, pg_temp
-SET jit = off
-AS $$
-DECLARE
-    sees_all CONSTANT boolean := pg_has_role('pg_read_all_stats', 'USAGE');
-    data jsonb;
-    part jsonb;
-BEGIN
-    data := jsonb_build_object(
-        'database', current_database(),
-        'version', current_setting('server_version'),
-        'at', to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS "UTC"'),
-        'at_seconds', extract(epoch FROM clock_timestamp()),
-        'started', to_char(pg_postmaster_start_time() AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS "UTC"'),
-        'in_recovery', pg_is_in_recovery(),
-        'sees_all', sees_all,
-        'role', current_user,
-        'connections_limit', current_setting('max_connections')::integer
-            - current_setting('superuser_reserved_connections')::integer);
-
-    SELECT jsonb_object_agg(m.metric, m.value) INTO part FROM troubleshoot.measurements() m;
-    data := data || jsonb_build_object('figures', part);
-
-    SELECT coalesce(jsonb_agg(to_jsonb(t)), '[]') INTO part FROM (
-        SELECT s.metric, array_agg(round(extract(epoch FROM s.captured_at)) ORDER BY s.captured_at) AS times,
-               array_agg(round(s.value, 3) ORDER BY s.captured_at) AS values
-        FROM troubleshoot.samples s
-        WHERE has_table_privilege('troubleshoot.samples', 'SELECT')
-          AND s.captured_at > clock_timestamp() - interval '24 hours'
-          AND s.metric IN ('commits_total', 'rollbacks_total', 'connections', 'active_connections',
-                           'idle_in_transaction_connections', 'cache_hit_percent', 'mean_statement_ms', 'wal_bytes_total')
-        GROUP BY s.metric) t;
-    data := data || jsonb_build_object('history', part);
-
-    SELECT coalesce(jsonb_agg(to_jsonb(s)), '[]') INTO part FROM (
-        SELECT a.state, count(*) AS count FROM pg_stat_activity a
-        WHERE a.backend_type = 'client backend' AND a.state IS NOT NULL GROUP BY a.state ORDER BY 2 DESC, 1) s;
-    data := data || jsonb_build_object('states', part);
-
-    SELECT coalesce(jsonb_agg(to_jsonb(s)), '[]') INTO part FROM (
-        SELECT coalesce(a.wait_event_type, 'CPU') AS kind, coalesce(a.wait_event, 'running') AS event, count(*) AS count
-        FROM pg_stat_activity a
-        WHERE a.backend_type = 'client backend' AND a.state = 'active' AND a.pid <> pg_backend_pid()
-        GROUP BY 1, 2 ORDER BY 3 DESC, 1, 2 LIMIT 12) s;
-    data := data || jsonb_build_object('waits', part);
-
-    SELECT coalesce(jsonb_agg(to_jsonb(s)), '[]') INTO part FROM troubleshoot.top_statements(10) s;
-    data := data || jsonb_build_object('statements', part,
-        'has_statements', EXISTS (SELECT FROM pg_extension e WHERE e.extname = 'pg_stat_statements'));
-
-    SELECT coalesce(jsonb_agg(jsonb_build_object('name', format('%I.%I', t.schema_name, t.table_name), 'bytes', t.bytes,
-               'live_rows', t.live_rows, 'dead_rows', t.dead_rows, 'bloat_bytes', t.bloat_bytes,
-               'sequential_scans', t.sequential_scans, 'index_scans', coalesce(t.index_scans, 0),
-               'vacuum', to_char(t.last_vacuum AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI'),
-               'analyze', to_char(t.last_analyze AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI'))), '[]')
-    INTO part FROM troubleshoot.largest_tables(100) t
-    WHERE t.schema_name NOT IN ('pg_catalog', 'information_schema') OR t.bytes > 100 * 1024 * 1024;
-    data := data || jsonb_build_object('tables', part);
-
-    part := NULL;
-    IF has_table_privilege('troubleshoot.blocking_tree', 'SELECT') THEN
-        SELECT coalesce(jsonb_agg(to_jsonb(b)), '[]') INTO part FROM (
-            SELECT t.root_pid, t.depth, t.pid, t.user_name, t.application_name, t.state, t.wait_event_type, t.lock_mode,
-                   t.object, round(t.waiting_seconds, 1) AS waiting_seconds,
-                   round(t.transaction_seconds, 1) AS transaction_seconds, left(t.query, 500) AS query, t.remediation_sql
-            FROM troubleshoot.blocking_tree t ORDER BY t.path LIMIT 50) b;
-    END IF;
-    data := data || jsonb_build_object('blocking', part);
-
-    part := NULL;
-    IF has_function_privilege('troubleshoot.checks(text[])', 'EXECUTE') THEN
-        SELECT coalesce(jsonb_agg(to_jsonb(f)), '[]') INTO part FROM (
-            SELECT c.check_id, c.severity, c.object, c.value, c.unit, c.warning_threshold, c.critical_threshold,
-                   c.detail, c.remediation_sql, to_char(c.acknowledged_until AT TIME ZONE 'UTC', 'YYYY-MM-DD') AS acknowledged
-            FROM troubleshoot.checks() c
-            ORDER BY array_position(ARRAY['critical', 'warning', 'unknown', 'info', 'ok'], c.severity), c.check_id, c.object
-        ) f;
-    END IF;
-    data := data || jsonb_build_object('findings', part);
-
-    part := '[]';
-    IF has_table_privilege('troubleshoot.alerts', 'SELECT') THEN
-        SELECT coalesce(jsonb_agg(to_jsonb(a)), '[]') INTO part FROM (
-            SELECT a.metric, a.severity, a.detail, round(a.deviation, 1) AS deviation,
-                   to_char(a.raised_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI "UTC"') AS raised
-            FROM troubleshoot.alerts a WHERE a.resolved_at IS NULL ORDER BY a.severity, a.raised_at) a;
-    END IF;
-    RETURN data || jsonb_build_object('alerts', part);
-END
-$$;
-
-COMMENT ON FUNCTION troubleshoot.report_data() IS
-    'All that troubleshoot.report_html() shows, for programs: server, figures, samples of the last 24 hours, connections, waits, statements, tables, blocking, findings and alerts. blocking and findings are null where the caller may not read them. Takes no lock on a user''s table.';
-
-COMMENT ON FUNCTION troubleshoot.metrics IS
-    'The server in figures, in the text exposition format 0.0.4 of Prometheus: troubleshoot.measurements() and troubleshoot.labelled_measurements(), each name with the prefix neobank_. At most some hundreds of series, however many tables, standbys and slots there are. What the caller may not see is left out, and neobank_sees_all_sessions says whether that is so. Works on a standby.';
-
-COMMENT ON FUNCTION troubleshoot.report_html IS
-    'One page of HTML with all that it needs inside, without scripts: findings and what to do, load, connections, waits, statements, tables, blocking. For a browser, light or dark, a phone, or paper. What comes from the database is escaped. Works on a standby.';
 
 DELETE FROM neobank.access_rights;
 
@@ -7842,6 +7884,8 @@ INSERT INTO neobank.access_rights (access_level, privileges, object_kind, object
     ('teller', 'EXECUTE', 'FUNCTION', 'temporal.delete_portion'),
     ('teller', 'EXECUTE', 'FUNCTION', 'temporal.insert_portion'),
     ('operator', 'EXECUTE', 'FUNCTION', 'temporal.given'),
+    ('operator', 'EXECUTE', 'FUNCTION', 'temporal.enabled_tables'),
+    ('operator', 'EXECUTE', 'FUNCTION', 'temporal.period_key'),
     ('operator', 'EXECUTE', 'FUNCTION', 'temporal.key_match'),
     ('operator', 'EXECUTE', 'FUNCTION', 'temporal.key_condition'),
     ('operator', 'EXECUTE', 'FUNCTION', 'temporal.key_object'),
@@ -8187,33 +8231,6 @@ CREATE EVENT TRIGGER neobank_guard_drop ON ddl_command_start
 COMMENT ON EVENT TRIGGER neobank_guard_drop IS 'Keeps a ledger that holds money from being dropped (NB052).';
 
 ALTER EVENT TRIGGER neobank_guard_drop ENABLE ALWAYS;
-
-CREATE  FUNCTION troubleshoot."clear_idle_transactions"(
-	"p_older_than" interval DEFAULT '10 minutes', /* Option < Interval > */
-	"p_dry_run" bool DEFAULT true, /* Option < bool > */
-	"p_reason" TEXT DEFAULT NULL, /* Option < Text > */
-	"p_database" TEXT DEFAULT NULL, /* Option < Text > */
-	"p_user" TEXT DEFAULT NULL /* Option < Text > */
-) RETURNS INT /* i32 */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'clear_idle_transactions_wrapper';
-
-CREATE  FUNCTION troubleshoot."unacknowledge"(
-	"fingerprint" TEXT /* Option < Text > */
-) RETURNS bool /* bool */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'unacknowledge_wrapper';
-
-CREATE  FUNCTION troubleshoot."acknowledge"(
-	"fingerprint" TEXT, /* Option < Text > */
-	"until" timestamptz, /* Option < Time > */
-	"reason" TEXT /* Option < Text > */
-) RETURNS void
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'acknowledge_wrapper';
 
 COMMENT ON FUNCTION event_store.append_event IS
     'Appends one event to the stream of an aggregate. p_aggregate_type: 1 to 100 characters, kept from the first event on; p_aggregate_id; p_event_type: 1 to 100 characters; p_event_data: a JSON object of up to 1 MB and 64 levels; p_expected_version: the stream''s version as the caller knows it, 0: no stream, -1: a stream, null: any; p_metadata: a JSON object of up to 16 kB; p_event_id: the caller''s, so that a retry appends nothing and answers the same, null: drawn; p_tags: up to 20 different texts. Returns the event''s id. NB101: version; NB102: another type; NB103: id with other content; NB021: a bound; 22004: null.';

@@ -1,6 +1,7 @@
 //! Subscriptions made, changed, set back and dropped, and what becomes of parked events.
 
 use super::core::{Filter, Start};
+use super::failure;
 use super::store;
 use crate::error::Error;
 use crate::pg::{Arg, PRESENT, Session, Statement, Type, server};
@@ -88,14 +89,23 @@ static REPLAY: Statement = Statement::new(
 
 static DISCARD: Statement = Statement::new(
     c"DELETE FROM event_store.subscription_parked
-      WHERE subscription = $1 AND aggregate_id = ANY ($2) AND event_id = ANY ($3)",
+      WHERE subscription = $1 AND aggregate_id = ANY ($2) AND event_id = ANY ($3)
+      RETURNING aggregate_id, event_version",
     &[Type::Text, Type::UuidArray, Type::UuidArray],
+);
+
+// A fetch above READ COMMITTED that goes by an older snapshot, in which these events are still parked, is refused then.
+static NOTE_DISCARD: Statement = Statement::new(
+    c"UPDATE event_store.subscription_streams SET next_version = next_version
+      WHERE subscription = $1 AND aggregate_id = ANY ($2)",
+    &[Type::Text, Type::UuidArray],
 );
 
 // Streams go on that no parked event blocks any more.
 static GO_ON: Statement = Statement::new(
     c"UPDATE event_store.subscription_streams h
-      SET blocked = false, attempts = 0, alone = false, retry_at = $3, failed_token = NULL, reason = NULL
+      SET blocked = false, attempts = 0, alone = false, retry_at = $3, failed_token = NULL, failed_version = NULL,
+          reason = NULL
       WHERE h.subscription = $1 AND h.aggregate_id = ANY ($2) AND h.blocked
         AND NOT EXISTS (SELECT FROM event_store.subscription_parked k
                         WHERE k.subscription = $1 AND k.aggregate_id = h.aggregate_id AND NOT k.replaying)",
@@ -247,8 +257,18 @@ pub fn decide(session: &Session, name: &str, ids: Option<&[Uuid]>, fate: Fate) -
     }
     let (events, streams): (Vec<Uuid>, Vec<Uuid>) = found.into_iter().unzip();
     session.run(&LOCK_STREAMS, &[key, Arg::UuidArray(&streams)])?;
-    let statement = if fate == Fate::Replay { &REPLAY } else { &DISCARD };
-    let changed = session.run(statement, &[key, Arg::UuidArray(&streams), Arg::UuidArray(&events)])?.count();
+    let args = [key, Arg::UuidArray(&streams), Arg::UuidArray(&events)];
+    let changed = match fate {
+        Fate::Replay => session.run(&REPLAY, &args)?.count(),
+        Fate::Discard => {
+            session.run(&NOTE_DISCARD, &args[..2])?;
+            let gone = session.run(&DISCARD, &args)?;
+            for row in gone.iter() {
+                failure::forget(session, name, row.uuid(1).expect(PRESENT), &[row.int(2).expect(PRESENT)])?;
+            }
+            gone.count()
+        }
+    };
     let now = Arg::Timestamp(Some(server::clock_micros()));
     session.run(&GO_ON, &[key, Arg::UuidArray(&streams), now])?;
     Ok(changed as i64)

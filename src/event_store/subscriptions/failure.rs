@@ -24,7 +24,7 @@ static DROP_LEASE: Statement = Statement::new(
 );
 
 static STREAM: Statement = Statement::new(
-    c"SELECT h.next_version, h.attempts, h.lease_token, h.failed_token, h.retry_at,
+    c"SELECT h.next_version, h.attempts, h.failed_version, h.failed_token, h.retry_at,
              EXISTS (SELECT FROM event_store.subscription_parked k
                      WHERE k.subscription = h.subscription AND k.aggregate_id = h.aggregate_id
                        AND k.event_version = $3 AND k.replaying)
@@ -36,14 +36,14 @@ static STREAM: Statement = Statement::new(
 static KEEP: Statement = Statement::new(
     c"INSERT INTO event_store.subscription_streams
           (subscription, aggregate_id, partition_no, next_version, attempts, retry_at, lease_token, failed_token,
-           blocked, alone, reason)
-      VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9 = 1, $10 = 1, $11)
+           blocked, alone, reason, failed_version)
+      VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9 = 1, $10 = 1, $11, $12)
       ON CONFLICT (subscription, aggregate_id) DO UPDATE
           SET next_version = $4, attempts = $5, retry_at = $6, lease_token = $7, failed_token = $8, blocked = $9 = 1,
-              alone = $10 = 1, reason = $11",
+              alone = $10 = 1, reason = $11, failed_version = $12",
     &[
         Type::Text, Type::Uuid, Type::Int, Type::Int, Type::Int, Type::Timestamp, Type::BigInt, Type::BigInt,
-        Type::Int, Type::Int, Type::Text,
+        Type::Int, Type::Int, Type::Text, Type::Int,
     ],
 );
 
@@ -66,6 +66,14 @@ static RELEASE: Statement = Statement::new(
     &[Type::Text, Type::BigInt, Type::UuidArray],
 );
 
+static FORGET: Statement = Statement::new(
+    c"UPDATE event_store.subscription_streams
+      SET attempts = 0, alone = false, failed_version = NULL, failed_token = NULL, reason = NULL,
+          retry_at = least(retry_at, pg_catalog.clock_timestamp())
+      WHERE subscription = $1 AND aggregate_id = $2 AND failed_version = ANY ($3)",
+    &[Type::Text, Type::Uuid, Type::IntArray],
+);
+
 static PARKED_BY: Statement = Statement::new(
     c"SELECT true FROM event_store.subscription_parked k
       WHERE k.subscription = $1 AND k.global_position = $2 AND k.lease_token = $3 AND NOT k.replaying",
@@ -76,6 +84,8 @@ static PARKED_BY: Statement = Statement::new(
 pub struct Apart {
     pub next_version: i32,
     pub attempts: i32,
+    /// The event whose failures these are.
+    pub failed_version: Option<i32>,
     pub failed_token: Option<i64>,
     pub retry_at: Time,
     /// Whether the version asked about is a parked one that is replayed.
@@ -87,6 +97,7 @@ pub fn apart(session: &Session, name: &str, stream: Uuid, version: i32) -> Resul
     session.one(&STREAM, &args, |row| Apart {
         next_version: row.int(1).expect(PRESENT),
         attempts: row.int(2).expect(PRESENT),
+        failed_version: row.int(3),
         failed_token: row.bigint(4),
         retry_at: row.time(5).expect(PRESENT),
         is_replay: row.bool(6).expect(PRESENT),
@@ -119,7 +130,7 @@ impl Failure<'_> {
     /// How often the event had failed before.
     pub fn attempts_before(&self, apart: Option<&Apart>) -> i32 {
         apart
-            .filter(|apart| apart.is_replay || apart.next_version == self.event.version)
+            .filter(|apart| apart.failed_version == Some(self.event.version))
             .map_or(0, |apart| apart.attempts)
     }
 
@@ -163,6 +174,7 @@ impl Failure<'_> {
                 flag(parked && subscription.parked_blocks),
                 flag(alone),
                 Arg::Text(Some(self.reason)),
+                Arg::Int(Some(event.version)),
             ],
         )?;
         let Verdict::Park { attempts } = verdict else { return Ok(Some(retry_at)) };
@@ -189,6 +201,12 @@ pub fn release(session: &Session, name: &str, token: i64, still_open: &[Open]) -
     session.run(&RELEASE, &args).map(drop)
 }
 
+/// Events of the stream that are over count no more: what comes next of it has failures of its own.
+pub fn forget(session: &Session, name: &str, stream: Uuid, versions: &[i32]) -> Result<(), Error> {
+    let args = [Arg::Text(Some(name)), Arg::Uuid(Some(stream)), Arg::IntArray(versions)];
+    session.run(&FORGET, &args).map(drop)
+}
+
 /// What a consumer hears who gives the same event back once more.
 pub fn given_back_before(
     session: &Session,
@@ -202,7 +220,7 @@ pub fn given_back_before(
     }
     let apart = apart(session, name, event.aggregate, event.version)?;
     let is_same = |apart: &Apart| {
-        apart.failed_token == Some(token) && apart.next_version == event.version && apart.attempts > 0
+        apart.failed_token == Some(token) && apart.failed_version == Some(event.version) && apart.attempts > 0
     };
     Ok(apart.filter(is_same).map(|apart| Some(apart.retry_at.0)))
 }

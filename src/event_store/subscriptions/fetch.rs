@@ -6,7 +6,7 @@ use super::statements::*;
 use super::store::{self, Event, Subscription, Surroundings};
 use crate::error::Error;
 use crate::pg::plans::OrderedPlans;
-use crate::pg::{Arg, PRESENT, Session, Time, server};
+use crate::pg::{Arg, PRESENT, Row, Session, Time, server};
 use uuid::Uuid;
 
 /// Events that are looked at in one go, and at the most in one fetch: a filter that matches rarely is then read past in
@@ -116,8 +116,9 @@ impl Fetch<'_> {
         let rows = self.session.run(&DUE, &args)?;
         for row in rows.iter() {
             let stream = row.uuid(1).expect(PRESENT);
-            let (next, attempts) = (row.int(2).expect(PRESENT), row.int(3).expect(PRESENT));
-            self.take_stream(stream, next, attempts, row.bigint(4).expect(PRESENT))?;
+            let next = row.int(2).expect(PRESENT);
+            let failed = row.int(4).map(|version| (version, row.int(3).expect(PRESENT)));
+            self.take_stream(stream, next, failed, row.bigint(5).expect(PRESENT))?;
             if self.events.len() >= self.batch {
                 break;
             }
@@ -126,19 +127,28 @@ impl Fetch<'_> {
     }
 
     /// The next events of a stream up to its partition's position; after a failure one alone.
-    fn take_stream(&mut self, stream: Uuid, next: i32, attempts: i32, end: i64) -> Result<(), Error> {
+    fn take_stream(
+        &mut self,
+        stream: Uuid,
+        next: i32,
+        failed: Option<(i32, i32)>,
+        end: i64,
+    ) -> Result<(), Error> {
         let (session, subscription) = (self.session, self.subscription);
         let key = [subscription.key(), Arg::Uuid(Some(stream))];
-        let mut found: Vec<Event> =
-            session.run(&REPLAY, &key)?.iter().map(|row| Event::read(&row, attempts + 1)).collect();
+        let attempts = |version| failed.filter(|failed| failed.0 == version).map_or(0, |failed| failed.1);
+        let read = |row: Row| {
+            let event = Event::read(&row, 1);
+            Event { attempt: attempts(event.version) + 1, ..event }
+        };
+        let mut found: Vec<Event> = session.run(&REPLAY, &key)?.iter().map(read).collect();
         let from = [key[1], Arg::Int(Some(next)), Arg::BigInt(Some(end))];
         if found.is_empty() {
-            let room = if attempts > 0 { 1 } else { (self.batch - self.events.len()) as i64 };
+            let room = if attempts(next) > 0 { 1 } else { (self.batch - self.events.len()) as i64 };
             let [types, events, tags] = subscription.filter_args();
             let (room, chunk) = (Arg::BigInt(Some(room)), Arg::BigInt(Some(CHUNK)));
             let args = [from[0], from[1], from[2], room, chunk, types, events, tags];
-            let rows = session.run(&PENDING, &args)?;
-            found = rows.iter().map(|row| Event::read(&row, attempts + 1)).collect();
+            found = session.run(&PENDING, &args)?.iter().map(read).collect();
         }
         if found.is_empty() {
             let args = [from[0], from[1], from[2], Arg::BigInt(Some(CHUNK))];

@@ -5,7 +5,7 @@ use super::failure::{self, Failure};
 use super::store::{self, Lease};
 use crate::error::Error;
 use crate::pg::{Arg, PRESENT, Session, Statement, Time, Type, server};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use uuid::Uuid;
 
 static STREAMS_OF_LEASE: Statement = Statement::new(
@@ -17,8 +17,7 @@ static STREAMS_OF_LEASE: Statement = Statement::new(
 
 static HANDLED: Statement = Statement::new(
     c"UPDATE event_store.subscription_streams
-      SET next_version = greatest(next_version, $3), attempts = 0, alone = false, reason = NULL, failed_token = NULL,
-          retry_at = $4
+      SET next_version = greatest(next_version, $3), retry_at = $4
       WHERE subscription = $1 AND aggregate_id = $2",
     &[Type::Text, Type::Uuid, Type::Int, Type::Timestamp],
 );
@@ -26,7 +25,7 @@ static HANDLED: Statement = Statement::new(
 static UNPARK: Statement = Statement::new(
     c"DELETE FROM event_store.subscription_parked
       WHERE subscription = $1 AND global_position = ANY ($2) AND replaying
-      RETURNING aggregate_id",
+      RETURNING aggregate_id, event_version",
     &[Type::Text, Type::BigIntArray],
 );
 
@@ -96,26 +95,26 @@ fn settle_streams(
         rows.iter().map(|row| (row.uuid(1).expect(PRESENT), row.int(2).expect(PRESENT))).collect();
     let acked = store::open_events(session, acked)?;
     let mut replayed = Vec::new();
-    let mut handled: HashMap<Uuid, i32> = HashMap::new();
+    let mut handled: BTreeMap<Uuid, Vec<i32>> = BTreeMap::new();
     for event in &acked {
         match next.get(&event.aggregate) {
             Some(next) if event.version >= *next => {
-                let last = handled.entry(event.aggregate).or_insert(event.version);
-                *last = event.version.max(*last);
+                handled.entry(event.aggregate).or_default().push(event.version)
             }
             Some(_) => replayed.push(Some(event.position)),
             None => {}
         }
     }
-    let now = Arg::Timestamp(Some(server::clock_micros()));
-    let mut done: Vec<(Uuid, i32)> = handled.into_iter().map(|(stream, last)| (stream, last + 1)).collect();
     if !replayed.is_empty() {
-        let rows = session.run(&UNPARK, &[key[0], Arg::BigIntArray(&replayed)])?;
-        done.extend(rows.iter().map(|row| (row.uuid(1).expect(PRESENT), 1)));
+        for row in session.run(&UNPARK, &[key[0], Arg::BigIntArray(&replayed)])?.iter() {
+            handled.entry(row.uuid(1).expect(PRESENT)).or_default().push(row.int(2).expect(PRESENT));
+        }
     }
-    done.sort_unstable();
-    for (stream, next) in done {
-        session.run(&HANDLED, &[key[0], Arg::Uuid(Some(stream)), Arg::Int(Some(next)), now])?;
+    let now = Arg::Timestamp(Some(server::clock_micros()));
+    for (stream, versions) in handled {
+        let last = versions.iter().max().copied().unwrap_or(0);
+        failure::forget(session, name, stream, &versions)?;
+        session.run(&HANDLED, &[key[0], Arg::Uuid(Some(stream)), Arg::Int(Some(last + 1)), now])?;
     }
     failure::release(session, name, token, left)
 }

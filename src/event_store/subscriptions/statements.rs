@@ -44,7 +44,7 @@ pub static FORGET_CONSUMERS: Statement = Statement::new(
 
 // $4: whether only a stream whose next event is to be alone.
 pub static DUE: Statement = Statement::new(
-    c"SELECT h.aggregate_id, h.next_version, h.attempts, p.position
+    c"SELECT h.aggregate_id, h.next_version, h.attempts, h.failed_version, p.position
       FROM event_store.subscription_streams h
       JOIN event_store.subscription_partitions p
         ON p.subscription = h.subscription AND p.partition_no = h.partition_no

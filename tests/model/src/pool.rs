@@ -82,15 +82,28 @@ impl Pool {
             Op::Append(append) | Op::Decide(Decision { append, .. }) => self.learn_of_stream(append, lines, dice),
             Op::Saga(sagaing) => self.learn_of_saga(sagaing, lines, dice),
             Op::Position => keep(&mut self.positions, lines[0].parse().expect("a position"), dice),
-            Op::Consume(Consuming::Fetch { .. }) if !lines.is_empty() => {
-                keep(&mut self.leases, Handed::read(lines), dice);
-            }
+            Op::Consume(Consuming::Fetch { .. }) => self.learn_of_fetch(lines, dice),
             Op::Consume(Consuming::Fail { event, .. }) if lines[0].is_empty() => keep(&mut self.parked, *event, dice),
             Op::ReadStream { aggregate, .. } if !lines.is_empty() => {
                 let last = lines.last().and_then(|line| line.split('|').next()?.parse().ok());
                 self.streams.insert(*aggregate, last.expect("a version comes first"));
             }
             _ => {}
+        }
+    }
+
+    fn learn_of_fetch(&mut self, lines: &[String], dice: &mut Dice) {
+        let (handed, taken) = Handed::read(lines);
+        for token in taken {
+            // The only event of its lease may have been parked, as somebody would see who looks for parked ones.
+            if let Some([event]) = self.leases.iter().find(|lease| lease.token == token).map(|it| it.events.as_slice())
+            {
+                let event = event.0;
+                keep(&mut self.parked, event, dice);
+            }
+        }
+        if let Some(handed) = handed {
+            keep(&mut self.leases, handed, dice);
         }
     }
 

@@ -30,8 +30,8 @@ struct Passing<'a> {
     refusals: Refusals,
     first: usize,
     last: usize,
-    /// Why the latest state did not.
-    objection: String,
+    /// Why the states up to now did not.
+    objections: Vec<String>,
 }
 
 fn how(attempt: &Attempt, asked: &Asked, refusals: Refusals, since: usize) -> Circumstances {
@@ -123,7 +123,9 @@ fn explains(state: &mut State, passing: &mut Passing, all_answered: &[i64]) -> b
     match explained {
         Ok(()) => true,
         Err(objection) => {
-            passing.objection = objection;
+            if passing.objections.last() != Some(&objection) {
+                passing.objections.push(objection);
+            }
             false
         }
     }
@@ -144,9 +146,13 @@ fn passing<'a>(attempts: &'a [Attempt], order: &[&'a Attempt], all_answered: &[i
             }
             let first = since(attempt, asked, all_answered);
             let last = order.partition_point(|other| other.committed.expect("committed") <= asked.answered_at);
-            found.extend(looked_at.into_iter().map(|refusals| {
-                let objection = String::new();
-                Passing { attempt, asked, refusals, first, last, objection }
+            found.extend(looked_at.into_iter().map(|refusals| Passing {
+                attempt,
+                asked,
+                refusals,
+                first,
+                last,
+                objections: Vec::new(),
             }));
         }
     }
@@ -197,13 +203,14 @@ pub fn replay(mut state: State, attempts: &[Attempt]) -> Result<Replayed, String
         explained += before - open.len();
         if let Some(passing) = open.iter().find(|passing| passing.last <= commits) {
             return Err(format!(
-                "no moment explains {:#?}\nof session {}, at {}, looked for after {} to {} commits; at the last: {}",
+                "no moment explains {:#?}\nof session {}, at {}, looked for after {} to {} commits: {:#?}\nits transaction:{}",
                 passing.asked,
                 passing.attempt.session,
                 passing.attempt.level,
                 passing.first,
                 passing.last,
-                passing.objection
+                passing.objections,
+                told(passing.attempt)
             ));
         }
         let Some(attempt) = order.get(commits) else { break };

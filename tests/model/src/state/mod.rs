@@ -28,11 +28,11 @@ use crate::answer::Answer;
 use crate::op::Op;
 use crate::world::{RATES, World};
 use commands::Commanded;
-use consumers::{Lease, Standing};
+use consumers::{Failure, Lease, Standing};
 use journal::Journal;
 use neobank_sessions::{Decimal, Uuid, dec};
 use rows::{Dispute, Hold, Posted, Queued};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 /// Circumstances of an operation that its prediction depends on.
@@ -98,13 +98,15 @@ pub struct State {
     leases: Journal<i64, Lease>,
     /// What became of each event that was handed out.
     handed: Journal<(Uuid, i32), Standing>,
+    /// By stream.
+    failures: Journal<Uuid, Failure>,
     /// The ids of events as fetches told them.
     fetched: Journal<(Uuid, i32), Uuid>,
     saga_keys: Journal<Uuid, sagas::Started>,
     /// How each saga that a client started has ended, if it has.
     saga_ends: Journal<Uuid, Option<&'static str>>,
-    /// Sagas that nobody but another saga has started.
-    children: Journal<Uuid, ()>,
+    /// Sagas that no client has started, by what runs told, also those that were rolled back.
+    children: HashSet<Uuid>,
     /// To which saga, and with which figure.
     signals: Journal<Uuid, (Uuid, u32)>,
     /// Every leg in the order in which it took effect.
@@ -164,10 +166,10 @@ impl State {
             self.rebuilt.mark(),
             self.leases.mark(),
             self.handed.mark(),
+            self.failures.mark(),
             self.fetched.mark(),
             self.saga_keys.mark(),
             self.saga_ends.mark(),
-            self.children.mark(),
             self.signals.mark(),
             self.applied.len(),
         ])
@@ -194,10 +196,10 @@ impl State {
             rebuilt,
             leases,
             handed,
+            failures,
             fetched,
             saga_keys,
             saga_ends,
-            children,
             signals,
             applied,
         ] = mark.0;
@@ -220,10 +222,10 @@ impl State {
         self.rebuilt.back_to(rebuilt);
         self.leases.back_to(leases);
         self.handed.back_to(handed);
+        self.failures.back_to(failures);
         self.fetched.back_to(fetched);
         self.saga_keys.back_to(saga_keys);
         self.saga_ends.back_to(saga_ends);
-        self.children.back_to(children);
         self.signals.back_to(signals);
         self.applied.truncate(applied);
     }
@@ -249,10 +251,10 @@ impl State {
         self.rebuilt.settle();
         self.leases.settle();
         self.handed.settle();
+        self.failures.settle();
         self.fetched.settle();
         self.saga_keys.settle();
         self.saga_ends.settle();
-        self.children.settle();
         self.signals.settle();
     }
 

@@ -111,9 +111,9 @@ impl State {
             Some(None) => None,
         };
         match refused {
-            // A child: whether it has ended its parent knows.
-            Some("NB200") if self.children.get(&saga).is_some() => {
-                within(seen, &["NB201"])?;
+            // A child: whether it is there, and has ended, its parent knows.
+            Some("NB200") if self.children.contains(&saga) => {
+                within(seen, &["NB200", "NB201"])?;
                 if matches!(seen, Answer::Refused(_)) {
                     return Ok(());
                 }
@@ -135,7 +135,7 @@ impl State {
         match (self.saga_ends.get(&saga).copied(), seen) {
             (None, Answer::Refused(code)) if code == "NB200" => Ok(()),
             // A child: what became of it its parent knows.
-            (None, _) => agree("a saga that is not known", self.children.get(&saga).is_some(), true),
+            (None, _) => agree("a saga that is not known", self.children.contains(&saga), true),
             (Some(Some(end)), _) => {
                 let told = of_ended(end).map_or(Answer::Refused("NB201".into()), |end| Answer::Done(vec![end.into()]));
                 agree("a decision on a saga that has ended", seen, &told)
@@ -156,7 +156,7 @@ impl State {
                 Ok(())
             }
             None => {
-                self.children.set(saga, ());
+                self.children.insert(saga);
                 Ok(())
             }
         }
@@ -197,7 +197,7 @@ impl State {
             (Some(Some(end)), _) => Err(format!("{saga} is {status}, but has ended {end}")),
             (Some(None), _) => Ok(()),
             (None, _) => {
-                self.children.set(saga, ());
+                self.children.insert(saga);
                 Ok(())
             }
         }

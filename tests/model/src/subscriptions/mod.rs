@@ -67,6 +67,27 @@ begin
     insert into public.discarded select unnest(ids) where events > 0 on conflict do nothing;
     return events;
 end $$;
+-- Which leases a fetch finds run out nobody is told.
+create function public.note_taken() returns trigger language plpgsql as $$
+begin
+    perform set_config('model.taken', current_setting('model.taken', true) || ' ' || old.lease_token, true);
+    return null;
+end $$;
+create trigger note_taken after delete on event_store.subscription_leases
+for each row when (old.subscription = 'letters' and not old.done) execute function public.note_taken();
+create function public.fetch_letters(batch int, consumer text)
+returns table (lease_token bigint, attempt int, leased_until bigint, aggregate_id uuid, event_version int, event_id uuid,
+               aggregate_type text, event_type text, event_data jsonb, metadata jsonb, tags json) language plpgsql as $$
+#variable_conflict use_column
+begin
+    perform set_config('model.taken', '', true);
+    return query select lease_token, attempt, (extract(epoch from leased_until) * 1000000)::bigint, aggregate_id,
+                        event_version, event_id, aggregate_type, event_type, event_data, metadata, to_json(tags)
+                 from event_store.fetch('letters', batch, consumer);
+    return query select token::bigint, 0, null::bigint, null::uuid, null::int, null::uuid, null, null, null::jsonb,
+                        null::jsonb, null::json
+                 from unnest(string_to_array(ltrim(current_setting('model.taken')), ' ')) token;
+end $$;
 create function public.begin_anew() returns void language plpgsql as $$
 begin
     perform event_store.reset_subscription('letters', 'beginning');
@@ -85,7 +106,13 @@ pub struct Handed {
     pub events: Vec<(Uuid, Uuid, i32)>,
 }
 
-/// The columns of `FETCHED`.
+/// What a line of a fetch tells.
+pub enum Told<'a> {
+    /// A lease that has run out, by its token.
+    TakenAway(i64),
+    Event(Line<'a>),
+}
+
 pub struct Line<'a> {
     pub token: i64,
     pub attempt: i32,
@@ -98,11 +125,17 @@ pub struct Line<'a> {
     pub content: &'a str,
 }
 
-const FETCHED: &str = "lease_token, attempt, (extract(epoch from leased_until) * 1000000)::bigint, aggregate_id, \
-     event_version, event_id, aggregate_type, event_type, event_data, metadata, to_json(tags)";
+impl<'a> Told<'a> {
+    pub fn read(line: &'a str) -> Told<'a> {
+        match line.split('|').collect::<Vec<_>>()[..2] {
+            [token, "0"] => Told::TakenAway(token.parse().expect("a number")),
+            _ => Told::Event(Line::read(line)),
+        }
+    }
+}
 
 impl<'a> Line<'a> {
-    pub fn read(line: &'a str) -> Line<'a> {
+    fn read(line: &'a str) -> Line<'a> {
         let mut columns = line.splitn(5, '|');
         let mut next = || columns.next().expect("five columns");
         let (token, attempt, until, aggregate, content) = (next(), next(), next(), next(), next());
@@ -123,10 +156,19 @@ impl<'a> Line<'a> {
 }
 
 impl Handed {
-    pub fn read(lines: &[String]) -> Handed {
-        let lines: Vec<Line> = lines.iter().map(|line| Line::read(line)).collect();
-        let events = lines.iter().map(|line| (line.event, line.aggregate, line.version)).collect();
-        Handed { token: lines[0].token, events }
+    /// What the lines of a fetch tell: what it hands out, if anything, and the leases that it took away.
+    pub fn read(lines: &[String]) -> (Option<Handed>, Vec<i64>) {
+        let (mut handed, mut taken) = (None, Vec::new());
+        for line in lines {
+            match Told::read(line) {
+                Told::TakenAway(token) => taken.push(token),
+                Told::Event(line) => {
+                    let handed = handed.get_or_insert_with(|| Handed { token: line.token, events: Vec::new() });
+                    handed.events.push((line.event, line.aggregate, line.version));
+                }
+            }
+        }
+        (handed, taken)
     }
 }
 
@@ -155,10 +197,10 @@ pub enum Consuming {
         token: i64,
     },
     Replay {
-        events: Vec<Uuid>,
+        event: Uuid,
     },
     Discard {
-        events: Vec<Uuid>,
+        event: Uuid,
     },
     Reset,
 }
@@ -186,7 +228,7 @@ impl Consuming {
         match self {
             Consuming::Handle { batch, consumer } => format!("select public.handle({batch}, 'c{consumer}')"),
             Consuming::Fetch { batch, consumer } => {
-                format!("select {FETCHED} from event_store.fetch('letters', {batch}, 'c{consumer}')")
+                format!("select * from public.fetch_letters({batch}, 'c{consumer}')")
             }
             Consuming::Ack { token, events } => {
                 let events = events.as_deref().map_or("null".to_owned(), ids);
@@ -198,8 +240,8 @@ impl Consuming {
             Consuming::Extend { token } => format!(
                 "select (extract(epoch from event_store.extend_lease('letters', {token}, 3000)) * 1000000)::bigint"
             ),
-            Consuming::Replay { events } => format!("select event_store.replay_parked('letters', {})", ids(events)),
-            Consuming::Discard { events } => format!("select public.discard({})", ids(events)),
+            Consuming::Replay { event } => format!("select event_store.replay_parked('letters', {})", ids(&[*event])),
+            Consuming::Discard { event } => format!("select public.discard({})", ids(&[*event])),
             Consuming::Reset => "select public.begin_anew() is null".to_owned(),
         }
     }
@@ -235,9 +277,9 @@ impl Generator<'_> {
         }
     }
 
-    fn parked(&mut self) -> Vec<Uuid> {
+    fn parked(&mut self) -> Uuid {
         let pool = self.pool;
-        vec![self.known(pool.parked.as_slice())]
+        self.known(pool.parked.as_slice())
     }
 
     pub(crate) fn consume(&mut self) -> Op {
@@ -256,8 +298,8 @@ impl Generator<'_> {
                 Consuming::Fail { token, event: self.event_of(&lease), park }
             }
             29..31 => Consuming::Extend { token },
-            31..35 => Consuming::Replay { events: self.parked() },
-            35..39 => Consuming::Discard { events: self.parked() },
+            31..35 => Consuming::Replay { event: self.parked() },
+            35..39 => Consuming::Discard { event: self.parked() },
             _ if self.one_in(4) => Consuming::Reset,
             _ => Consuming::Fetch { batch: 20, consumer: 0 },
         })

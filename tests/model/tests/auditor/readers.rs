@@ -274,21 +274,37 @@ fn the_model_does_not_believe_every_consumer() {
     state.accept(&ack(5, Some(&[20])), &told("1"), HOW).expect_err("it is acknowledged once");
     state.accept(&ack(5, Some(&[20])), &told("0"), HOW).expect("a retry");
     // Its time is over, and another one has the rest: the first one has lost it.
-    state.accept(&fetch, &hands_out(&[line(4, 2, 2)]), late).expect_err("a token of before");
-    state.accept(&fetch, &hands_out(&[line(7, 2, 2)]), late).expect("the lease has run out");
+    let taken = |token: i64| format!("{token}|0|||||||||");
+    state.accept(&fetch, &hands_out(&[line(7, 2, 2)]), late).expect_err("nobody took it away");
+    state.accept(&fetch, &hands_out(&[taken(5), line(7, 2, 2)]), HOW).expect_err("its time is not over");
+    state.accept(&fetch, &hands_out(&[taken(5), line(4, 2, 2)]), late).expect_err("a token of before");
+    state.accept(&fetch, &hands_out(&[taken(5), line(7, 1, 2)]), late).expect_err("it has failed");
+    state.accept(&fetch, &hands_out(&[taken(5), line(7, 2, 2)]), late).expect("the lease has run out");
+    state.accept(&fetch, &hands_out(&[taken(5)]), late).expect_err("once");
     state.accept(&ack(5, None), &told("1"), late).expect_err("it has lost it");
     state.accept(&ack(5, None), &refused("NB116"), late).expect("it has lost it");
-    state.accept(&fails(7, 21, true), &told("2026-01-01"), HOW).expect_err("it is parked");
-    state.accept(&fails(7, 21, true), &told(""), HOW).expect("it is parked");
-    state.accept(&fetch, &hands_out(&[line(8, 1, 3)]), HOW).expect_err("the one before is parked");
-    let discard = Op::Consume(Consuming::Discard { events: vec![id(21)] });
+    // That was its second attempt, so it came alone; now it is parked, which nobody is told.
+    state.accept(&fetch, &hands_out(&[taken(7)]), late).expect("the lease has run out");
+    state.accept(&fetch, &hands_out(&[line(8, 3, 2), line(8, 1, 3)]), HOW).expect_err("it comes alone");
+    state.accept(&fetch, &hands_out(&[line(8, 3, 2)]), HOW).expect("it comes alone");
+    state.accept(&fetch, &hands_out(&[taken(8)]), late).expect("the lease has run out");
+    state.accept(&fetch, &hands_out(&[line(9, 4, 2)]), HOW).expect_err("it is parked");
+    let replay = Op::Consume(Consuming::Replay { event: id(21) });
+    state.accept(&replay, &told("1"), HOW).expect("it is parked");
+    state.accept(&replay, &told("1"), HOW).expect_err("it is replayed already");
+    state.accept(&fetch, &hands_out(&[line(9, 1, 2)]), HOW).expect("it begins anew");
+    state.accept(&fails(9, 21, true), &told("2026-01-01"), HOW).expect_err("it is parked");
+    state.accept(&fails(9, 21, true), &told(""), HOW).expect("it is parked");
+    state.accept(&fetch, &hands_out(&[line(10, 1, 3)]), HOW).expect_err("the one before is parked");
+    let discard = Op::Consume(Consuming::Discard { event: id(21) });
     state.accept(&discard, &refused("NB119"), HOW).expect_err("it is parked");
     state.accept(&discard, &told("1"), HOW).expect("it is parked");
-    state.accept(&fetch, &hands_out(&[line(8, 2, 2)]), HOW).expect_err("it was given up");
-    state.accept(&fetch, &hands_out(&[line(8, 1, 3)]), HOW).expect("its turn has come");
+    state.accept(&fetch, &hands_out(&[line(10, 2, 2)]), HOW).expect_err("it was given up");
+    state.accept(&fetch, &hands_out(&[line(10, 2, 3)]), HOW).expect_err("another one has failed");
+    state.accept(&fetch, &hands_out(&[line(10, 1, 3)]), HOW).expect("its turn has come");
     state.accept(&Op::Consume(Consuming::Reset), &told("f"), HOW).expect("so it is");
-    state.accept(&ack(8, None), &told("1"), HOW).expect_err("all of it was forgotten");
-    state.accept(&fetch, &hands_out(&[line(9, 1, 1)]), HOW).expect("it begins anew");
+    state.accept(&ack(10, None), &told("1"), HOW).expect_err("all of it was forgotten");
+    state.accept(&fetch, &hands_out(&[line(11, 1, 1)]), HOW).expect("it begins anew");
 }
 
 /// Effects of commands, once each.

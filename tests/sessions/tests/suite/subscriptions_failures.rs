@@ -343,3 +343,88 @@ fn what_is_discarded_while_it_is_replayed_stays_so() {
         assert_eq!(versions(&fetch(&mut bank.db, "s", 99, "c"), stream), [5], "{fails}");
     }
 }
+
+#[test]
+fn failures_are_those_of_one_event() {
+    // What failed while it was replayed and was then discarded was counted as failures of the next event, which came to be
+    // parked too early and waited for the other's backoff.
+    for in_flight in [false, true] {
+        let mut bank = Bank::new();
+        let stream = stream_of(&mut bank, 2);
+        create(&mut bank, "s", ", max_attempts => 3, backoff_first_ms => 0");
+        let taken = fetch(&mut bank.db, "s", 99, "c");
+        assert_eq!(nack_parking(&mut bank.db, &taken[0]), "t");
+        bank.db.run("select event_store.replay_parked('s')");
+        for attempt in [1, 2] {
+            let again = fetch(&mut bank.db, "s", 99, "c");
+            assert_eq!((versions(&again, stream), again[0].attempt), (vec![1], attempt));
+            if in_flight && attempt == 2 {
+                break;
+            }
+            let given = nack_after(&mut bank.db, &again[0], 3_600_000 * (attempt - 1));
+            assert_eq!(given, nack_after(&mut bank.db, &again[0], 1), "the same answer when it comes again");
+        }
+        assert_eq!(
+            bank.db.count(&format!("select event_store.discard_parked('s', array['{}'::uuid])", taken[0].event)),
+            1
+        );
+        if in_flight {
+            bank.db.run("update event_store.subscription_leases set leased_until = now() where not done");
+        }
+        let next = fetch(&mut bank.db, "s", 99, "c");
+        assert_eq!((versions(&next, stream), next[0].attempt), (vec![2], 1), "in flight: {in_flight}");
+        ack(&mut bank.db, "s", next[0].token);
+        audit_quiet(&mut bank, "s");
+    }
+}
+
+#[test]
+fn an_event_keeps_its_failures_while_an_earlier_one_is_replayed() {
+    let mut bank = Bank::new();
+    let stream = stream_of(&mut bank, 3);
+    create(&mut bank, "s", ", max_attempts => 3, backoff_first_ms => 0, parked_blocks => false");
+    let taken = fetch(&mut bank.db, "s", 99, "c");
+    assert_eq!(nack_parking(&mut bank.db, &taken[0]), "t");
+    let taken = fetch(&mut bank.db, "s", 99, "c");
+    assert_eq!((versions(&taken, stream), taken[0].attempt), (vec![2, 3], 1));
+    nack_after(&mut bank.db, &taken[0], 0);
+    bank.db.run("select event_store.replay_parked('s')");
+    let replayed = fetch(&mut bank.db, "s", 99, "c");
+    assert_eq!((versions(&replayed, stream), replayed[0].attempt), (vec![1], 1), "the other one's failure is not its");
+    ack(&mut bank.db, "s", replayed[0].token);
+    let next = fetch(&mut bank.db, "s", 99, "c");
+    assert_eq!((versions(&next, stream), next[0].attempt), (vec![2], 2));
+    ack(&mut bank.db, "s", next[0].token);
+    let last = fetch(&mut bank.db, "s", 99, "c");
+    assert_eq!((versions(&last, stream), last[0].attempt), (vec![3], 1));
+}
+
+#[test]
+fn a_fetch_with_an_older_snapshot_does_not_park_again_what_was_discarded() {
+    let mut bank = Bank::new();
+    let stream = stream_of(&mut bank, 2);
+    create(&mut bank, "s", ", max_attempts => 1");
+    let taken = fetch(&mut bank.db, "s", 1, "c");
+    assert_eq!(nack_parking(&mut bank.db, &taken[0]), "t");
+    bank.db.run("select event_store.replay_parked('s')");
+    assert_eq!(versions(&fetch(&mut bank.db, "s", 9, "c"), stream), [1]);
+    bank.db.run("update event_store.subscription_leases set leased_until = now() where not done");
+    let mut other = bank.session();
+    other.run("begin isolation level repeatable read");
+    other.run("select count(*) from event_store.subscriptions");
+    assert_eq!(bank.db.count(&format!("select event_store.discard_parked('s', array['{}'::uuid])", taken[0].event)), 1);
+    assert_eq!(other.fails("select count(*) from event_store.fetch('s', 9, 'd')").code, "40001");
+    other.run("rollback");
+    assert_eq!(versions(&fetch(&mut bank.db, "s", 9, "c"), stream), [2]);
+    assert_eq!(bank.db.count("select count(*) from event_store.parked_events"), 0);
+}
+
+fn nack_parking(session: &mut Client, delivery: &Delivery) -> String {
+    let Delivery { token, event, .. } = delivery;
+    session.one(&format!("select event_store.nack('s', {token}, '{event}', 'why', park => true) is null"))
+}
+
+fn nack_after(session: &mut Client, delivery: &Delivery, delay_ms: i64) -> String {
+    let Delivery { token, event, .. } = delivery;
+    session.one(&format!("select event_store.nack('s', {token}, '{event}', 'why', retry_in_ms => {delay_ms})"))
+}
