@@ -341,8 +341,8 @@ impl Error {
                 ("dispute not open".into(), Some(format!("Dispute {dispute} {why}.")))
             }
             Error::IsolationLevel => (
-                "the queue is processed at READ COMMITTED only".into(),
-                Some("At the higher levels a request that another session has just finished would look unfinished.".into()),
+                "work that waits is taken up at READ COMMITTED only".into(),
+                Some("At the higher levels what another session has just finished would look unfinished.".into()),
             ),
             Error::ClaimLost => (
                 "requests were changed while they were being processed".into(),
