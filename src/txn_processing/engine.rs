@@ -93,6 +93,8 @@ pub struct Posted {
     /// Whether the debited account is below zero, as far as one row knows.
     pub overdrawn: bool,
     pub created_at: i64,
+    /// It was posted before, by the call that this one repeats.
+    pub is_repeat: bool,
 }
 
 /// Who called, and SPI with the owner's rights for those who need it.
@@ -317,6 +319,7 @@ pub fn posted(movement: &Movement, debit: &Account, credit: &Account) -> Posted 
         credit_balance: known(credit, movement.effect.credit_balance),
         overdrawn: debit.whole(movement.effect.debit_balance).is_some_and(|total| is_below_zero(&total)),
         created_at: movement.created_at,
+        is_repeat: false,
     }
 }
 
@@ -347,6 +350,7 @@ pub fn earlier(desk: &Desk, order: &Order) -> Result<Option<Posted>, Error> {
             credit_balance: recorded.credit_balance,
             overdrawn: recorded.debit_balance.as_ref().is_some_and(is_below_zero),
             created_at: recorded.created_at,
+            is_repeat: true,
         })),
     }
 }

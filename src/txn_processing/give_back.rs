@@ -22,6 +22,9 @@ fn refuse(transaction: Uuid, why: impl Into<String>) -> Error {
 pub fn give_back(desk: &Desk, original: Uuid, order: Order) -> Result<Posted, Error> {
     let is_reversal = order.kind == Kind::Reversal;
     let posted = post_swapped(desk, original, order)?;
+    if posted.is_repeat {
+        return Ok(posted);
+    }
     if is_reversal {
         fx::undo(desk.session(), original, posted.transaction_id)?;
     }

@@ -409,6 +409,28 @@ fn an_old_snapshot_settles_nothing_twice() {
 }
 
 #[test]
+fn a_repeated_reversal_with_an_old_snapshot_leaves_no_item() {
+    // A settlement had found the payment meanwhile, and only the repetition saw that and added the reversal's item.
+    let mut bank = Bank::new();
+    let a = bank.account("100");
+    let paid = bank.db.id(&format!("select txn_processing.pay('{a}', 5)"));
+    let reverse = format!(
+        "select txn_processing.reverse('{paid}', 'why', reversal_transaction_id => '018f0000-0000-7000-8000-0000000000aa')"
+    );
+    let mut other = bank.session();
+    other.run("begin isolation level repeatable read");
+    other.run("select count(*) from banking.accounts");
+    bank.db.lines(&settle(&format!("{TODAY} - 1")));
+    let first = other.one(&reverse);
+    other.run("commit");
+    let before = snapshot(&mut bank.db);
+    assert_eq!(bank.db.one(&reverse), first);
+    assert_eq!(snapshot(&mut bank.db), before);
+    bank.db.lines(&settle(TODAY));
+    clear(&mut bank.db);
+}
+
+#[test]
 fn payments_go_on_while_dates_are_settled() {
     let _crowd = crowd();
     let mut bank = Bank::new();
