@@ -119,7 +119,7 @@ LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'neobank_record_history';
 REVOKE ALL ON FUNCTION temporal.record_history() FROM PUBLIC;
 COMMENT ON FUNCTION temporal.record_history() IS
-    'Trigger function of tables with a history, for statements that update and delete. Ends the rows'' versions and begins new ones; what is not of the usual kind goes through the function that temporal.enable has made for the table.';
+    'Trigger function of tables with a history, for statements that insert, update and delete. Ends the rows'' versions and begins new ones; what is not of the usual kind goes through the function that temporal.enable has made for the table.';
 
 CREATE FUNCTION temporal.make_triggers(p_of temporal.tables) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
@@ -133,7 +133,7 @@ DECLARE
 BEGIN
     PERFORM temporal.given(p_of);
     FOR part IN
-        SELECT * FROM (VALUES ('insert', 'REFERENCING NEW TABLE AS new_rows', record_name),
+        SELECT * FROM (VALUES ('insert', 'REFERENCING NEW TABLE AS new_rows', 'temporal.record_history'),
                               ('update', 'REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows', 'temporal.record_history'),
                               ('delete', 'REFERENCING OLD TABLE AS old_rows', 'temporal.record_history'),
                               ('truncate', '', record_name)) x (event, rows, function_name)

@@ -31,7 +31,13 @@ BEGIN
             RETURNING 1)
         SELECT (SELECT count(*) FROM new_rows) - (SELECT count(*) FROM added) INTO left_over;
         IF left_over > 0 THEN
-            FOR entry IN SELECT DISTINCT {n.key} AS key FROM new_rows n LOOP
+            FOR entry IN
+                SELECT DISTINCT {n.key} AS key FROM new_rows n
+                WHERE NOT EXISTS (
+                    SELECT FROM {table} t JOIN {current} c ON {t=c}
+                    WHERE {n=t} AND record_image_eq(ROW({t.columns}), ROW({c.columns}))
+                      AND c.history_valid_from <= clock_timestamp())
+            LOOP
                 PERFORM temporal.settle(TG_RELID, entry.key, NULL, who);
             END LOOP;
         END IF;
