@@ -3,7 +3,9 @@ LANGUAGE sql STABLE PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
     SELECT CASE
-        WHEN c.relkind <> 'r' OR c.relispartition THEN 'is not an ordinary table'
+        WHEN c.relkind = 'p' THEN 'is partitioned'
+        WHEN c.relispartition THEN 'is a partition'
+        WHEN c.relkind <> 'r' THEN 'is not an ordinary table'
         WHEN c.relpersistence <> 'p' THEN 'is temporary or unlogged'
         WHEN n.nspname IN ('pg_catalog', 'information_schema') OR EXISTS (
             SELECT FROM pg_catalog.pg_depend d
@@ -207,7 +209,12 @@ BEGIN
     IF obstacle IS NOT NULL THEN
         RAISE EXCEPTION 'table cannot have a history'
             USING ERRCODE = 'NB321', DETAIL = format('Table %s %s.', p_table, obstacle),
-                  HINT = 'Give a permanent, ordinary table of your own.';
+                  HINT = CASE split_part(obstacle, ' ', 1)
+                      WHEN 'forces' THEN 'Take that off with ALTER TABLE ... NO FORCE ROW LEVEL SECURITY: its policies go on to hold for all but the owner, and for the history.'
+                      WHEN 'inherits,' THEN 'Keep its rows in one table: a history is that of one table, and knows nothing of others'' rows.'
+                      WHEN 'has' THEN CASE WHEN obstacle LIKE '%owner%' THEN 'Call temporal.grant_tables for the owner.' ELSE 'Rename the column.' END
+                      ELSE CASE WHEN obstacle LIKE '%partition%' THEN 'Keep its rows in one table: a history is that of one table, and knows nothing of others'' rows.'
+                                ELSE 'Give a permanent, ordinary table of your own.' END END;
     END IF;
     made.key_columns := coalesce(p_key_columns, (
         SELECT array_agg(a.attname::text ORDER BY k.n)

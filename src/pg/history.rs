@@ -1,5 +1,6 @@
 //! Rows of a history ended and begun by table access calls, for statements on its table.
 
+mod entries;
 mod part;
 mod search;
 mod short;

@@ -1,7 +1,8 @@
 //! The tables of a history that are written, and the entries of their indexes.
 
 use super::Index;
-use super::slot::{clear, get};
+use super::entries::Entries;
+use super::slot::clear;
 use crate::pg::{compat, raw};
 use pgrx::pg_sys;
 
@@ -26,14 +27,26 @@ unsafe extern "C-unwind" {
     fn MemoryContextDelete(context: pg_sys::MemoryContext);
 }
 
+/// # Safety
+/// Within `catch`.
+unsafe fn memory() -> pg_sys::MemoryContext {
+    // SAFETY: a child of the context of the call, with which it ends at the latest.
+    unsafe {
+        let name = c"neobank rows of a history".as_ptr();
+        AllocSetContextCreateInternal(pg_sys::CurrentMemoryContext, name, 0, 8 << 10, 8 << 20)
+    }
+}
+
 /// One of the two tables that are written. Rows wait until there are many, which the table then stores at once; nothing of
 /// what is done meanwhile looks for them.
 #[derive(Clone, Copy)]
 pub(super) struct Part<'s> {
     pub relation: pg_sys::Relation,
     indexes: &'s [Index],
-    /// As many as the indexes, opened when the first entry is made.
-    open: *mut (pg_sys::Relation, *mut pg_sys::IndexInfo),
+    /// As many as the indexes.
+    entries: *mut Entries,
+    /// Of a statement with one row nothing waits.
+    is_single: bool,
     /// Made one by one as they are needed; those of the rows that wait come first.
     slots: *mut *mut pg_sys::TupleTableSlot,
     made: usize,
@@ -42,27 +55,31 @@ pub(super) struct Part<'s> {
     /// Of all slots but the first: not the cached one, of which each use is registered.
     shape: pg_sys::TupleDesc,
     /// What storing many leaves behind.
-    memory: pg_sys::MemoryContext,
+    spare: pg_sys::MemoryContext,
+    /// What the entries are made of that wait.
+    kept: pg_sys::MemoryContext,
 }
 
 impl<'s> Part<'s> {
     /// # Safety
     /// Within `catch`; the table is a history's.
-    pub unsafe fn open(table: u32, indexes: &'s [Index]) -> Self {
+    pub unsafe fn open(table: u32, indexes: &'s [Index], is_single: bool) -> Self {
         // SAFETY: the caller's promise.
         unsafe {
             let relation = raw::table_open(pg_sys::Oid::from(table), pg_sys::RowExclusiveLock as i32);
-            let open = size_of::<(pg_sys::Relation, *mut pg_sys::IndexInfo)>() * indexes.len();
+            let rows = if is_single { 1 } else { ROWS };
             Part {
                 relation,
                 indexes,
-                open: raw::palloc0(open).cast(),
-                slots: raw::palloc0(size_of::<*mut pg_sys::TupleTableSlot>() * ROWS).cast(),
+                entries: raw::palloc0(size_of::<Entries>() * indexes.len()).cast(),
+                is_single,
+                slots: raw::palloc0(size_of::<*mut pg_sys::TupleTableSlot>() * rows).cast(),
                 made: 0,
                 waiting: 0,
                 bytes: 0,
                 shape: std::ptr::null_mut(),
-                memory: std::ptr::null_mut(),
+                spare: std::ptr::null_mut(),
+                kept: std::ptr::null_mut(),
             }
         }
     }
@@ -104,8 +121,11 @@ impl<'s> Part<'s> {
         unsafe {
             let slot = *self.slots.add(self.waiting);
             raw::ExecStoreVirtualTuple(slot);
-            ((*(*slot).tts_ops).materialize.expect("every slot can be kept"))(slot);
             self.waiting += 1;
+            if self.is_single {
+                return self.store();
+            }
+            ((*(*slot).tts_ops).materialize.expect("every slot can be kept"))(slot);
             self.bytes += bytes;
             if self.waiting == ROWS || self.bytes > BYTES {
                 self.store();
@@ -113,11 +133,23 @@ impl<'s> Part<'s> {
         }
     }
 
-    /// Stores what waits.
+    /// Stores what waits, with all entries.
     ///
     /// # Safety
     /// As `open`.
-    pub unsafe fn store(&mut self) {
+    pub unsafe fn finish(&mut self) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            self.store();
+            self.flush();
+        }
+    }
+
+    /// Stores the rows that wait.
+    ///
+    /// # Safety
+    /// As `open`.
+    unsafe fn store(&mut self) {
         let count = std::mem::take(&mut self.waiting);
         self.bytes = 0;
         if count == 0 {
@@ -132,20 +164,17 @@ impl<'s> Part<'s> {
                 store(relation, *self.slots, command, 0, std::ptr::null_mut());
             } else {
                 let before = pg_sys::CurrentMemoryContext;
-                if self.memory.is_null() {
-                    let name = c"neobank rows of a history".as_ptr();
-                    self.memory = AllocSetContextCreateInternal(before, name, 0, 8 << 10, 8 << 20);
+                if self.spare.is_null() {
+                    self.spare = memory();
                 }
-                pg_sys::CurrentMemoryContext = self.memory;
+                pg_sys::CurrentMemoryContext = self.spare;
                 let store = methods.multi_insert.expect("heap stores many");
                 store(relation, self.slots, count as i32, command, 0, std::ptr::null_mut());
                 pg_sys::CurrentMemoryContext = before;
-                MemoryContextReset(self.memory);
+                MemoryContextReset(self.spare);
             }
-            for at in 0..self.indexes.len() {
-                for row in 0..count {
-                    self.enter(at, *self.slots.add(row), false);
-                }
+            for row in 0..count {
+                self.enter(*self.slots.add(row), false);
             }
         }
     }
@@ -166,9 +195,7 @@ impl<'s> Part<'s> {
                 return false;
             }
             if wants_entries {
-                for at in 0..self.indexes.len() {
-                    self.enter(at, slot, true);
-                }
+                self.enter(slot, true);
             }
             true
         }
@@ -182,33 +209,44 @@ impl<'s> Part<'s> {
         unsafe { simple_heap_delete(self.relation, &raw mut place) }
     }
 
-    /// Makes the entry of a stored row in an index.
+    /// The row of a slot gets its entries in the indexes, now or with others.
     ///
     /// # Safety
-    /// As `open`; `old_key`: a unique index has an entry of its key already.
-    unsafe fn enter(&mut self, at: usize, slot: *mut pg_sys::TupleTableSlot, old_key: bool) {
-        let index = &self.indexes[at];
-        let mut values = [pg_sys::Datum::from(0); pg_sys::INDEX_MAX_KEYS as usize];
-        let mut nulls = [false; pg_sys::INDEX_MAX_KEYS as usize];
-        // SAFETY: the caller's promise; an index has at most so many columns, which its table has.
+    /// As `open`; the row is stored; `old_key`: unique indexes have an entry of its key already.
+    unsafe fn enter(&mut self, slot: *mut pg_sys::TupleTableSlot, old_key: bool) {
+        let mut is_time = false;
+        // SAFETY: the caller's promise.
         unsafe {
-            let open = &mut *self.open.add(at);
-            if open.0.is_null() {
-                open.0 = raw::index_open(pg_sys::Oid::from(index.oid), pg_sys::RowExclusiveLock as i32);
-                open.1 = raw::BuildIndexInfo(open.0);
+            for (at, index) in self.indexes.iter().enumerate() {
+                let entries = &mut *self.entries.add(at);
+                if self.is_single {
+                    entries.make(index, self.relation, slot, old_key);
+                    continue;
+                }
+                if self.kept.is_null() {
+                    self.kept = memory();
+                }
+                is_time |= entries.add(index, slot, old_key, self.kept);
             }
-            for (place, column) in index.columns.iter().enumerate() {
-                (values[place], nulls[place]) = get(slot, *column);
+            if is_time {
+                self.flush();
             }
-            let check = if index.is_unique {
-                pg_sys::IndexUniqueCheck::UNIQUE_CHECK_YES
-            } else {
-                pg_sys::IndexUniqueCheck::UNIQUE_CHECK_NO
-            };
-            let place = &raw mut (*slot).tts_tid;
-            let is_old = old_key && index.is_unique;
-            let (values, nulls) = (values.as_mut_ptr(), nulls.as_mut_ptr());
-            raw::index_insert(open.0, values, nulls, place, self.relation, check, is_old, open.1);
+        }
+    }
+
+    /// Makes the entries that wait.
+    ///
+    /// # Safety
+    /// As `open`.
+    unsafe fn flush(&mut self) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            for (at, index) in self.indexes.iter().enumerate() {
+                (*self.entries.add(at)).flush(index, self.relation);
+            }
+            if !self.kept.is_null() {
+                MemoryContextReset(self.kept);
+            }
         }
     }
 
@@ -218,16 +256,15 @@ impl<'s> Part<'s> {
         // SAFETY: made by this.
         unsafe {
             for at in 0..self.indexes.len() {
-                let (index, _) = *self.open.add(at);
-                if !index.is_null() {
-                    raw::index_close(index, pg_sys::NoLock as i32);
-                }
+                (*self.entries.add(at)).close();
             }
             for at in 0..self.made {
                 ExecDropSingleTupleTableSlot(*self.slots.add(at));
             }
-            if !self.memory.is_null() {
-                MemoryContextDelete(self.memory);
+            for context in [self.spare, self.kept] {
+                if !context.is_null() {
+                    MemoryContextDelete(context);
+                }
             }
             relation_close(self.relation, pg_sys::NoLock as i32);
         }

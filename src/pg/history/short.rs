@@ -15,6 +15,7 @@ use pgrx::{IntoDatum, pg_sys};
 unsafe extern "C-unwind" {
     fn ExecDropSingleTupleTableSlot(slot: *mut pg_sys::TupleTableSlot);
     fn relation_close(table: pg_sys::Relation, mode: pg_sys::LOCKMODE);
+    fn tuplestore_tuple_count(rows: *mut pg_sys::Tuplestorestate) -> i64;
     fn tuplestore_rescan(rows: *mut pg_sys::Tuplestorestate);
     fn tuplestore_gettupleslot(
         rows: *mut pg_sys::Tuplestorestate,
@@ -48,6 +49,12 @@ impl Change {
             1 if !old.is_null() => Some(Change::Removed(old)),
             2 if !old.is_null() && !new.is_null() => Some(Change::Changed(old, new)),
             _ => None,
+        }
+    }
+
+    fn rows(self) -> *mut pg_sys::Tuplestorestate {
+        match self {
+            Change::Added(rows) | Change::Changed(rows, _) | Change::Removed(rows) => rows,
         }
     }
 }
@@ -127,7 +134,11 @@ pub(super) unsafe fn way(fired: *mut pg_sys::TriggerData, shape: &Shape) -> Resu
     // SAFETY: both are a history's.
     let (current, past) = unsafe {
         catch(|| {
-            (Part::open(shape.current, &shape.current_indexes), Part::open(shape.past, &shape.past_indexes))
+            let is_single = tuplestore_tuple_count(change.rows()) == 1;
+            (
+                Part::open(shape.current, &shape.current_indexes, is_single),
+                Part::open(shape.past, &shape.past_indexes, is_single),
+            )
         })
     }
     .map_err(Error::Server)?;
@@ -213,8 +224,8 @@ impl Work<'_> {
                     is_usual
                 }
             };
-            self.current.store();
-            self.past.store();
+            self.current.finish();
+            self.past.finish();
             is_usual
         }
     }
