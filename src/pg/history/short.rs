@@ -15,6 +15,10 @@ use pgrx::{IntoDatum, pg_sys};
 unsafe extern "C-unwind" {
     fn ExecDropSingleTupleTableSlot(slot: *mut pg_sys::TupleTableSlot);
     fn relation_close(table: pg_sys::Relation, mode: pg_sys::LOCKMODE);
+    fn RelationGetNumberOfBlocksInFork(
+        table: pg_sys::Relation,
+        fork: pg_sys::ForkNumber::Type,
+    ) -> pg_sys::BlockNumber;
     fn tuplestore_tuple_count(rows: *mut pg_sys::Tuplestorestate) -> i64;
     fn tuplestore_rescan(rows: *mut pg_sys::Tuplestorestate);
     fn tuplestore_gettupleslot(
@@ -24,6 +28,8 @@ unsafe extern "C-unwind" {
         slot: *mut pg_sys::TupleTableSlot,
     ) -> bool;
 }
+
+const MAIN: pg_sys::ForkNumber::Type = pg_sys::ForkNumber::MAIN_FORKNUM;
 
 /// What a statement has done.
 #[derive(Clone, Copy)]
@@ -65,7 +71,8 @@ struct Ahead<'s> {
     /// The row in the table itself.
     own: Search<'s>,
     ended: Search<'s>,
-    superseded: Search<'s>,
+    /// None where there is nothing.
+    superseded: Option<Search<'s>>,
     superseded_rows: pg_sys::Relation,
 }
 
@@ -80,7 +87,8 @@ impl<'s> Ahead<'s> {
             Ahead {
                 own: Search::open(table, &of.own, None),
                 ended: Search::open(past, &of.ended, Some(began)),
-                superseded: Search::open(superseded_rows, &of.superseded, Some(began)),
+                superseded: (RelationGetNumberOfBlocksInFork(superseded_rows, MAIN) > 0)
+                    .then(|| Search::open(superseded_rows, &of.superseded, Some(began))),
                 superseded_rows,
             }
         }
@@ -93,7 +101,9 @@ impl<'s> Ahead<'s> {
         unsafe {
             self.own.close();
             self.ended.close();
-            self.superseded.close();
+            if let Some(superseded) = self.superseded {
+                superseded.close();
+            }
             relation_close(self.superseded_rows, pg_sys::NoLock as i32);
         }
     }
@@ -261,7 +271,7 @@ impl Work<'_> {
             if !ahead.own.find(new, is_own)
                 || self.search.is_there(new)
                 || ahead.ended.is_there(new)
-                || ahead.superseded.is_there(new)
+                || ahead.superseded.as_mut().is_some_and(|superseded| superseded.is_there(new))
             {
                 return false;
             }
