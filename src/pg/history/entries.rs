@@ -153,7 +153,8 @@ impl Entries {
                 if place < 2 {
                     entry.order[place] = order(value, column);
                 }
-                let before = std::mem::replace(&mut *(&raw mut pg_sys::CurrentMemoryContext), memory);
+                let before = pg_sys::CurrentMemoryContext;
+                pg_sys::CurrentMemoryContext = memory;
                 let copy = datumCopy(value, (*column).attbyval, (*column).attlen.into());
                 pg_sys::CurrentMemoryContext = before;
                 values.add(place).write(copy);
