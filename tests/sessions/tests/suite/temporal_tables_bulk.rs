@@ -187,3 +187,28 @@ fn one_statement_sees_one_instant() {
     assert_eq!(bank.db.one("select temporal.apply_due('t')"), "1");
     sound(&mut bank);
 }
+
+#[test]
+fn a_table_that_cannot_have_a_history_is_refused_with_what_to_do() {
+    let mut bank = Bank::new();
+    bank.db.run("create table parted (id int primary key) partition by range (id)");
+    bank.db.run("create table part partition of parted for values from (0) to (9)");
+    bank.db.run("create table parent (id int primary key)");
+    bank.db.run("create table child (primary key (id)) inherits (parent)");
+    bank.db.run("create table forced (id int primary key)");
+    bank.db.run("alter table forced enable row level security, force row level security");
+    bank.db.run("create table taken (id int primary key, history_by text)");
+    for (table, cause, cure) in [
+        ("parted", "is partitioned", "one table"),
+        ("part", "is a partition", "one table"),
+        ("parent", "inherits", "one table"),
+        ("child", "inherits", "one table"),
+        ("forced", "forces row security", "NO FORCE"),
+        ("taken", "begins with history_", "Rename"),
+    ] {
+        let refusal = refused(&mut bank.db, &format!("select temporal.enable('{table}')"), "NB321");
+        assert!(refusal.detail.contains(cause) && refusal.hint.contains(cure), "{refusal}");
+    }
+    bank.db.run("alter table forced no force row level security");
+    assert_eq!(bank.db.one("select temporal.enable('forced')"), "0");
+}
