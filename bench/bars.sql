@@ -79,12 +79,15 @@ with few as (
                                                bench.figure(history)), 2000, true, 0, value
       from bench.results where (step, measure) = ('sagas', 'sagas_rate')
     union all
-    select 100010, 'what a history adds to an UPDATE of one row, to what an INSERT adds', 1, false, 2,
+    select 100013 + w.n, 'what a history adds to ' || w.what || ', to what an INSERT adds', 1, false, 2,
            (h.value - p.value) / (l.value - p.value)
-      from bench.results h
+      from (values (0, 'update_us', 'an UPDATE of one row'), (1, 'insert_us', 'an INSERT of one row'),
+                   (2, 'delete_us', 'a DELETE of one row'), (3, 'update_many_us', 'an UPDATE of 8,000 rows'),
+                   (4, 'insert_many_us', 'an INSERT of 8,000 rows'), (5, 'delete_many_us', 'a DELETE of 8,000 rows')) w (n, measure, what)
+      join bench.results h using (measure)
       join bench.results p on (p.step, p.measure, p.round, p.subject) = (h.step, h.measure, h.round, 'plain')
       join bench.results l on (l.step, l.measure, l.round, l.subject) = (h.step, h.measure, h.round, 'log')
-     where (h.step, h.measure, h.subject) = ('histories', 'update_us', 'history') and l.value > p.value
+     where (h.step, h.subject) = ('histories', 'history') and l.value > p.value
     union all
     select case measure when 'report_ms' then 100011 else 100012 end,
            format('report in the past over %s rows, to the same on a plain table%s', bench.figure(history),

@@ -181,7 +181,7 @@ select s.subject as "state from", bench.spread(array_agg(s.value), 2) as millise
  where (s.step, s.measure) = ('event_state', 'milliseconds')
  group by s.subject order by avg(s.value) desc;
 \qecho
-\qecho 'Histories of tables: processor time of an UPDATE of a row, alone and among 8,000 of a statement, and a report, serial and with two workers:'
+\qecho 'Histories of tables: processor time of a statement on a row, alone and among 8,000, and a report, serial and with two workers:'
 \qecho
 select r.measure, r.subject, bench.spread(array_agg(r.value), 2) as figure, bench.spread(array_agg(p.ratio), 2) as "to plain"
   from bench.results r

@@ -1,9 +1,9 @@
 -- What the history of a table costs, all in turns within each of :rounds rounds, so that what else the machine does meets
 -- them alike. Prints what is measured, of which table, round, figure:
---   update_us: processor time of an UPDATE of one row by its key, 8,000 of them scattered over the table; plain: on a plain
---     table, history: on one with a history, log: on a plain one, and an INSERT with constants into a table with the
---     columns, indexes and constraints of the rows that ended in a history
---   update_many_us: the same of 8,000 rows by one statement, and by one INSERT
+--   update_us, insert_us, delete_us: processor time of a statement of that kind on one row by its key, 8,000 of them, the
+--     updates scattered over the table; plain: on a plain table, history: on one with a history, log: on a plain one, and
+--     an INSERT with constants into a table with the columns, indexes and constraints of the rows that ended in a history
+--   update_many_us, insert_many_us, delete_many_us: the same of 8,000 rows by one statement, and by one INSERT
 --   report_ms, parallel_ms: a report on a table of :rows rows of which a tenth has changed: plain, and as of a day before
 --     (as_of), serial and with two parallel workers
 -- By a superuser, in a database with the extension: psql -XAtq -v rows=1000000 -v rounds=15 -f bench/temporal_tables.sql
@@ -24,59 +24,66 @@ SELECT temporal.enable('bench_history.history', p_valid_from => '2020-01-01') \g
 CREATE TABLE bench_history.logged (LIKE bench_history_history.history_past INCLUDING ALL);
 VACUUM ANALYZE;
 
--- Processor time of this process in nanoseconds.
+-- Processor time of this process in nanoseconds, which is counted up to when it last gave way.
 CREATE FUNCTION bench_history.used() RETURNS bigint LANGUAGE sql VOLATILE AS
-    $$SELECT split_part(pg_read_file('/proc/self/schedstat'), ' ', 1)::bigint$$;
-CREATE FUNCTION bench_history.one_plain(a int, z int) RETURNS void LANGUAGE plpgsql AS $$
+    $$SELECT split_part(pg_read_file('/proc/self/schedstat'), ' ', 1)::bigint FROM pg_sleep(0.0001)$$;
+
+-- A function for each kind of statement, on one row or many, and each table.
+DO $$
+DECLARE
+    kept CONSTANT text := 'INSERT INTO bench_history.logged (id, customer, status, amount, note, history_valid_from, history_valid_to,
+        history_known_from, history_ended_live, history_by, history_transaction, history_closed_by, history_closed_transaction) ';
+    known CONSTANT text := ', ''2020-01-01'', clock_timestamp(), ''2020-01-01'', true, current_user, pg_current_xact_id(),
+        current_user, pg_current_xact_id()';
+    row_values CONSTANT text := '%s, i %% 1000, ''paid'', i %% 977, ''note '' || i';
+    new_row CONSTANT text := format(row_values, '100000 + i');
+    entry record;
+    statement text;
+    extra text;
 BEGIN
-    FOR i IN a .. z LOOP
-        UPDATE bench_history.plain SET amount = amount + 1 WHERE id = i::bigint * 7919 % 100000 + 1;
+    FOR entry IN
+        SELECT *, CASE kind WHEN 'update' THEN 'i::bigint * 7919 % 100000 + 1' ELSE '100000 + i' END AS key,
+               CASE kind WHEN 'update' THEN 'id BETWEEN a AND z' ELSE 'id BETWEEN 100000 + a AND 100000 + z' END AS keys
+        FROM unnest(ARRAY['update', 'insert', 'delete']) kind, unnest(ARRAY[false, true]) AS many,
+             unnest(ARRAY['plain', 'history', 'log']) subject
+    LOOP
+        statement := CASE entry.kind
+            WHEN 'update' THEN format('UPDATE bench_history.%s SET amount = amount + 1 WHERE ', entry.subject)
+            WHEN 'delete' THEN format('DELETE FROM bench_history.%s WHERE ', entry.subject)
+            ELSE format('INSERT INTO bench_history.%s SELECT %s', entry.subject, new_row) END;
+        statement := statement || CASE WHEN entry.kind = 'insert' AND entry.many THEN ' FROM generate_series(a, z) i'
+            WHEN entry.kind = 'insert' THEN '' WHEN entry.many THEN entry.keys ELSE 'id = ' || entry.key END;
+        extra := CASE
+            WHEN entry.subject = 'log' THEN kept || 'SELECT ' || format(row_values, CASE
+                     WHEN entry.many AND entry.kind = 'update' THEN 'i' WHEN entry.many THEN '100000 + i' ELSE entry.key END)
+                 || known || CASE WHEN entry.many THEN ' FROM generate_series(a, z) i;' ELSE ';' END
+            ELSE '' END;
+        EXECUTE format('CREATE FUNCTION bench_history.%I(a int, z int) RETURNS void LANGUAGE plpgsql AS %L',
+                       concat_ws('_', entry.kind, CASE WHEN entry.many THEN 'many' END, entry.subject),
+                       CASE WHEN entry.many THEN format('BEGIN %s %s; END', extra, statement)
+                            ELSE format('BEGIN FOR i IN a .. z LOOP %s; %s END LOOP; END', statement, extra) END);
     END LOOP;
 END $$;
-CREATE FUNCTION bench_history.one_history(a int, z int) RETURNS void LANGUAGE plpgsql AS $$
-BEGIN
-    FOR i IN a .. z LOOP
-        UPDATE bench_history.history SET amount = amount + 1 WHERE id = i::bigint * 7919 % 100000 + 1;
-    END LOOP;
-END $$;
-CREATE FUNCTION bench_history.one_log(a int, z int) RETURNS void LANGUAGE plpgsql AS $$
-BEGIN
-    FOR i IN a .. z LOOP
-        UPDATE bench_history.log SET amount = amount + 1 WHERE id = i::bigint * 7919 % 100000 + 1;
-        INSERT INTO bench_history.logged (id, customer, status, amount, note, history_valid_from, history_valid_to, history_known_from,
-            history_ended_live, history_by, history_transaction, history_closed_by, history_closed_transaction)
-        VALUES (i::bigint * 7919 % 100000 + 1, i % 1000, 'paid', i % 977, 'note ' || i, '2020-01-01', clock_timestamp(), '2020-01-01',
-            true, current_user, pg_current_xact_id(), current_user, pg_current_xact_id());
-    END LOOP;
-END $$;
-CREATE FUNCTION bench_history.many_plain(a int, z int) RETURNS void LANGUAGE sql AS
-    'UPDATE bench_history.plain SET amount = amount + 1 WHERE id BETWEEN a AND z';
-CREATE FUNCTION bench_history.many_history(a int, z int) RETURNS void LANGUAGE sql AS
-    'UPDATE bench_history.history SET amount = amount + 1 WHERE id BETWEEN a AND z';
-CREATE FUNCTION bench_history.many_log(a int, z int) RETURNS void LANGUAGE sql AS $$
-    UPDATE bench_history.log SET amount = amount + 1 WHERE id BETWEEN a AND z;
-    INSERT INTO bench_history.logged (id, customer, status, amount, note, history_valid_from, history_valid_to, history_known_from,
-        history_ended_live, history_by, history_transaction, history_closed_by, history_closed_transaction)
-    SELECT i, i % 1000, 'paid', i % 977, 'note ' || i, '2020-01-01', clock_timestamp(), '2020-01-01', true, current_user,
-           pg_current_xact_id(), current_user, pg_current_xact_id() FROM generate_series(a, z) i
-$$;
 CREATE PROCEDURE bench_history.updates(rounds int) LANGUAGE plpgsql AS $$
 DECLARE
-    subjects CONSTANT text[] := ARRAY['plain', 'history', 'log', 'plain', 'history'];
     began bigint;
     a int;
     kind text;
     subject text;
+    turn int := 0;
 BEGIN
     -- The first three warm up.
     FOR r IN -2 .. rounds LOOP
         a := (r + 3) * 8000 % 92000 + 1;
-        FOREACH kind IN ARRAY ARRAY['one', 'many'] LOOP
-            FOREACH subject IN ARRAY subjects[(r + 3) % 3 + 1 : (r + 3) % 3 + 3] LOOP
+        FOREACH kind IN ARRAY ARRAY['update', 'update_many', 'insert', 'delete', 'insert_many', 'delete_many'] LOOP
+            turn := turn + 1;
+            FOR subject IN
+                SELECT s FROM unnest(ARRAY['plain', 'history', 'log']) WITH ORDINALITY x (s, n) ORDER BY (n + turn) % 3
+            LOOP
                 began := bench_history.used();
                 EXECUTE format('SELECT bench_history.%I($1, $2)', kind || '_' || subject) USING a, a + 7999;
                 INSERT INTO bench_history.figures (measure, subject, round, value)
-                SELECT CASE kind WHEN 'one' THEN 'update_us' ELSE 'update_many_us' END, subject, r, (bench_history.used() - began) / 8000 / 1000.0
+                SELECT kind || '_us', subject, r, (bench_history.used() - began) / 8000 / 1000.0
                 WHERE r > 0;
                 COMMIT;
             END LOOP;

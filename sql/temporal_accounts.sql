@@ -84,20 +84,26 @@ CREATE TRIGGER record_account
 COMMENT ON TRIGGER record_account ON banking.accounts IS 'Keeps the account''s history.';
 
 CREATE FUNCTION temporal.limits_as_of(p_account_id uuid, p_at timestamptz) RETURNS jsonb
-LANGUAGE sql STABLE PARALLEL SAFE
-BEGIN ATOMIC
-    SELECT coalesce(pg_catalog.jsonb_object_agg(
-                        c.period, pg_catalog.jsonb_build_object('max_amount', c.max_amount, 'max_postings', c.max_postings)),
-                    '{}')
+LANGUAGE plpgsql STABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF p_account_id IS NULL OR p_at IS NULL THEN
+        RAISE EXCEPTION 'argument "%" must not be null', CASE WHEN p_account_id IS NULL THEN 'p_account_id' ELSE 'p_at' END
+            USING ERRCODE = 'null_value_not_allowed', HINT = 'Give a value.';
+    END IF;
+    RETURN coalesce(jsonb_object_agg(
+               c.period, jsonb_build_object('max_amount', c.max_amount, 'max_postings', c.max_postings)), '{}')
     FROM (SELECT DISTINCT ON (l.period) l.period, l.max_amount, l.max_postings
           FROM banking.limit_changes l
           WHERE l.account_id = p_account_id AND l.changed_at <= p_at
           ORDER BY l.period, l.changed_at DESC) c
     WHERE c.max_amount IS NOT NULL OR c.max_postings IS NOT NULL;
-END;
+END
+$$;
 REVOKE ALL ON FUNCTION temporal.limits_as_of(uuid, timestamptz) FROM PUBLIC;
 COMMENT ON FUNCTION temporal.limits_as_of(uuid, timestamptz) IS
-    'p_account_id; p_at: a time, inclusive. The spending limits that were set for the account itself then, by period: {"day": {"max_amount": ..., "max_postings": ...}}; {} where there were none.';
+    'p_account_id; p_at: a time, inclusive. The spending limits that were set for the account itself then, by period: {"day": {"max_amount": ..., "max_postings": ...}}; {} where there were none. 22004: null.';
 
 -- A row's balance is what the account held as the row's time on each axis ended, worked out where it is asked for.
 CREATE VIEW temporal.accounts_history AS
@@ -215,20 +221,29 @@ RETURNS TABLE (
     changed_by text,
     change_reason text
 )
-LANGUAGE sql STABLE PARALLEL RESTRICTED
-BEGIN ATOMIC
+LANGUAGE plpgsql STABLE PARALLEL RESTRICTED
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF account_id IS NULL OR known_at IS NULL THEN
+        RAISE EXCEPTION 'argument "%" must not be null', CASE WHEN account_id IS NULL THEN 'account_id' ELSE 'known_at' END
+            USING ERRCODE = 'null_value_not_allowed', HINT = 'Give a value.';
+    END IF;
+    RETURN QUERY
     SELECT
         h.valid_from, h.valid_to, h.customer_id, h.account_number, h.account_type, h.account_status, h.overdraft_limit,
         temporal.balance_as_of(
-            h.account_id, coalesce(h.valid_to - interval '1 microsecond', 'infinity'), $2),
+            h.account_id, coalesce(h.valid_to - interval '1 microsecond', 'infinity'), timeline.known_at),
         h.transaction_from, h.changed_by, h.change_reason
     FROM temporal.accounts_history h
-    WHERE h.account_id = $1 AND h.transaction_from <= $2 AND (h.transaction_to IS NULL OR h.transaction_to > $2)
+    WHERE h.account_id = timeline.account_id AND h.transaction_from <= timeline.known_at
+      AND (h.transaction_to IS NULL OR h.transaction_to > timeline.known_at)
     ORDER BY h.valid_from;
-END;
+END
+$$;
 REVOKE ALL ON FUNCTION temporal.timeline(uuid, timestamptz) FROM PUBLIC;
 COMMENT ON FUNCTION temporal.timeline(uuid, timestamptz) IS
-    'account_id; known_at: as it was recorded then, ''infinity'' for all that is. The periods of the account one after the other, each with what the account held at its end. No row for an unknown account, or before it was opened.';
+    'account_id; known_at: as it was recorded then, ''infinity'' for all that is. The periods of the account one after the other, each with what the account held at its end. No row for an unknown account, or before it was opened. 22004: null.';
 
 CREATE FUNCTION temporal.diff(
     account_id uuid,

@@ -3,7 +3,9 @@ LANGUAGE sql STABLE PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
     SELECT CASE
-        WHEN c.relkind <> 'r' OR c.relispartition THEN 'is not an ordinary table'
+        WHEN c.relkind = 'p' THEN 'is partitioned'
+        WHEN c.relispartition THEN 'is a partition'
+        WHEN c.relkind <> 'r' THEN 'is not an ordinary table'
         WHEN c.relpersistence <> 'p' THEN 'is temporary or unlogged'
         WHEN n.nspname IN ('pg_catalog', 'information_schema') OR EXISTS (
             SELECT FROM pg_catalog.pg_depend d
@@ -119,7 +121,7 @@ LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'neobank_record_history';
 REVOKE ALL ON FUNCTION temporal.record_history() FROM PUBLIC;
 COMMENT ON FUNCTION temporal.record_history() IS
-    'Trigger function of tables with a history, for statements that update and delete. Ends the rows'' versions and begins new ones; what is not of the usual kind goes through the function that temporal.enable has made for the table.';
+    'Trigger function of tables with a history, for statements that insert, update and delete. Ends the rows'' versions and begins new ones; what is not of the usual kind goes through the function that temporal.enable has made for the table.';
 
 CREATE FUNCTION temporal.make_triggers(p_of temporal.tables) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
@@ -133,7 +135,7 @@ DECLARE
 BEGIN
     PERFORM temporal.given(p_of);
     FOR part IN
-        SELECT * FROM (VALUES ('insert', 'REFERENCING NEW TABLE AS new_rows', record_name),
+        SELECT * FROM (VALUES ('insert', 'REFERENCING NEW TABLE AS new_rows', 'temporal.record_history'),
                               ('update', 'REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows', 'temporal.record_history'),
                               ('delete', 'REFERENCING OLD TABLE AS old_rows', 'temporal.record_history'),
                               ('truncate', '', record_name)) x (event, rows, function_name)
@@ -207,7 +209,12 @@ BEGIN
     IF obstacle IS NOT NULL THEN
         RAISE EXCEPTION 'table cannot have a history'
             USING ERRCODE = 'NB321', DETAIL = format('Table %s %s.', p_table, obstacle),
-                  HINT = 'Give a permanent, ordinary table of your own.';
+                  HINT = CASE split_part(obstacle, ' ', 1)
+                      WHEN 'forces' THEN 'Take that off with ALTER TABLE ... NO FORCE ROW LEVEL SECURITY: its policies go on to hold for all but the owner, and for the history.'
+                      WHEN 'inherits,' THEN 'Keep its rows in one table: a history is that of one table, and knows nothing of others'' rows.'
+                      WHEN 'has' THEN CASE WHEN obstacle LIKE '%owner%' THEN 'Call temporal.grant_tables for the owner.' ELSE 'Rename the column.' END
+                      ELSE CASE WHEN obstacle LIKE '%partition%' THEN 'Keep its rows in one table: a history is that of one table, and knows nothing of others'' rows.'
+                                ELSE 'Give a permanent, ordinary table of your own.' END END;
     END IF;
     made.key_columns := coalesce(p_key_columns, (
         SELECT array_agg(a.attname::text ORDER BY k.n)

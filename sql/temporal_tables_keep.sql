@@ -126,11 +126,12 @@ BEGIN
          SELECT ''inverted period'', a.key, format(''[%%s, %%s) known [%%s, %%s)'', a.vf, a.vt, a.kf, a.kt) FROM pieces a WHERE a.vf >= a.vt OR a.kf >= a.kt',
         temporal.key_object(of_table, 'c'), of_table.current_rows, of_table.past_rows, of_table.superseded_rows);
     RETURN QUERY EXECUTE format(
-        'SELECT ''table and history differ'', coalesce(%1$s, %2$s), CASE WHEN t.* IS NULL THEN ''only in the history'' WHEN c.* IS NULL THEN ''only in the table'' ELSE ''other values'' END
+        'WITH present AS MATERIALIZED (SELECT clock_timestamp() AS instant)
+         SELECT ''table and history differ'', coalesce(%1$s, %2$s), CASE WHEN t.* IS NULL THEN ''only in the history'' WHEN c.* IS NULL THEN ''only in the table'' ELSE ''other values'' END
          FROM ONLY %3$s t FULL JOIN (%4$s) c ON %5$s
          WHERE (record_image_eq(ROW(%6$s), ROW(%7$s))) IS NOT TRUE',
         temporal.key_object(of_table, 't'), temporal.key_object(of_table, 'c'), p_table,
-        temporal.as_of_query(of_table, 'clock_timestamp()', '''infinity''::timestamptz'), temporal.key_match(of_table, 't', 'c'),
+        temporal.as_of_query(of_table, '(SELECT present.instant FROM present)', '''infinity''::timestamptz'), temporal.key_match(of_table, 't', 'c'),
         temporal.column_list(p_table, 't.'), temporal.column_list(p_table, 'c.'));
 END
 $$;
@@ -146,7 +147,8 @@ AS $$
 DECLARE
     of_table temporal.tables;
     given CONSTANT regclass := (SELECT t.typrelid FROM pg_type t WHERE t.oid = pg_typeof(p_row) AND t.typrelid <> 0);
-    valid_at CONSTANT timestamptz := coalesce(p_valid_at, clock_timestamp());
+    valid_at CONSTANT timestamptz := coalesce(
+        p_valid_at, CASE WHEN current_setting('transaction_isolation') LIKE 'read %' THEN greatest(now(), statement_timestamp()) ELSE now() END);
 BEGIN
     IF given IS NULL THEN
         RAISE EXCEPTION 'table has no history'

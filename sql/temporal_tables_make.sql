@@ -31,7 +31,13 @@ BEGIN
             RETURNING 1)
         SELECT (SELECT count(*) FROM new_rows) - (SELECT count(*) FROM added) INTO left_over;
         IF left_over > 0 THEN
-            FOR entry IN SELECT DISTINCT {n.key} AS key FROM new_rows n LOOP
+            FOR entry IN
+                SELECT DISTINCT {n.key} AS key FROM new_rows n
+                WHERE NOT EXISTS (
+                    SELECT FROM {table} t JOIN {current} c ON {t=c}
+                    WHERE {n=t} AND record_image_eq(ROW({t.columns}), ROW({c.columns}))
+                      AND c.history_valid_from <= clock_timestamp())
+            LOOP
                 PERFORM temporal.settle(TG_RELID, entry.key, NULL, who);
             END LOOP;
         END IF;
@@ -160,14 +166,18 @@ BEGIN
     EXECUTE format(
         'CREATE OR REPLACE FUNCTION %s() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
          SET search_path = pg_catalog, pg_temp SET row_security = off AS %L', record_name, temporal.record_body(p_of));
-    -- Names nothing of the extension, so that the past can be read when that is dropped.
+    -- Names nothing of the extension, so that the past can be read when that is dropped. A view asks for an instant in
+    -- several places, of which some are come to long after others: so now is the same for all of a statement, or, where
+    -- all its statements see one snapshot, of a transaction. What a procedure writes after a commit within it began later.
     EXECUTE format(
         'CREATE OR REPLACE FUNCTION %s(axis text) RETURNS timestamptz LANGUAGE plpgsql STABLE PARALLEL SAFE
          SET search_path = pg_catalog, pg_temp AS %L', instant_name, format($body$
 DECLARE
     given CONSTANT text := nullif(current_setting('neobank.' || axis, true), '');
     instant CONSTANT timestamptz := coalesce(
-        given::timestamptz, CASE axis WHEN 'as_of' THEN clock_timestamp() ELSE 'infinity' END);
+        given::timestamptz,
+        CASE WHEN axis <> 'as_of' THEN 'infinity' WHEN current_setting('transaction_isolation') LIKE 'read %%'
+             THEN greatest(now(), statement_timestamp()) ELSE now() END);
 BEGIN
     IF instant < %L::timestamptz THEN
         RAISE EXCEPTION 'history of the time is pruned'

@@ -1,5 +1,8 @@
-//! Rows of a history ended and begun by table access calls, for statements that update and delete rows of their table.
+//! Rows of a history ended and begun by table access calls, for statements on its table.
 
+mod entries;
+mod part;
+mod search;
 mod short;
 mod slot;
 
@@ -27,17 +30,36 @@ pub struct Index {
     pub columns: Vec<usize>,
 }
 
+/// An index whose first columns are the key's: where they are in the table that has the history, and the functions that
+/// say whether they are equal.
+pub struct Lookup {
+    pub index: u32,
+    pub columns: Vec<(usize, u32)>,
+}
+
+/// What is looked up for a row that is new.
+pub struct Inserting {
+    /// Of the table itself, single for each key.
+    pub own: Lookup,
+    /// With when the row ended behind the key.
+    pub ended: Lookup,
+    pub superseded_rows: u32,
+    /// With until when it was believed behind the key.
+    pub superseded: Lookup,
+}
+
 /// The history of a table.
 pub struct Shape {
     pub table: u32,
     pub current: u32,
-    pub key_index: u32,
-    /// Its columns in the table, and the functions that say whether they are equal.
-    pub key: Vec<(usize, u32)>,
+    /// Single for each key.
+    pub newest: Lookup,
     pub past: u32,
+    /// None where an index is missing.
+    pub inserting: Option<Inserting>,
     pub current_indexes: Vec<Index>,
     pub past_indexes: Vec<Index>,
-    /// All indexes of both: what is known here holds until one of them changes.
+    /// Its tables and their indexes: what is known here holds until one of them changes.
     pub watched: Vec<u32>,
     /// The trigger function in SQL, which knows what to do in every case.
     pub long_way: u32,
@@ -54,7 +76,7 @@ thread_local! {
     static SHAPES: RefCell<Option<Vec<Rc<Shape>>>> = const { RefCell::new(None) };
 }
 
-/// Called after statements that update or delete rows of a table with a history.
+/// Called after statements that insert, update or delete rows of a table with a history.
 #[pg_guard]
 #[unsafe(no_mangle)]
 pub extern "C-unwind" fn neobank_record_history(call: pg_sys::FunctionCallInfo) -> pg_sys::Datum {
@@ -127,11 +149,7 @@ unsafe extern "C-unwind" fn forget(_: pg_sys::Datum, relation: pg_sys::Oid) {
         if let Ok(mut shapes) = shapes.try_borrow_mut()
             && let Some(shapes) = shapes.as_mut()
         {
-            shapes.retain(|s| {
-                changed != 0
-                    && ![s.table, s.current, s.past].contains(&changed)
-                    && !s.watched.contains(&changed)
-            });
+            shapes.retain(|s| changed != 0 && s.table != changed && !s.watched.contains(&changed));
         }
     });
 }

@@ -1,19 +1,25 @@
-//! What most statements do to a history, without the cost of statements: the newest version of a row is replaced, or taken
-//! away, and stored with those that ended. Nothing is looked up but the row: no constraint can fail for it, and of the
-//! indexes those get an entry that have one for such a row.
+//! What most statements do to a history, without the cost of statements: a row is new, or its newest version is replaced, or
+//! taken away, and stored with those that ended. Nothing is looked up but the row: no constraint can fail for it, and of
+//! the indexes those get an entry that have one for such a row.
 
-use super::slot::{clear, get, same, set};
-use super::{Index, Shape, known_shape};
+use super::part::Part;
+use super::search::Search;
+use super::slot::{get, same, set};
+use super::{Column, Inserting, Shape, known_shape};
 use crate::error::Error;
 use crate::pg::ereport::catch;
-use crate::pg::{compat, raw, server};
+use crate::pg::{raw, server};
 use crate::temporal::tables::core::{Newest, Step, step};
 use pgrx::{IntoDatum, pg_sys};
 
-const EQUAL: pg_sys::StrategyNumber = 3;
-
 unsafe extern "C-unwind" {
     fn ExecDropSingleTupleTableSlot(slot: *mut pg_sys::TupleTableSlot);
+    fn relation_close(table: pg_sys::Relation, mode: pg_sys::LOCKMODE);
+    fn RelationGetNumberOfBlocksInFork(
+        table: pg_sys::Relation,
+        fork: pg_sys::ForkNumber::Type,
+    ) -> pg_sys::BlockNumber;
+    fn tuplestore_tuple_count(rows: *mut pg_sys::Tuplestorestate) -> i64;
     fn tuplestore_rescan(rows: *mut pg_sys::Tuplestorestate);
     fn tuplestore_gettupleslot(
         rows: *mut pg_sys::Tuplestorestate,
@@ -21,133 +27,70 @@ unsafe extern "C-unwind" {
         copy: bool,
         slot: *mut pg_sys::TupleTableSlot,
     ) -> bool;
-    fn relation_close(table: pg_sys::Relation, mode: pg_sys::LOCKMODE);
-    fn index_endscan(scan: pg_sys::IndexScanDesc);
-    fn simple_heap_delete(table: pg_sys::Relation, place: pg_sys::ItemPointer);
-    fn GetCurrentCommandId(used: bool) -> pg_sys::CommandId;
 }
 
-/// One of the two tables that are written.
+const MAIN: pg_sys::ForkNumber::Type = pg_sys::ForkNumber::MAIN_FORKNUM;
+
+/// What a statement has done.
 #[derive(Clone, Copy)]
-struct Part {
-    relation: pg_sys::Relation,
-    /// Of the row that is written.
-    slot: *mut pg_sys::TupleTableSlot,
-    /// As many as the table's indexes, opened when the first entry is made.
-    indexes: *mut (pg_sys::Relation, *mut pg_sys::IndexInfo),
+enum Change {
+    Added(*mut pg_sys::Tuplestorestate),
+    /// The rows before and after, in the same order.
+    Changed(*mut pg_sys::Tuplestorestate, *mut pg_sys::Tuplestorestate),
+    Removed(*mut pg_sys::Tuplestorestate),
 }
 
-impl Part {
-    /// # Safety
-    /// Within `catch`; the table is a history's.
-    unsafe fn open(table: u32, indexes: &[Index]) -> Part {
-        // SAFETY: the caller's promise.
-        unsafe {
-            let relation = raw::table_open(pg_sys::Oid::from(table), pg_sys::RowExclusiveLock as i32);
-            let slot = raw::MakeSingleTupleTableSlot((*relation).rd_att, &raw const pg_sys::TTSOpsVirtual);
-            let columns = (*(*relation).rd_att).natts as usize;
-            std::slice::from_raw_parts_mut((*slot).tts_isnull, columns).fill(true);
-            let size = size_of::<(pg_sys::Relation, *mut pg_sys::IndexInfo)>() * indexes.len();
-            Part { relation, slot, indexes: raw::palloc0(size).cast() }
-        }
-    }
-
-    /// Makes the entries of the row that was just stored.
+impl Change {
+    /// None where the short way has nothing to go by.
     ///
     /// # Safety
-    /// As `open`, with the same indexes; `old_key`: the unique ones have an entry of its key already.
-    unsafe fn index(&self, indexes: &[Index], old_key: bool) {
-        let mut values = [pg_sys::Datum::from(0); pg_sys::INDEX_MAX_KEYS as usize];
-        let mut nulls = [false; pg_sys::INDEX_MAX_KEYS as usize];
-        // SAFETY: the caller's promise; an index has at most so many columns, which its table has.
-        unsafe {
-            for (at, index) in indexes.iter().enumerate() {
-                let open = &mut *self.indexes.add(at);
-                if open.0.is_null() {
-                    open.0 = raw::index_open(pg_sys::Oid::from(index.oid), pg_sys::RowExclusiveLock as i32);
-                    open.1 = raw::BuildIndexInfo(open.0);
-                }
-                for (place, column) in index.columns.iter().enumerate() {
-                    (values[place], nulls[place]) = get(self.slot, *column);
-                }
-                let check = if index.is_unique {
-                    pg_sys::IndexUniqueCheck::UNIQUE_CHECK_YES
-                } else {
-                    pg_sys::IndexUniqueCheck::UNIQUE_CHECK_NO
-                };
-                let place = &raw mut (*self.slot).tts_tid;
-                let is_old = old_key && index.is_unique;
-                let (values, nulls) = (values.as_mut_ptr(), nulls.as_mut_ptr());
-                raw::index_insert(open.0, values, nulls, place, self.relation, check, is_old, open.1);
-            }
+    /// `fired` is the server's.
+    unsafe fn of(fired: *mut pg_sys::TriggerData) -> Option<Self> {
+        // SAFETY: reads the trigger data.
+        let (event, old, new) =
+            unsafe { ((*fired).tg_event & 3, (*fired).tg_oldtable, (*fired).tg_newtable) };
+        match event {
+            // A snapshot that is older may not show what others have said about keys that were not in the table.
+            0 if !new.is_null() && server::is_read_committed() => Some(Change::Added(new)),
+            1 if !old.is_null() => Some(Change::Removed(old)),
+            2 if !old.is_null() && !new.is_null() => Some(Change::Changed(old, new)),
+            _ => None,
         }
     }
 
-    /// # Safety
-    /// As `open`, with the same indexes.
-    unsafe fn close(self, indexes: &[Index]) {
-        // SAFETY: opened by `open` and `index`.
-        unsafe {
-            for at in 0..indexes.len() {
-                let (index, _) = *self.indexes.add(at);
-                if !index.is_null() {
-                    raw::index_close(index, pg_sys::NoLock as i32);
-                }
-            }
-            ExecDropSingleTupleTableSlot(self.slot);
-            relation_close(self.relation, pg_sys::NoLock as i32);
+    fn rows(self) -> *mut pg_sys::Tuplestorestate {
+        match self {
+            Change::Added(rows) | Change::Changed(rows, _) | Change::Removed(rows) => rows,
         }
     }
 }
 
-/// Finds the newest version of a key, whoever wrote it, as the executor does for rows that come by replication.
-#[derive(Clone, Copy)]
-struct Search {
-    index: pg_sys::Relation,
-    scan: pg_sys::IndexScanDesc,
-    keys: *mut pg_sys::ScanKeyData,
-    snapshot: *mut pg_sys::SnapshotData,
-    found: *mut pg_sys::TupleTableSlot,
+/// Says what is in the way of a row that is new: a fact about its key that is yet to come, or one from a transaction that
+/// began later.
+struct Ahead<'s> {
+    /// The row in the table itself.
+    own: Search<'s>,
+    ended: Search<'s>,
+    /// None where there is nothing.
+    superseded: Option<Search<'s>>,
+    superseded_rows: pg_sys::Relation,
 }
 
-impl Search {
+impl<'s> Ahead<'s> {
     /// # Safety
-    /// Within `catch`; the relation is the one with the newest rows.
-    unsafe fn open(relation: pg_sys::Relation, shape: &Shape) -> Search {
-        let count = shape.key.len();
-        // SAFETY: the caller's promise; the functions are of the index's columns.
-        unsafe {
-            let index = raw::index_open(pg_sys::Oid::from(shape.key_index), pg_sys::RowExclusiveLock as i32);
-            let keys = raw::palloc0(size_of::<pg_sys::ScanKeyData>() * count).cast::<pg_sys::ScanKeyData>();
-            for (at, (_, equals)) in shape.key.iter().enumerate() {
-                let (key, column) = (keys.add(at), at as pg_sys::AttrNumber + 1);
-                let equals = pg_sys::Oid::from(*equals);
-                raw::ScanKeyInit(key, column, EQUAL, equals, pg_sys::Datum::from(0));
-                (*key).sk_collation = *(*index).rd_indcollation.add(at);
-            }
-            let snapshot = raw::palloc0(size_of::<pg_sys::SnapshotData>()).cast::<pg_sys::SnapshotData>();
-            (*snapshot).snapshot_type = pg_sys::SnapshotType::SNAPSHOT_DIRTY;
-            let scan = compat::index_begin(relation, index, snapshot, count as i32);
-            let found = raw::table_slot_create(relation, std::ptr::null_mut());
-            Search { index, scan, keys, snapshot, found }
-        }
-    }
-
-    /// Whether there is a version that nobody else is about to change.
-    ///
-    /// # Safety
-    /// As `open`; the slot holds a row of the table, which has every column.
-    unsafe fn find(&self, shape: &Shape, row: *mut pg_sys::TupleTableSlot) -> bool {
+    /// Within `catch`; the tables are those of a history.
+    unsafe fn open(of: &'s Inserting, table: pg_sys::Relation, past: pg_sys::Relation, began: i64) -> Self {
         // SAFETY: the caller's promise.
         unsafe {
-            let count = shape.key.len();
-            for (at, (column, _)) in shape.key.iter().enumerate() {
-                (*self.keys.add(at)).sk_argument = get(row, *column).0;
+            let superseded_rows =
+                raw::table_open(pg_sys::Oid::from(of.superseded_rows), pg_sys::RowExclusiveLock as i32);
+            Ahead {
+                own: Search::open(table, &of.own, None),
+                ended: Search::open(past, &of.ended, Some(began)),
+                superseded: (RelationGetNumberOfBlocksInFork(superseded_rows, MAIN) > 0)
+                    .then(|| Search::open(superseded_rows, &of.superseded, Some(began))),
+                superseded_rows,
             }
-            raw::index_rescan(self.scan, self.keys, count as i32, std::ptr::null_mut(), 0);
-            raw::index_getnext_slot(self.scan, pg_sys::ScanDirection::ForwardScanDirection, self.found)
-                && (*self.snapshot).xmin == pg_sys::InvalidTransactionId
-                && (*self.snapshot).xmax == pg_sys::InvalidTransactionId
         }
     }
 
@@ -156,20 +99,23 @@ impl Search {
     unsafe fn close(self) {
         // SAFETY: opened by `open`.
         unsafe {
-            index_endscan(self.scan);
-            ExecDropSingleTupleTableSlot(self.found);
-            raw::index_close(self.index, pg_sys::NoLock as i32);
+            self.own.close();
+            self.ended.close();
+            if let Some(superseded) = self.superseded {
+                superseded.close();
+            }
+            relation_close(self.superseded_rows, pg_sys::NoLock as i32);
         }
     }
 }
 
 /// What is read of, and what is said to have been done by whom.
-#[derive(Clone, Copy)]
 struct Work<'s> {
     shape: &'s Shape,
-    current: Part,
-    past: Part,
-    search: Search,
+    current: Part<'s>,
+    past: Part<'s>,
+    search: Search<'s>,
+    ahead: Option<Ahead<'s>>,
     old: *mut pg_sys::TupleTableSlot,
     new: *mut pg_sys::TupleTableSlot,
     who: pg_sys::Datum,
@@ -183,13 +129,14 @@ struct Work<'s> {
 /// # Safety
 /// `fired` is the server's, of the table of the shape.
 pub(super) unsafe fn way(fired: *mut pg_sys::TriggerData, shape: &Shape) -> Result<bool, Error> {
-    // SAFETY: reads the trigger data.
-    let (event, table, old_rows, new_rows) =
-        unsafe { ((*fired).tg_event, (*fired).tg_relation, (*fired).tg_oldtable, (*fired).tg_newtable) };
-    let is_update = event & 3 == 2;
-    if old_rows.is_null() || (is_update && new_rows.is_null()) {
-        return Ok(false);
-    }
+    // SAFETY: the caller's promise.
+    let (change, table) = unsafe { (Change::of(fired), (*fired).tg_relation) };
+    let Some(change) = change else { return Ok(false) };
+    let inserting = match (change, &shape.inserting) {
+        (Change::Added(_), None) => return Ok(false),
+        (Change::Added(_), inserting) => inserting.as_ref(),
+        _ => None,
+    };
     // SAFETY: reads a variable of this process.
     let who = server::role_name(unsafe { pg_sys::GetOuterUserId() });
     let who = who.as_str().into_datum().expect("a text is not null");
@@ -197,7 +144,11 @@ pub(super) unsafe fn way(fired: *mut pg_sys::TriggerData, shape: &Shape) -> Resu
     // SAFETY: both are a history's.
     let (current, past) = unsafe {
         catch(|| {
-            (Part::open(shape.current, &shape.current_indexes), Part::open(shape.past, &shape.past_indexes))
+            let is_single = tuplestore_tuple_count(change.rows()) == 1;
+            (
+                Part::open(shape.current, &shape.current_indexes, is_single),
+                Part::open(shape.past, &shape.past_indexes, is_single),
+            )
         })
     }
     .map_err(Error::Server)?;
@@ -206,32 +157,45 @@ pub(super) unsafe fn way(fired: *mut pg_sys::TriggerData, shape: &Shape) -> Resu
     // SAFETY: slots are of their tables' shapes; the closure owns nothing that needs dropping.
     unsafe {
         catch(|| {
-            let mut is_usual = is_known;
-            if is_known {
-                let minimal = &raw const pg_sys::TTSOpsMinimalTuple;
-                let work = Work {
-                    shape,
-                    current,
-                    past,
-                    search: Search::open(current.relation, shape),
-                    old: raw::MakeSingleTupleTableSlot((*table).rd_att, minimal),
-                    new: raw::MakeSingleTupleTableSlot((*table).rd_att, minimal),
-                    who,
-                    transaction,
-                    began,
-                };
-                is_usual = work.rows(table, old_rows, is_update.then_some(new_rows));
-                for slot in [work.old, work.new] {
-                    ExecDropSingleTupleTableSlot(slot);
-                }
-                work.search.close();
+            if !is_known {
+                current.close();
+                past.close();
+                return false;
             }
-            current.close(&shape.current_indexes);
-            past.close(&shape.past_indexes);
+            let minimal = &raw const pg_sys::TTSOpsMinimalTuple;
+            let mut work = Work {
+                shape,
+                search: Search::open(current.relation, &shape.newest, None),
+                ahead: inserting.map(|of| Ahead::open(of, table, past.relation, began)),
+                current,
+                past,
+                old: raw::MakeSingleTupleTableSlot((*table).rd_att, minimal),
+                new: raw::MakeSingleTupleTableSlot((*table).rd_att, minimal),
+                who,
+                transaction,
+                began,
+            };
+            let is_usual = work.rows(change);
+            work.close();
             is_usual
         })
     }
     .map_err(Error::Server)
+}
+
+/// The next row of a statement.
+///
+/// # Safety
+/// Within `catch`; the slot is of the rows' shape.
+unsafe fn next(rows: *mut pg_sys::Tuplestorestate, slot: *mut pg_sys::TupleTableSlot) -> bool {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let is_there = tuplestore_gettupleslot(rows, true, false, slot);
+        if is_there {
+            raw::slot_getsomeattrs_int(slot, (*(*slot).tts_tupleDescriptor).natts);
+        }
+        is_there
+    }
 }
 
 impl Work<'_> {
@@ -239,30 +203,106 @@ impl Work<'_> {
     ///
     /// # Safety
     /// Within `catch`; the rows are the statement's on this table.
-    unsafe fn rows(
-        &self,
-        table: pg_sys::Relation,
-        old_rows: *mut pg_sys::Tuplestorestate,
-        new_rows: Option<*mut pg_sys::Tuplestorestate>,
-    ) -> bool {
+    unsafe fn rows(&mut self, change: Change) -> bool {
         // SAFETY: the caller's promise.
         unsafe {
-            let columns = (*(*table).rd_att).natts;
-            tuplestore_rescan(old_rows);
-            if let Some(new_rows) = new_rows {
-                tuplestore_rescan(new_rows);
-            }
-            while tuplestore_gettupleslot(old_rows, true, false, self.old) {
-                raw::slot_getsomeattrs_int(self.old, columns);
-                if let Some(new_rows) = new_rows {
-                    tuplestore_gettupleslot(new_rows, true, false, self.new);
-                    raw::slot_getsomeattrs_int(self.new, columns);
+            let is_usual = match change {
+                Change::Added(rows) => {
+                    tuplestore_rescan(rows);
+                    let mut is_usual = true;
+                    while is_usual && next(rows, self.new) {
+                        is_usual = self.begin();
+                    }
+                    is_usual
                 }
-                if !self.row(new_rows.is_some()) {
-                    return false;
+                Change::Changed(old_rows, new_rows) => {
+                    tuplestore_rescan(old_rows);
+                    tuplestore_rescan(new_rows);
+                    let mut is_usual = true;
+                    while is_usual && next(old_rows, self.old) {
+                        next(new_rows, self.new);
+                        is_usual = self.change(true);
+                    }
+                    is_usual
                 }
+                Change::Removed(rows) => {
+                    tuplestore_rescan(rows);
+                    let mut is_usual = true;
+                    while is_usual && next(rows, self.old) {
+                        is_usual = self.change(false);
+                    }
+                    is_usual
+                }
+            };
+            self.current.finish();
+            self.past.finish();
+            is_usual
+        }
+    }
+
+    /// # Safety
+    /// Within `catch`, after `rows`.
+    unsafe fn close(self) {
+        // SAFETY: made by `way`.
+        unsafe {
+            for slot in [self.old, self.new] {
+                ExecDropSingleTupleTableSlot(slot);
             }
+            self.search.close();
+            if let Some(ahead) = self.ahead {
+                ahead.close();
+            }
+            self.current.close();
+            self.past.close();
+        }
+    }
+
+    /// A row that is new is true from now on. Not where it is the table's no longer, or where its key has or had another
+    /// that this one does not simply come after.
+    ///
+    /// # Safety
+    /// Within `catch`; the slot holds the row.
+    unsafe fn begin(&mut self) -> bool {
+        let (columns, new) = (&self.shape.columns, self.new);
+        let Some(ahead) = &mut self.ahead else { return false };
+        // SAFETY: the caller's promise; positions are of the tables' columns.
+        unsafe {
+            let is_own = |found| columns.iter().all(|c| same(new, c.own, found, c.own));
+            if !ahead.own.find(new, is_own)
+                || self.search.is_there(new)
+                || ahead.ended.is_there(new)
+                || ahead.superseded.as_mut().is_some_and(|superseded| superseded.is_there(new))
+            {
+                return false;
+            }
+            // A slot that rows of statements are read into begins so, and has one.
+            let bytes = (*(*new.cast::<pg_sys::MinimalTupleTableSlot>()).mintuple).t_len;
+            let slot = self.current.blank();
+            self.newest(slot, self.began, self.began);
+            self.current.keep(bytes as usize);
             true
+        }
+    }
+
+    /// What the statement made of the row, as the newest of its key.
+    ///
+    /// # Safety
+    /// As `begin`; the slot is of the newest rows' table.
+    unsafe fn newest(&self, slot: *mut pg_sys::TupleTableSlot, valid_from: i64, known_from: i64) {
+        let shape = self.shape;
+        // SAFETY: the caller's promise.
+        unsafe {
+            for column in &shape.columns {
+                let (value, null) = get(self.new, column.own);
+                set(slot, column.current, value, null);
+            }
+            let (from, known) = (pg_sys::Datum::from(valid_from), pg_sys::Datum::from(known_from));
+            let values = [from, known, self.who, pg_sys::Datum::from(self.transaction)];
+            for (place, value) in shape.current_columns.iter().zip(values) {
+                set(slot, *place, value, false);
+            }
+            // Nothing that goes this way is scheduled.
+            set(slot, shape.current_columns[4], pg_sys::Datum::from(0), true);
         }
     }
 
@@ -270,8 +310,9 @@ impl Work<'_> {
     ///
     /// # Safety
     /// Within `catch`; the slots hold the row's images.
-    unsafe fn row(&self, is_update: bool) -> bool {
-        let (columns, found) = (&self.shape.columns, self.search.found);
+    unsafe fn change(&mut self, is_update: bool) -> bool {
+        let (shape, old, found) = (self.shape, self.old, self.search.found);
+        let columns = &shape.columns;
         // SAFETY: the caller's promise; positions are of the tables' columns.
         unsafe {
             if is_update {
@@ -283,15 +324,12 @@ impl Work<'_> {
                     return true;
                 }
             }
-            if !self.search.find(self.shape, self.old) {
-                return false;
-            }
-            raw::slot_getsomeattrs_int(found, (*(*self.current.relation).rd_att).natts);
             // Otherwise the row is not what the history takes it for: a fact has come due.
-            if !columns.iter().all(|column| same(self.old, column.own, found, column.current)) {
+            let is_it = |found| columns.iter().all(|c: &Column| same(old, c.own, found, c.current));
+            if !self.search.find(old, is_it) {
                 return false;
             }
-            let own = |part: usize| get(found, self.shape.current_columns[part]).0.value() as i64;
+            let own = |part: usize| get(found, shape.current_columns[part]).0.value() as i64;
             let newest =
                 Newest { valid_from: own(0), known_from: own(1), is_own: own(3) as u64 == self.transaction };
             match step(newest, self.began) {
@@ -311,72 +349,50 @@ impl Work<'_> {
     /// The row that was found goes to those that ended.
     ///
     /// # Safety
-    /// As `row`.
-    unsafe fn end(&self, instant: i64) {
+    /// As `change`.
+    unsafe fn end(&mut self, instant: i64) {
         // SAFETY: the caller's promise; the version that was found is pinned, also where it is none any more.
         unsafe {
-            let (slot, shape) = (self.past.slot, self.shape);
-            clear(slot);
+            let (shape, found) = (self.shape, self.search.found);
+            let slot = self.past.blank();
             for column in &shape.columns {
-                let (value, null) = get(self.search.found, column.current);
+                let (value, null) = get(found, column.current);
                 set(slot, column.past, value, null);
             }
-            let own = |part: usize| get(self.search.found, shape.current_columns[part]).0;
+            let own = |part: usize| get(found, shape.current_columns[part]).0;
             let instant = pg_sys::Datum::from(instant);
             let me = pg_sys::Datum::from(self.transaction);
             let values = [own(0), instant, own(1), pg_sys::Datum::from(true), own(2), own(3), self.who, me];
             for (place, value) in shape.past_columns.iter().zip(values) {
                 set(slot, *place, value, false);
             }
-            raw::ExecStoreVirtualTuple(slot);
-            let relation = self.past.relation;
-            let store = (*(*relation).rd_tableam).tuple_insert.expect("heap stores tuples");
-            store(relation, slot, GetCurrentCommandId(true), 0, std::ptr::null_mut());
-            self.past.index(&shape.past_indexes, false);
+            // As every slot of the heap's, which has its tuple.
+            let bytes = (*(*found.cast::<pg_sys::HeapTupleTableSlot>()).tuple).t_len;
+            self.past.keep(bytes as usize);
         }
     }
 
     /// The newest row becomes what the statement made of it, or goes. Not where somebody else was quicker.
     ///
     /// # Safety
-    /// As `row`.
-    unsafe fn renew(&self, is_update: bool, valid_from: i64, known_from: i64) -> bool {
+    /// As `change`.
+    unsafe fn renew(&mut self, is_update: bool, valid_from: i64, known_from: i64) -> bool {
         let found = self.search.found;
         // SAFETY: the caller's promise.
         unsafe {
-            let relation = self.current.relation;
-            let mut place = (*found).tts_tid;
+            let place = (*found).tts_tid;
             if !is_update {
-                simple_heap_delete(relation, &raw mut place);
+                self.current.delete(place);
                 return true;
             }
-            let (slot, shape) = (self.current.slot, self.shape);
-            clear(slot);
+            let slot = self.current.blank();
             // What was dropped from the table stays as it was.
-            for at in 0..(*(*relation).rd_att).natts as usize {
+            for at in 0..(*(*self.current.relation).rd_att).natts as usize {
                 let (value, null) = get(found, at);
                 set(slot, at, value, null);
             }
-            for column in &shape.columns {
-                let (value, null) = get(self.new, column.own);
-                set(slot, column.current, value, null);
-            }
-            let (from, known) = (pg_sys::Datum::from(valid_from), pg_sys::Datum::from(known_from));
-            let values = [from, known, self.who, pg_sys::Datum::from(self.transaction)];
-            for (place, value) in shape.current_columns.iter().zip(values) {
-                set(slot, *place, value, false);
-            }
-            // Nothing that goes this way is scheduled.
-            set(slot, shape.current_columns[4], pg_sys::Datum::from(0), true);
-            raw::ExecStoreVirtualTuple(slot);
-            let (outcome, wants_entries) = compat::update_row(relation, &raw mut place, slot, true);
-            if outcome != pg_sys::TM_Result::TM_Ok {
-                return false;
-            }
-            if wants_entries {
-                self.current.index(&shape.current_indexes, true);
-            }
-            true
+            self.newest(slot, valid_from, known_from);
+            self.current.replace(place)
         }
     }
 }

@@ -1,14 +1,30 @@
-//! What statements that update and delete rows do to the history of their table.
+//! What statements on a table do to its history.
 
 use crate::error::Error;
-use crate::pg::history::{Column, Index, Shape};
+use crate::pg::history::{Column, Index, Inserting, Lookup, Shape};
 use crate::pg::{Arg, OwnerRights, Session, Statement, Type};
 
 static SHAPE: Statement = Statement::new(
-    c"SELECT t.current_rows::oid::bigint,
-             coalesce((SELECT i.indexrelid FROM pg_catalog.pg_index i
-                       WHERE i.indrelid = t.current_rows AND i.indisprimary)::bigint, 0),
-             t.past_rows::oid::bigint,
+    // Indexes by which a key can be looked up, each with its columns' places in the table and what says that they are equal.
+    c"WITH lookups AS (
+          SELECT i.indrelid, i.indexrelid, i.indisprimary, i.indisunique AND i.indimmediate AS indisunique,
+                 pg_catalog.array_agg(a.attname::text ORDER BY at.n) AS names,
+                 pg_catalog.concat_ws(',', i.indexrelid, pg_catalog.string_agg(
+                     pg_catalog.concat_ws(':', coalesce(own.attnum, 0), o.oprcode::oid), ',' ORDER BY at.n)) AS lookup
+          FROM temporal.tables t
+          JOIN pg_catalog.pg_index i ON i.indrelid IN (t.table_name, t.current_rows, t.past_rows, t.superseded_rows)
+          CROSS JOIN pg_catalog.generate_series(0, i.indnkeyatts - 1) AS at (n)
+          JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[at.n]
+          JOIN pg_catalog.pg_opclass c ON c.oid = i.indclass[at.n]
+          JOIN pg_catalog.pg_am h ON h.oid = c.opcmethod AND h.amname = 'btree'
+          JOIN pg_catalog.pg_amop m ON m.amopfamily = c.opcfamily AND m.amopstrategy = 3
+              AND m.amoplefttype = c.opcintype AND m.amoprighttype = c.opcintype
+          JOIN pg_catalog.pg_operator o ON o.oid = m.amopopr
+          LEFT JOIN pg_catalog.pg_attribute own ON own.attrelid = t.table_name AND own.attname = a.attname
+              AND own.attname = ANY (t.key_columns) AND NOT own.attisdropped
+          WHERE t.table_name = $1::oid AND i.indisvalid AND i.indisready AND i.indpred IS NULL AND i.indexprs IS NULL
+          GROUP BY i.indrelid, i.indexrelid, i.indisprimary, i.indisunique, i.indimmediate)
+      SELECT t.current_rows::oid::bigint, t.past_rows::oid::bigint, t.superseded_rows::oid::bigint,
              pg_catalog.to_regprocedure(pg_catalog.format('%s.%I()', h.relnamespace::regnamespace, t.base_name || '_record'))::oid::bigint,
              (SELECT pg_catalog.string_agg(pg_catalog.concat_ws(':', a.attnum, c.attnum, p.attnum,
                          (a.attname = ANY (t.key_columns))::int), ',' ORDER BY a.attnum)
@@ -57,20 +73,27 @@ static SHAPE: Statement = Statement::new(
              (SELECT pg_catalog.string_agg(pg_catalog.concat_ws(':', i.indexrelid, i.indisunique::int,
                          pg_catalog.replace(i.indkey::text, ' ', '.')), ',' ORDER BY i.indexrelid)
               FROM pg_catalog.pg_index i WHERE i.indrelid = t.past_rows AND i.indpred IS NULL),
-             (SELECT pg_catalog.string_agg(o.oprcode::oid::text, ',' ORDER BY at.n)
+             (SELECT pg_catalog.concat_ws(',', t.current_rows::oid, t.past_rows::oid, t.superseded_rows::oid,
+                         pg_catalog.string_agg(i.indexrelid::text, ','))
               FROM pg_catalog.pg_index i
-              CROSS JOIN pg_catalog.generate_series(0, i.indnkeyatts - 1) AS at (n)
-              JOIN pg_catalog.pg_opclass c ON c.oid = i.indclass[at.n]
-              JOIN pg_catalog.pg_amop m ON m.amopfamily = c.opcfamily AND m.amopstrategy = 3
-                  AND m.amoplefttype = c.opcintype AND m.amoprighttype = c.opcintype
-              JOIN pg_catalog.pg_operator o ON o.oid = m.amopopr
-              WHERE i.indrelid = t.current_rows AND i.indisprimary),
-             (SELECT pg_catalog.string_agg(i.indexrelid::text, ',')
-              FROM pg_catalog.pg_index i WHERE i.indrelid IN (t.current_rows, t.past_rows))
+              WHERE i.indrelid IN (t.table_name, t.current_rows, t.past_rows, t.superseded_rows)),
+             newest.lookup,
+             (SELECT l.lookup FROM lookups l
+              WHERE l.indrelid = t.table_name AND l.indisunique AND l.names @> t.key_columns AND l.names <@ t.key_columns
+                AND pg_catalog.cardinality(l.names) = pg_catalog.cardinality(t.key_columns)
+              ORDER BY l.indexrelid LIMIT 1),
+             (SELECT l.lookup FROM lookups l
+              WHERE l.indrelid = t.past_rows AND l.names = newest.names || 'history_valid_to'::text
+              ORDER BY l.indexrelid LIMIT 1),
+             (SELECT l.lookup FROM lookups l
+              WHERE l.indrelid = t.superseded_rows AND l.names = newest.names || 'history_known_to'::text
+              ORDER BY l.indexrelid LIMIT 1)
       FROM temporal.tables t JOIN pg_catalog.pg_class h ON h.oid = t.current_rows
       -- Indexes without entries for what goes the short way: it was not scheduled, and ended with its table's row.
       CROSS JOIN (VALUES (ARRAY['(history_due IS NOT NULL)', '(history_valid_from > history_known_from)',
           '((NOT history_ended_live) AND (history_valid_to > history_known_from))'])) d (without)
+      LEFT JOIN LATERAL (
+          SELECT l.lookup, l.names FROM lookups l WHERE l.indrelid = t.current_rows AND l.indisprimary) newest ON true
       WHERE t.table_name = $1::oid",
     &[Type::BigInt],
 );
@@ -95,18 +118,20 @@ fn indexes(text: &str) -> Vec<Index> {
     text.split(',').filter_map(index).collect()
 }
 
-/// The key's columns in the table, in the order of the index over the newest rows, and what says that they are equal.
-fn key(columns: &[Column], index: Option<&Index>, equals: &[usize]) -> Vec<(usize, u32)> {
-    let place =
-        |current: usize| columns.iter().find(|column| column.current == current).map(|column| column.own);
-    let Some(index) = index else { return Vec::new() };
-    let key: Option<Vec<_>> = index
-        .columns
-        .iter()
-        .zip(equals)
-        .map(|(at, equals)| Some((place(*at)?, u32::try_from(*equals).ok()?)))
-        .collect();
-    key.filter(|key| key.len() == index.columns.len()).unwrap_or_default()
+/// An index and its first columns, which are the key's; none where it is missing, or has another key.
+fn lookup(text: Option<&str>, columns: &[Column]) -> Option<Lookup> {
+    let mut parts = text?.split(',');
+    let index = parts.next()?.parse().ok()?;
+    let mut places = Vec::new();
+    for entry in parts {
+        let (place, equals) = entry.split_once(':')?;
+        let place: usize = place.parse().ok()?;
+        if place > 0 {
+            places.push((place - 1, equals.parse().ok()?));
+        }
+    }
+    (places.len() == columns.iter().filter(|column| column.is_key).count())
+        .then_some(Lookup { index, columns: places })
 }
 
 /// The history of a table as the catalog has it now; none where it has none.
@@ -129,21 +154,26 @@ pub fn shape(table: u32) -> Result<Option<Shape>, Error> {
     let (current_columns, past_columns) = (list(6), list(7));
     let is_whole =
         row.bigint(9) == Some(columns.len() as i64) && current_columns.len() == 5 && past_columns.len() == 8;
-    let current_indexes = indexes(&row.text(10).unwrap_or_default());
-    let key = key(&columns, current_indexes.iter().find(|index| index.oid == oid(2)), &list(12));
-    let is_found = !key.is_empty();
     let oids = |column| list(column).into_iter().map(|oid| u32::try_from(oid).expect("an oid")).collect();
+    let find = |column| lookup(row.text(column).as_deref(), &columns);
+    let newest = find(13);
+    let inserting = find(14).zip(find(15)).zip(find(16)).map(|((own, ended), superseded)| Inserting {
+        own,
+        ended,
+        superseded_rows: oid(3),
+        superseded,
+    });
     Ok(Some(Shape {
         table,
         current: oid(1),
-        key_index: oid(2),
-        key,
-        past: oid(3),
-        current_indexes,
+        past: oid(2),
+        is_simple: row.bool(8) == Some(true) && newest.is_some() && is_whole,
+        newest: newest.unwrap_or(Lookup { index: 0, columns: Vec::new() }),
+        inserting,
+        current_indexes: indexes(&row.text(10).unwrap_or_default()),
         past_indexes: indexes(&row.text(11).unwrap_or_default()),
-        watched: oids(13),
+        watched: oids(12),
         long_way: oid(4),
-        is_simple: row.bool(8) == Some(true) && is_found && is_whole,
         columns,
         current_columns: current_columns.iter().map(|n| n - 1).collect(),
         past_columns: past_columns.iter().map(|n| n - 1).collect(),

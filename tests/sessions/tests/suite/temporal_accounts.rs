@@ -240,6 +240,10 @@ fn bad_corrections_are_refused_and_change_nothing() {
         "temporal.balance_as_of(null)".into(),
         "temporal.balance_before(null, null, null)".into(),
         format!("temporal.diff('{account}', null, now())"),
+        "temporal.timeline(null)".into(),
+        format!("temporal.timeline('{account}', null)"),
+        "temporal.limits_as_of(null, now())".into(),
+        format!("temporal.limits_as_of('{account}', null)"),
     ] {
         refused(&mut bank.db, &format!("select * from {call}"), "22004");
     }
