@@ -11,7 +11,7 @@ use crate::op::Op;
 use crate::pool::Pool;
 use crate::quiet::{come_to_rest, compare_readers};
 use crate::state::{Circumstances, Mark, Refusals, State};
-use crate::tables::compare_tables;
+use crate::tables::{QUESTIONS, compare_tables};
 use crate::tally::Tally;
 use crate::world::World;
 use neobank_sessions::*;
@@ -179,7 +179,7 @@ impl Alone {
             audit_all(&mut self.bank.db)?;
             compare_events(&mut self.session, &self.state)?;
             compare_readers(&mut self.session, &self.state)?;
-            compare_tables(&mut self.session, &self.state)?;
+            compare_tables(&mut self.session, &self.state, 0)?;
         }
         self.look()
     }
@@ -192,7 +192,7 @@ impl Alone {
         compare_ledger(&mut self.session, &self.state)?;
         compare_events(&mut self.session, &self.state)?;
         compare_readers(&mut self.session, &self.state)?;
-        compare_tables(&mut self.session, &self.state)?;
+        compare_tables(&mut self.session, &self.state, QUESTIONS)?;
         audit_all(&mut self.bank.db)?;
         compare_settlement(&mut self.session, &self.state)?;
         audit_all(&mut self.bank.db)

@@ -5,6 +5,7 @@
 
 use crate::kills::{WORKERS, verify};
 use neobank_crash::*;
+use neobank_model::tables;
 use neobank_sessions::*;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -126,6 +127,7 @@ fn is_a_copy(primary: &Server, standby: &Server, books: &Books) {
         assert_eq!(here.lines(&call), there.lines(&call), "{call}");
     }
     assert_eq!(snapshot(&mut here), snapshot(&mut there));
+    assert_eq!(here.lines(tables::ALL), there.lines(tables::ALL));
 }
 
 fn waits_for(primary: &Server, state: &str) {

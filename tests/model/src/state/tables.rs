@@ -68,6 +68,8 @@ struct Course {
     faults: Faults,
     /// Whose facts are others now.
     touched: BTreeSet<(Table, Key)>,
+    /// Facts of a parent, which is told when the operation ends.
+    parents: bool,
 }
 
 impl Course {
@@ -172,6 +174,7 @@ impl State {
         }
         if course.faults.none() {
             self.check_covered(&mut course);
+            course.faults.must("NB334", course.parents);
         }
         match seen {
             Answer::Refused(code) => course.faults.allow(code),
@@ -293,7 +296,7 @@ impl State {
     }
 
     fn changes_parent(&self, table: Table, replaced: bool, at: Moment, course: &mut Course) {
-        course.faults.must("NB334", replaced && table == Table::Tariffs && !at.how.read_committed);
+        course.parents |= replaced && table == Table::Tariffs && !at.how.read_committed;
     }
 
     fn insert(

@@ -7,9 +7,6 @@ use crate::state::State;
 use neobank_sessions::{Ask, Client};
 use std::collections::BTreeMap;
 
-/// Questions that are put one by one, to the function and to the view.
-const QUESTIONS: usize = 16;
-
 /// A row with its periods of valid and known time.
 type Rectangle = (Row, Period, Period);
 
@@ -97,13 +94,14 @@ fn same_answers(
     table: Table,
     histories: &BTreeMap<Key, &History>,
     since: i64,
+    questions: usize,
 ) -> Result<(), String> {
     let (valid, known) = boundaries(histories);
     if valid.is_empty() {
         return Ok(());
     }
     let (name, columns) = (table.name(), format!("{}, amount, link", table.both()));
-    for n in 0..QUESTIONS {
+    for n in 0..questions {
         // Spread over both, and another pair of them each time.
         let (v, k) = (valid[n * 7919 % valid.len()], known[n * 104_729 % known.len()]);
         let then = format!("{name} at {v} as known at {k}");
@@ -133,8 +131,9 @@ fn same_answers(
     Ok(())
 }
 
-/// Each table and its history say what the model says, at every instant on both axes from what is kept on.
-pub fn compare_tables(session: &mut Client, state: &State) -> Result<(), String> {
+/// Each table and its history say what the model says, at every instant on both axes from what is kept on. As many
+/// questions about each are put to the function and to the view that answer them.
+pub fn compare_tables(session: &mut Client, state: &State, questions: usize) -> Result<(), String> {
     for table in Table::ALL {
         let (name, since) = (table.name(), state.kept_since(table));
         let histories: BTreeMap<Key, &History> = state.histories(table).collect();
@@ -149,7 +148,7 @@ pub fn compare_tables(session: &mut Client, state: &State) -> Result<(), String>
             let seen = seen.get(key).map_or(&[][..], Vec::as_slice);
             same_history(&format!("{name} {key:?}"), seen, &wanted, since)?;
         }
-        same_answers(session, table, &histories, since)?;
+        same_answers(session, table, &histories, since, questions)?;
     }
     Ok(())
 }

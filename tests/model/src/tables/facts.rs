@@ -170,9 +170,8 @@ impl History {
         if self.present == believed.map(|fact| fact.row) {
             return Ok(false);
         }
-        if let (Some(was), Some(fact)) = (was, believed)
-            && fact.by != me
-            && fact.row != was
+        if let Some(was) = was
+            && believed.is_none_or(|fact| fact.by != me && fact.row != was)
         {
             return Err(Due);
         }

@@ -81,6 +81,9 @@ const CHECKED: [&str; 2] = [
 const TIMES: &str = "select 'times', (extract(epoch from now()) * 1000000)::bigint, \
                      (extract(epoch from clock_timestamp()) * 1000000)::bigint";
 
+/// As many of each table when a round ends.
+pub const QUESTIONS: usize = 20;
+
 pub const SECOND: i64 = 1_000_000;
 
 /// The beginning of a year.
@@ -433,11 +436,20 @@ fn soon(table: Table, key: Key) -> [String; 2] {
     [present, format!("select 'waited', pg_sleep({}) is null", SOON as f64 / SECOND as f64)]
 }
 
-/// The table of a row of the application's own, which stays in its history for ever.
+/// A row that bears a mark, by which it is found again in its history.
 pub fn marked(key: Key, mark: Uuid) -> String {
     format!(
         "insert into public.limits (account, kind, amount, mark) values ({}, {}, 1, '{mark}') \
          on conflict (account, kind) do update set mark = excluded.mark",
+        key.0, key.1
+    )
+}
+
+/// The same in the past, for a day.
+pub fn marked_portion(key: Key, mark: Uuid, day: &str) -> String {
+    format!(
+        "select temporal.insert_portion('public.limits', \
+         '{{\"account\": {}, \"kind\": {}, \"amount\": 1, \"mark\": \"{mark}\"}}', {day}, {day} + 1)",
         key.0, key.1
     )
 }
