@@ -20,6 +20,7 @@ BEGIN
         IF current_setting('transaction_isolation') NOT IN ('read committed', 'read uncommitted') THEN
             -- What others have said about keys that were not in the table would not be seen.
             PERFORM FROM temporal.tables t WHERE t.table_name = TG_RELID FOR SHARE;
+            PERFORM temporal.check_snapshot(TG_RELID, k.key) FROM (SELECT DISTINCT {n.key} AS key FROM new_rows n) k;
         END IF;
         WITH added AS (
             INSERT INTO {current} AS c ({columns}, history_valid_from, history_known_from, history_by, history_transaction)

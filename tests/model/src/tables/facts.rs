@@ -53,13 +53,15 @@ pub struct History {
     pub present: Option<Row>,
     /// The turn that changed the table last.
     pub changed: u64,
+    /// The turn that recorded something last.
+    pub recorded: u64,
 }
 
 impl History {
     /// What was there when the table was enabled.
     pub fn enabled(row: Row, valid_from: i64, by: Writer) -> History {
         let fact = Fact { row, valid: (valid_from, FOREVER), known: (by.began, FOREVER), by };
-        History { facts: vec![fact], present: Some(row), changed: by.turn }
+        History { facts: vec![fact], present: Some(row), changed: by.turn, recorded: by.turn }
     }
 
     pub fn facts(&self) -> &[Fact] {
@@ -113,11 +115,13 @@ impl History {
             }
         }
         self.facts = rest;
+        self.recorded = if met.is_empty() { self.recorded } else { me.turn };
         met.len()
     }
 
     fn add(&mut self, row: Row, valid: Period, at: i64, me: Writer) {
         self.facts.push(Fact { row, valid, known: (at, FOREVER), by: me });
+        self.recorded = me.turn;
     }
 
     /// A statement has the table say something else; `present` is the time by the clock. Whether that changes anything
@@ -151,6 +155,7 @@ impl History {
     /// Before it ended it was believed to go on; of the time before, nothing is believed otherwise now.
     fn renew(&mut self, newest: usize, row: Option<Row>, me: Writer) {
         let old = self.facts[newest];
+        self.recorded = me.turn;
         if let (true, Some(row)) = (old.by == me, row) {
             self.facts[newest].row = row;
             return;

@@ -9,9 +9,9 @@ pub fn fill(bank: &mut Bank) {
         "update public.limits set amount = 12 where account = 1",
         "update public.limits set amount = 13 where account = 1",
         "delete from public.limits where account = 2",
-        "select temporal.update_portion('public.limits', '{\"account\": 1, \"kind\": 1}', '2002-01-01', '2003-01-01', '{\"amount\": 3}')",
+        "select temporal.update_portion('public.limits', '{\"account\": 1, \"kind\": 1}', '2002-01-01Z', '2003-01-01Z', '{\"amount\": 3}')",
         "update public.tariffs set amount = 11 where tariff = 1",
-        "select temporal.insert_portion('public.tariffs', '{\"tariff\": 4, \"amount\": 4}', '2002-01-01', '2003-01-01')",
+        "select temporal.insert_portion('public.tariffs', '{\"tariff\": 4, \"amount\": 4}', '2002-01-01Z', '2003-01-01Z')",
         "update public.offers set amount = 8 where customer = 2",
     ] {
         bank.db.run(statement);
@@ -39,11 +39,11 @@ pub fn damages(_: &World) -> Vec<(String, &'static str)> {
           where history_ended_live".to_owned(), overlap),
         ("update public_history.limits_current set history_valid_from = history_valid_from - interval '1 microsecond'".to_owned(), overlap),
         ("insert into public_history.limits_past select (c).* from (
-            select jsonb_populate_record(p, jsonb_build_object('history_valid_from', '2002-06-01', 'history_valid_to', '2002-07-01')) as c
+            select jsonb_populate_record(p, jsonb_build_object('history_valid_from', '2002-06-01Z', 'history_valid_to', '2002-07-01Z')) as c
             from public_history.limits_past p where history_valid_from = '2002-01-01Z') x".to_owned(), overlap),
         ("update public_history.limits_superseded set history_known_to = history_known_to + interval '1 microsecond'".to_owned(), overlap),
-        (format!("{limits} update public_history.limits_past set history_valid_to = history_valid_from where not history_ended_live"), empty),
-        (format!("{limits} update public_history.limits_past set history_valid_from = history_valid_to + interval '1 s' where not history_ended_live"), empty),
+        (format!("{limits} update public_history.limits_past set history_valid_to = history_valid_from where history_valid_to = '2002-01-01Z'"), empty),
+        (format!("{limits} update public_history.limits_past set history_valid_from = history_valid_to + interval '1 s' where history_valid_to = '2002-01-01Z'"), empty),
         (format!("{limits} update public_history.limits_superseded set history_known_from = history_known_to"), unknown),
         (format!("{limits} update public_history.limits_superseded set history_known_from = history_known_to + interval '1 s'"), unknown),
         ("update public_history.limits_current set history_known_from = clock_timestamp() + interval '1 hour'".to_owned(), yet),

@@ -124,3 +124,37 @@ fn a_row_that_was_to_be_gone_is_not_changed() {
     assert_eq!(bank.db.one("select temporal.apply_due('c')"), "1");
     assert_eq!(bank.db.one("select count(*) from c"), "0");
 }
+
+/// Above READ COMMITTED a statement or a portion about a key that was not in the table did not notice what others had
+/// recorded of it since the snapshot: two facts of one key overlapped on both axes.
+#[test]
+fn an_older_snapshot_does_not_make_facts_overlap() {
+    let mut bank = family();
+    let portion = |id: usize| {
+        format!("select temporal.insert_portion('c', '{{\"id\": {id}, \"b\": 0}}', now() - interval '1 hour', '2100-01-01')")
+    };
+    let plain = |id: usize| format!("insert into c values ({id}, null, 0)");
+    let inserted_and_deleted = |id: usize| format!("{}; commit; delete from c where id = {id}", plain(id));
+    for level in ["repeatable read", "serializable"] {
+        for (n, meanwhile, then) in [
+            (10, plain(10), portion(10)),
+            (11, inserted_and_deleted(11), portion(11)),
+            (12, inserted_and_deleted(12), plain(12)),
+            (13, inserted_and_deleted(13), "update c set id = 13 where id = 1".to_owned()),
+            (14, portion(14), "update c set id = 14 where id = 1".to_owned()),
+        ] {
+            let mut older = bank.session();
+            older.run(&format!("begin isolation level {level}; select count(*) from c"));
+            bank.db.run(&meanwhile);
+            assert_eq!(older.fails(&then).code, "40001", "{level}: {meanwhile}, then {then}");
+            older.run("rollback");
+            bank.db.run(&format!("delete from c where id = {n}"));
+        }
+        assert_eq!(bank.db.lines("select * from temporal.check_history('c')"), [""; 0]);
+    }
+    // What it sees it may build upon.
+    bank.db.run("begin isolation level serializable");
+    bank.db.run(&format!("{}; delete from c where id = 20; {}; update c set id = 21 where id = 20", plain(20), plain(20)));
+    bank.db.run("commit");
+    assert_eq!(bank.db.lines("select * from temporal.check_history('c')"), [""; 0]);
+}
