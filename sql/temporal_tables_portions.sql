@@ -250,7 +250,9 @@ BEGIN
     END IF;
     PERFORM temporal.check_rows(of_table, key, p_from, p_to);
     present := clock_timestamp();
-    IF p_from <= present AND present < p_to THEN
+    -- What is recorded anew was not recorded ahead of its time: what was due before is brought into the table now, as
+    -- temporal.apply_due will not find it any more.
+    IF pieces > 0 OR p_from <= present AND present < p_to THEN
         PERFORM temporal.apply_key(of_table, key);
     END IF;
     RETURN pieces;

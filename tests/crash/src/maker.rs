@@ -243,7 +243,8 @@ impl Maker {
             }
             1 => {
                 let ((a, b), x, first) = (self.two(), self.amount(), self.id());
-                let transfer = format!("select txn_processing.transfer('{a}', '{b}', {x}, transaction_id => '{first}')");
+                let transfer =
+                    format!("select txn_processing.transfer('{a}', '{b}', {x}, transaction_id => '{first}')");
                 let mut facts = movement(first, "transfer", &[Leg { debit: a, credit: b, amount: Some(x) }], None);
                 facts.push(fact);
                 ("marked block", format!("begin; {row}; {transfer}; commit"), facts, "")

@@ -53,6 +53,8 @@ struct Moment {
     /// By the clock.
     present: i64,
     how: Circumstances,
+    /// It was refused, and had not met what it may have missed.
+    misses: bool,
 }
 
 impl Moment {
@@ -103,19 +105,20 @@ impl State {
             }
             Answer::Refused(_) => return self.accept_refusal(op, seen, how),
         };
-        let at = Moment { me: Writer { turn: self.turn, began }, present: clock, how };
+        let at = Moment { me: Writer { turn: self.turn, began }, present: clock, how, misses: false };
         self.accept_at(op, seen, at)
     }
 
     fn accept_refusal(&mut self, op: &Tabled, seen: &Answer, how: Circumstances) -> Result<(), String> {
         let mut objection = String::new();
-        for (began, present) in [
-            (how.answered_at, how.answered_at),
-            (how.begun_at, how.answered_at),
-            (how.begun_at, how.begun_at),
+        for (began, present, misses) in [
+            (how.answered_at, how.answered_at, false),
+            (how.begun_at, how.answered_at, false),
+            (how.begun_at, how.begun_at, false),
+            (how.answered_at, how.answered_at, true),
         ] {
             let before = self.mark();
-            let at = Moment { me: Writer { turn: self.turn, began }, present, how };
+            let at = Moment { me: Writer { turn: self.turn, began }, present, how, misses };
             let accepted = self.accept_at(op, seen, at);
             self.back_to(before);
             match accepted {
@@ -141,14 +144,7 @@ impl State {
 
     /// What is known of two keys may have been recorded by two who come one way round in the order of the clock and became
     /// visible the other way round: of a key that was recorded meanwhile the answer may be of before and after it.
-    fn accept_question(
-        &self,
-        table: Table,
-        valid: i64,
-        known: i64,
-        seen: &Answer,
-        at: Moment,
-    ) -> Result<(), String> {
+    fn accept_question(&self, table: Table, valid: i64, known: i64, seen: &Answer, at: Moment) -> Result<(), String> {
         let mut faults = Faults::default();
         faults.must("NB331", valid.min(known) < self.kept_since(table));
         let lines = match seen {
@@ -259,7 +255,8 @@ impl State {
         };
         let rows = || self.histories(table).filter_map(|(key, history)| Some((key, history, history.present?)));
         let Some(told) = told else {
-            let mut keys: Vec<Key> = rows().filter(|(key, _, row)| is_met(key, *row)).map(|(key, ..)| key).collect();
+            let met = rows().filter(|(key, history, row)| is_met(key, *row) && !(at.misses && at.may_miss(history)));
+            let mut keys: Vec<Key> = met.map(|(key, ..)| key).collect();
             keys.sort_unstable();
             return Ok(keys);
         };
@@ -452,7 +449,8 @@ impl State {
                 return Ok(());
             }
         }
-        if from <= at.present && at.present < to {
+        // What was due of the key comes with it.
+        if met > 0 || from <= at.present && at.present < to {
             history.catch_up(at.present, at.me.turn);
         }
         self.tables.set((table, key), history);

@@ -22,7 +22,8 @@ fn row(amount: &str, link: &str) -> Result<Row, String> {
 
 /// All that the history of a table says, by key.
 fn timeline(session: &mut Client, table: Table) -> Result<BTreeMap<Key, Vec<Rectangle>>, String> {
-    let micros = |name: &str| format!("case when isfinite({name}) then (extract(epoch from {name}) * 1000000)::bigint end");
+    let micros =
+        |name: &str| format!("case when isfinite({name}) then (extract(epoch from {name}) * 1000000)::bigint end");
     let times = ["valid_from", "valid_to", "known_from", "known_to"].map(micros).join(", ");
     let lines =
         session.lines(&format!("select {}, amount, link, {times} from public_history.{}", table.both(), table.name()));
@@ -137,8 +138,7 @@ pub fn compare_tables(session: &mut Client, state: &State, questions: usize) -> 
     for table in Table::ALL {
         let (name, since) = (table.name(), state.kept_since(table));
         let histories: BTreeMap<Key, &History> = state.histories(table).collect();
-        let present =
-            session.lines(&format!("select {}, amount, link from public.{name} order by 1, 2", table.both()));
+        let present = session.lines(&format!("select {}, amount, link from public.{name} order by 1, 2", table.both()));
         let wanted = histories.iter().filter_map(|(key, history)| history.present.map(|row| line(*key, row)));
         agree(&format!("table {name}"), present, wanted.collect())?;
         let seen = timeline(session, table)?;

@@ -184,9 +184,7 @@ impl History {
         let at = self.instant(from, FOREVER, me);
         match (self.present, believed) {
             (None, Some(fact)) => self.supersede(at.max(fact.valid.0), FOREVER, at, me, None),
-            (Some(row), Some(fact)) => {
-                self.supersede(at.max(fact.valid.0), fact.valid.1, at, me, Some(&|_| row))
-            }
+            (Some(row), Some(fact)) => self.supersede(at.max(fact.valid.0), fact.valid.1, at, me, Some(&|_| row)),
             (Some(row), None) => {
                 let ends = self.believed().map(|fact| fact.valid.1).filter(|end| *end <= present);
                 let from = ends.fold(at, i64::max);

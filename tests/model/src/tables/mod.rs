@@ -59,7 +59,9 @@ pub fn set_up(db: &mut Client) -> i64 {
         db.run(&format!("insert into public.{} ({columns}) values {}", table.name(), table.values(key, row)));
     }
     db.run(ENABLE);
-    db.count("select (extract(epoch from min(history_known_from)) * 1000000)::bigint from public_history.tariffs_current")
+    db.count(
+        "select (extract(epoch from min(history_known_from)) * 1000000)::bigint from public_history.tariffs_current",
+    )
 }
 
 /// Every row of the tables and of their histories.
@@ -182,22 +184,49 @@ pub enum Step {
     Delete(Which),
     /// The key becomes another one.
     Move(Key, Key),
-    UpdatePortion { given: Given, from: At, to: At, change: Change },
-    DeletePortion { given: Given, from: At, to: At },
+    UpdatePortion {
+        given: Given,
+        from: At,
+        to: At,
+        change: Change,
+    },
+    DeletePortion {
+        given: Given,
+        from: At,
+        to: At,
+    },
     /// `amount`: none where it is left out.
-    InsertPortion { given: Given, from: At, to: At, amount: Option<i64>, link: Option<i64> },
+    InsertPortion {
+        given: Given,
+        from: At,
+        to: At,
+        amount: Option<i64>,
+        link: Option<i64>,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq)]
 pub enum Tabled {
     /// One statement after the other, in one transaction.
     Change(Vec<(Table, Step)>),
-    ApplyDue { table: Table },
-    Prune { table: Table, before: At },
+    ApplyDue {
+        table: Table,
+    },
+    Prune {
+        table: Table,
+        before: At,
+    },
     /// What was true then, as known then. `valid`: none is now.
-    Ask { table: Table, valid: Option<At>, known: At },
+    Ask {
+        table: Table,
+        valid: Option<At>,
+        known: At,
+    },
     /// The same by the view and its settings.
-    Report { table: Table, valid: i64 },
+    Report {
+        table: Table,
+        valid: i64,
+    },
 }
 
 impl Table {

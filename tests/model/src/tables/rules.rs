@@ -7,23 +7,63 @@ use crate::auditor::Rule;
 macro_rules! facts_of {
     ($table:literal, $first:literal, $second:literal) => {
         concat!(
-            "select '", $table, "' as name, ", $first, " as k, ", $second, " as l, amount, link, history_valid_from as vf,
+            "select '",
+            $table,
+            "' as name, ",
+            $first,
+            " as k, ",
+            $second,
+            " as l, amount, link, history_valid_from as vf,
                     'infinity'::timestamptz as vt, history_known_from as kf, 'infinity'::timestamptz as kt,
-                    'current' || ctid as place, true as live from public_history.", $table, "_current
+                    'current' || ctid as place, true as live from public_history.",
+            $table,
+            "_current
              union all
-             select '", $table, "', ", $first, ", ", $second, ", amount, link, history_valid_from, history_valid_to,
-                    history_known_from, 'infinity', 'past' || ctid, history_ended_live from public_history.", $table, "_past
+             select '",
+            $table,
+            "', ",
+            $first,
+            ", ",
+            $second,
+            ", amount, link, history_valid_from, history_valid_to,
+                    history_known_from, 'infinity', 'past' || ctid, history_ended_live from public_history.",
+            $table,
+            "_past
              union all
-             select '", $table, "', ", $first, ", ", $second, ", amount, link, history_valid_to, 'infinity',
+             select '",
+            $table,
+            "', ",
+            $first,
+            ", ",
+            $second,
+            ", amount, link, history_valid_to, 'infinity',
                     history_known_from, history_valid_to, 'before' || ctid, true
-             from public_history.", $table, "_past where history_ended_live
+             from public_history.",
+            $table,
+            "_past where history_ended_live
              union all
-             select '", $table, "', ", $first, ", ", $second, ", amount, link, history_valid_from, history_valid_to,
-                    history_known_from, history_known_to, 'superseded' || ctid, true from public_history.", $table, "_superseded
+             select '",
+            $table,
+            "', ",
+            $first,
+            ", ",
+            $second,
+            ", amount, link, history_valid_from, history_valid_to,
+                    history_known_from, history_known_to, 'superseded' || ctid, true from public_history.",
+            $table,
+            "_superseded
              union all
-             select '", $table, "', ", $first, ", ", $second, ", amount, link, history_valid_to, 'infinity',
+             select '",
+            $table,
+            "', ",
+            $first,
+            ", ",
+            $second,
+            ", amount, link, history_valid_to, 'infinity',
                     history_known_from, least(history_valid_to, history_known_to), 'superseded before' || ctid, true
-             from public_history.", $table, "_superseded where history_ended_live"
+             from public_history.",
+            $table,
+            "_superseded where history_ended_live"
         )
     };
 }
