@@ -233,7 +233,6 @@ BEGIN
     ELSIF seen.is_believed THEN
         PERFORM temporal.rewrite(of_table, p_key, greatest(instant, seen.valid_from), seen.valid_to, instant, 'table', NULL, p_who);
     ELSE
-        PERFORM temporal.check_snapshot(p_table, p_key);
         EXECUTE format('SELECT greatest($2, max(p.history_valid_to) FILTER (WHERE p.history_valid_to <= $3)) FROM %s p
                         WHERE %s AND p.history_valid_to > $2', of_table.past_rows, temporal.key_condition(of_table, 'p'))
         INTO later USING p_key, instant, present;

@@ -37,6 +37,10 @@ BEGIN
             END LOOP;
         END IF;
     ELSIF TG_OP = 'UPDATE' THEN
+        IF current_setting('transaction_isolation') NOT IN ('read committed', 'read uncommitted') THEN
+            PERFORM temporal.check_snapshot(TG_RELID, {k.key})
+            FROM (SELECT {n.keys} FROM new_rows n EXCEPT SELECT {o.keys} FROM old_rows o) k;
+        END IF;
         WITH touched AS MATERIALIZED (
             SELECT c.ctid AS "neobank place", c.history_transaction = me AND c.history_known_from >= began AS "neobank mine",
                    greatest(began, c.history_known_from + tick) AS "neobank instant", {t.columns}

@@ -202,6 +202,9 @@ impl State {
         at: Moment,
         course: &mut Course,
     ) -> Result<(), String> {
+        // What begins soon was mostly yet to come where the table was looked at.
+        let is_soon = step.from() == Some(At::Soon) && told.is_none();
+        let at = if is_soon { Moment { present: at.me.began, ..at } } else { at };
         match step {
             Step::Insert(rows) => self.insert(table, rows, told, at, course),
             Step::Update(which, change) => {
@@ -392,10 +395,12 @@ impl State {
         course: &mut Course,
     ) -> Result<(), String> {
         let mut history = self.tables.get(&(table, key)).cloned().unwrap_or_default();
+        let believed: Vec<(Row, Period)> = history.believed().map(|fact| (fact.row, fact.valid)).collect();
         let met = history.correct(period.0, period.1, at.me, instead);
         self.tables.set((table, key), history);
         self.changes_parent(table, met > 0, at, course);
-        self.portion_told(table, key, period, met, told, at, course)
+        let done = self.portion_told(table, key, period, met, told, at, course);
+        done.map_err(|error| format!("{error}, of {key:?} of {table:?}: {believed:?}"))
     }
 
     fn fill(
@@ -441,6 +446,9 @@ impl State {
                     Ok(Row { amount: figure(columns[1])?, link })
                 });
                 let there = there.transpose()?;
+                if met > 0 {
+                    history.catch_up(at.me.began, at.me.turn);
+                }
                 if there != history.present {
                     history.catch_up(at.present, at.me.turn);
                     agree("what the table says", there, history.present)?;

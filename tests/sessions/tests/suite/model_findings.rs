@@ -150,6 +150,7 @@ fn an_older_snapshot_does_not_make_facts_overlap() {
 
 fn older_snapshot(level: &str) {
     let mut bank = family();
+    bank.db.run("insert into c values (30, 1, 0), (31, 1, 0)");
     let portion = |id: usize| {
         format!(
             "select temporal.insert_portion('c', '{{\"id\": {id}, \"b\": 0}}', now() - interval '1 hour', '2100-01-01')"
@@ -162,6 +163,8 @@ fn older_snapshot(level: &str) {
         (11, inserted_and_deleted(11), portion(11)),
         (12, inserted_and_deleted(12), plain(12)),
         (13, inserted_and_deleted(13), "update c set id = 13 where id = 1".to_owned()),
+        (15, "delete from c where id = 30".to_owned(), "update c set id = 30 where id = 1".to_owned()),
+        (16, "delete from c where id = 31".to_owned(), "insert into c values (31, 1, 0)".to_owned()),
         (
             14,
             portion(14).replace("'2100-01-01'", "now() - interval '1 minute'"),
