@@ -62,20 +62,20 @@ BEGIN
                 SELECT p.history_valid_from, ''infinity''::timestamptz AS history_valid_to FROM %7$s p WHERE %9$s
                 UNION ALL SELECT p.history_valid_from, p.history_valid_to FROM %8$s p WHERE %9$s) p)
             @> tstzrange(greatest(c.history_valid_from, %10$L::timestamptz), c.history_valid_to) IS NOT TRUE
-            -- What is pruned of the parent is not asked for.
+            -- What is pruned of one of them is not asked for.
             AND greatest(c.history_valid_from, %10$L::timestamptz) < c.history_valid_to
          LIMIT 1',
         temporal.key_object(child, 'c'), child.current_rows,
         temporal.column_list(link.child_table, 'c.') || ', c.history_valid_from',
         p_condition, child.past_rows, (SELECT string_agg(format('c.%I IS NOT NULL', n), ' AND ') FROM unnest(link.child_columns) n),
-        parent.current_rows, parent.past_rows, same, parent.pruned_before)
+        parent.current_rows, parent.past_rows, same, greatest(child.pruned_before, parent.pruned_before))
     INTO found_row USING p_key;
     RETURN found_row;
 END
 $$;
 REVOKE ALL ON FUNCTION temporal.uncovered(text, text, jsonb) FROM PUBLIC;
 COMMENT ON FUNCTION temporal.uncovered(text, text, jsonb) IS
-    'The first row of the child that meets the condition (over alias c, with p_key as its first parameter) and whose time, from when the parent''s history is kept on, is not covered by the parent''s; null: there is none.';
+    'The first row of the child that meets the condition (over alias c, with p_key as its first parameter) and whose time, from when both histories are kept on, is not covered by the parent''s; null: there is none.';
 
 CREATE FUNCTION temporal.check_child(p_name text, p_row jsonb) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE

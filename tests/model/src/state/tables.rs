@@ -441,11 +441,7 @@ impl State {
             if let [_, rows @ .., waited] = told
                 && waited[0] == "waited"
             {
-                let there = rows.first().map(|columns| -> Result<Row, String> {
-                    let link = (columns[2] != "-").then(|| figure(columns[2])).transpose()?;
-                    Ok(Row { amount: figure(columns[1])?, link })
-                });
-                let there = there.transpose()?;
+                let there = rows.first().map(|columns| row_in(&columns[1..])).transpose()?;
                 if met > 0 {
                     history.catch_up(at.me.began, at.me.turn);
                 }
@@ -465,9 +461,9 @@ impl State {
         Ok(())
     }
 
-    /// As long as a child is believed to be true, its parent is, from when the parent's history is kept on.
+    /// As long as a child is believed to be true, its parent is, from when both histories are kept on.
     fn check_covered(&self, course: &mut Course) {
-        let since = self.kept_since(Table::Tariffs);
+        let since = self.kept_since(Table::Tariffs).max(self.kept_since(Table::Offers));
         let concerns = |key: Key, fact: &Fact| {
             let parent = fact.row.link.map(|link| (Table::Tariffs, (link as u8, 0)));
             course.touched.contains(&(Table::Offers, key)) || parent.is_some_and(|it| course.touched.contains(&it))
@@ -495,31 +491,34 @@ impl State {
         from >= child.valid.1
     }
 
+    /// The answer tells the rows that are there then. What others have recorded meanwhile may have been missed, and the next
+    /// one finds it.
     fn accept_due(&mut self, table: Table, seen: &Answer, at: Moment) -> Result<(), String> {
-        let keys: Vec<Key> =
-            self.histories(table).filter(|(_, history)| history.is_due(at.present)).map(|(key, _)| key).collect();
+        let due: Vec<(Key, History)> = self
+            .histories(table)
+            .filter(|(_, history)| history.is_due(at.present))
+            .map(|(key, history)| (key, history.clone()))
+            .collect();
         let mut faults = Faults::default();
-        faults.may("NB334", table == Table::Tariffs && !at.how.read_committed && !keys.is_empty());
+        faults.may("NB334", table == Table::Tariffs && !at.how.read_committed && !due.is_empty());
         let lines = match seen {
             Answer::Refused(code) => return faults.allow(code),
-            Answer::Done(lines) => told(lines)?,
+            Answer::Done(lines) => told(lines)?.lines,
         };
-        let applied = figure(lines.lines[0][1])?;
-        // What others recorded meanwhile it may have missed, and so the next one finds it.
-        let must = keys.iter().filter(|key| {
-            let history = self.tables.get(&(table, **key)).expect("it is due");
-            !at.may_miss(history) && history.recorded <= at.how.since
-        });
-        let least = must.count() as i64;
-        if applied < least || applied > keys.len() as i64 {
-            return Err(format!("{applied} facts came due, and not {least} to {}: {keys:?}", keys.len()));
+        let mut applied = 0;
+        for (key, mut history) in due {
+            let row =
+                lines.iter().find(|line| line[0] == "row" && line[1..3] == [key.0.to_string(), key.1.to_string()]);
+            let there = row.map(|columns| row_in(&columns[3..])).transpose()?;
+            if there == history.present && history.recorded.max(history.changed) > at.how.since {
+                continue;
+            }
+            history.catch_up(at.present, at.me.turn);
+            agree(&format!("what came due of {key:?}"), there, history.present)?;
+            self.tables.set((table, key), history);
+            applied += 1;
         }
-        for key in keys {
-            self.tables.change((table, key), |history| {
-                history.catch_up(at.present, at.me.turn);
-            });
-        }
-        Ok(())
+        agree("facts that came due", figure(lines[0][1])?, applied)
     }
 
     fn accept_prune(&mut self, table: Table, before: At, seen: &Answer, at: Moment) -> Result<(), String> {
@@ -535,6 +534,12 @@ impl State {
         self.pruned.set(table, before.max(self.kept_since(table)));
         Ok(())
     }
+}
+
+/// An amount and a link.
+fn row_in(columns: &[&str]) -> Result<Row, String> {
+    let link = (columns[1] != "-").then(|| figure(columns[1])).transpose()?;
+    Ok(Row { amount: figure(columns[0])?, link })
 }
 
 fn keys_in(lines: &[Vec<&str>]) -> Result<Vec<Key>, String> {

@@ -118,7 +118,8 @@ fn same_answers(
         }
         let told = histories.iter().filter_map(|(key, history)| history.at(v, k).map(|fact| line(*key, fact.row)));
         let told: Vec<String> = told.collect();
-        agree(&then, session.lines(&by_function), told.clone())?;
+        let seen = session.try_lines(&by_function).map_err(|refusal| format!("{then}: {refusal}"))?;
+        agree(&then, seen, told.clone())?;
         let by_view = format!(
             "select set_config('neobank.as_of', {}::text, false), set_config('neobank.known_at', {}::text, false)",
             instant(v),

@@ -423,7 +423,12 @@ impl Tabled {
             }
             Tabled::ApplyDue { table } => {
                 let apply = format!("select 'met', temporal.apply_due('public.{}')", table.name());
-                [&apply, CHECKED[0], CHECKED[1], TIMES].join("; ")
+                let there = format!(
+                    "select 'row', {}, amount, coalesce(link::text, '-') from public.{}",
+                    table.both(),
+                    table.name()
+                );
+                [&apply, &there, CHECKED[0], CHECKED[1], TIMES].join("; ")
             }
             Tabled::Prune { table, before } => {
                 let prune = format!(

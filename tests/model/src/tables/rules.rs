@@ -124,10 +124,11 @@ pub const TABLES: &[Rule] = &[
         ),
     ),
     (
-        "as long as a child is believed to be true its parent is, from when its history is kept on",
+        "as long as a child is believed to be true its parent is, from when their histories are kept on",
         with_facts!(
             "select c.k, c.l, c.vf, c.vt from facts c
-             cross join (select pruned_before from temporal.tables where table_name = 'public.tariffs'::regclass) t
+             cross join (select max(pruned_before) as pruned_before from temporal.tables
+                         where table_name in ('public.tariffs'::regclass, 'public.offers'::regclass)) t
              where c.name = 'offers' and c.kt = 'infinity' and c.link is not null
                and c.vt > coalesce(t.pruned_before, '-infinity') and (
                  select range_agg(tstzrange(p.vf, p.vt)) from facts p

@@ -3,7 +3,7 @@
 use crate::HOW;
 use neobank_model::answer::Answer;
 use neobank_model::op::Op;
-use neobank_model::state::State;
+use neobank_model::state::{Circumstances, State};
 use neobank_model::tables::{At, Change, Given, Row, Step, Table, Tabled, Which, compare_tables};
 use neobank_model::world::World;
 use neobank_sessions::*;
@@ -103,6 +103,7 @@ fn the_model_does_not_believe_everything_of_tables() {
     let mut bank = Bank::new();
     let world = World::open(&mut bank.db);
     let began = world.recorded_since + 1_000_000;
+    let how = Circumstances { begun_at: began, answered_at: began, ..HOW };
     let done = |lines: &[&str]| {
         let mut lines: Vec<String> = lines.iter().map(|line| line.to_string()).collect();
         lines.push(format!("times|{began}|{began}"));
@@ -163,10 +164,10 @@ fn the_model_does_not_believe_everything_of_tables() {
     ] {
         for wrong in wrong {
             let mut state = State::opened(&world);
-            state.accept(&op, &wrong, HOW).expect_err(&format!("{op:?}: {wrong:?}"));
+            state.accept(&op, &wrong, how).expect_err(&format!("{op:?}: {wrong:?}"));
             compare_tables(&mut bank.db, &state, 0).expect("the model is as before");
         }
         let mut state = State::opened(&world);
-        state.accept(&op, &right, HOW).unwrap_or_else(|error| panic!("{op:?}: {right:?}: {error}"));
+        state.accept(&op, &right, how).unwrap_or_else(|error| panic!("{op:?}: {right:?}: {error}"));
     }
 }
