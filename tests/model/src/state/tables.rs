@@ -292,16 +292,16 @@ impl State {
             let row = self.tables.get(&(table, *key)).and_then(|history| history.present);
             let new = change(row.expect("it was met"));
             course.faults.must("23514", new.is_some_and(|row| row.amount < 0));
-            self.say(table, *key, new, at, course);
+            self.say(table, *key, new, false, at, course);
         }
     }
 
     /// The table says this of the key from now on.
-    fn say(&mut self, table: Table, key: Key, row: Option<Row>, at: Moment, course: &mut Course) {
+    fn say(&mut self, table: Table, key: Key, row: Option<Row>, moves: bool, at: Moment, course: &mut Course) {
         let mut history = self.tables.get(&(table, key)).cloned().unwrap_or_default();
         let was_due = history.is_due(at.present);
         let is_same = history.present == row;
-        match history.state(row, at.me, at.present) {
+        match history.state(row, at.me, at.present, moves) {
             Err(Due) => course.refuse("NB327"),
             Ok(replaced) => {
                 // Nothing is to be changed, by what is out of date.
@@ -339,7 +339,7 @@ impl State {
             agree("the keys that were inserted", keys_in(told)?, keys)?;
         }
         for (key, row) in rows {
-            self.say(table, *key, Some(*row), at, course);
+            self.say(table, *key, Some(*row), false, at, course);
         }
         Ok(())
     }
@@ -365,7 +365,7 @@ impl State {
             agree("keys that changed", keys, vec![to])?;
         }
         if from == to {
-            self.say(table, from, row, at, course);
+            self.say(table, from, row, false, at, course);
             return Ok(());
         }
         let taken = self.tables.get(&(table, to)).is_some_and(|history| history.present.is_some());
@@ -373,8 +373,8 @@ impl State {
         if taken {
             return Ok(());
         }
-        self.say(table, from, None, at, course);
-        self.say(table, to, row, at, course);
+        self.say(table, from, None, true, at, course);
+        self.say(table, to, row, true, at, course);
         Ok(())
     }
 

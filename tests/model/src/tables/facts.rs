@@ -80,9 +80,14 @@ impl History {
         self.believed().all(|fact| !fact.meets(from, to))
     }
 
+    /// By the clock of who works on it; but what others have recorded since, who come first here, is no later.
+    fn now(&self, present: i64) -> i64 {
+        self.believed().map(|fact| fact.known.0).fold(present, i64::max)
+    }
+
     /// The table does not say what is believed.
     pub fn is_due(&self, present: i64) -> bool {
-        self.present != self.at(present, FOREVER).map(|fact| fact.row)
+        self.present != self.at(self.now(present), FOREVER).map(|fact| fact.row)
     }
 
     /// Since when a change of that time is known: the start of its transaction, but after whatever it replaces, and not
@@ -124,16 +129,16 @@ impl History {
         self.recorded = me.turn;
     }
 
-    /// A statement has the table say something else; `present` is the time by the clock. Whether that changes anything
-    /// that was believed.
-    pub fn state(&mut self, row: Option<Row>, me: Writer, present: i64) -> Result<bool, Due> {
-        let was = self.present;
+    /// A statement has the table say something else; `present` is the time by the clock, `moves`: its key is changed.
+    /// Whether that changes anything that was believed.
+    pub fn state(&mut self, row: Option<Row>, me: Writer, present: i64, moves: bool) -> Result<bool, Due> {
+        let (was, present) = (self.present, self.now(present));
         if was == row {
             return Ok(false);
         }
         self.present = row;
         self.changed = me.turn;
-        if let (Some(_), Some(newest)) = (was, self.newest(was, me, present)) {
+        if let (Some(_), Some(newest), false) = (was, self.newest(was, me, present), moves) {
             self.renew(newest, row, me);
             return Ok(true);
         }
@@ -212,7 +217,7 @@ impl History {
 
     /// The table is brought up to what is believed. Whether that changed it.
     pub fn catch_up(&mut self, present: i64, turn: u64) -> bool {
-        let believed = self.at(present, FOREVER).map(|fact| fact.row);
+        let believed = self.at(self.now(present), FOREVER).map(|fact| fact.row);
         let differs = self.present != believed;
         if differs {
             self.present = believed;
