@@ -82,7 +82,8 @@ impl History {
 
     /// By the clock of who works on it; but what others have recorded since, who come first here, is no later.
     fn now(&self, present: i64) -> i64 {
-        self.believed().map(|fact| fact.known.0).fold(present, i64::max)
+        let recorded = self.facts.iter().map(|fact| if fact.is_believed() { fact.known.0 } else { fact.known.1 });
+        recorded.fold(present, i64::max)
     }
 
     /// The table does not say what is believed.
