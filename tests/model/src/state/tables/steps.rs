@@ -43,7 +43,7 @@ impl State {
                 let wrong = matches!(change, Change::Amount(amount) if *amount < 0);
                 course.faults.must("23514", wrong && !history.is_free(period.0, period.1));
                 let instead = |row: Row| change.of(row);
-                self.correct(table, given.key, period, Some(&instead), told, at, course)
+                self.correct((table, given.key), period, Some(&instead), told, at, course)
             }
             Step::DeletePortion { given, from, to } => {
                 let period = (from.micros(at.me.began), to.micros(at.me.began));
@@ -51,7 +51,7 @@ impl State {
                 if !course.faults.none() {
                     return Ok(());
                 }
-                self.correct(table, given.key, period, None, told, at, course)
+                self.correct((table, given.key), period, None, told, at, course)
             }
             Step::InsertPortion { given, from, to, amount, link } => {
                 let period = (from.micros(at.me.began), to.micros(at.me.began));
@@ -59,7 +59,7 @@ impl State {
                 if !course.faults.none() {
                     return Ok(());
                 }
-                self.fill(table, given.key, period, (*amount, *link), told, at, course)
+                self.fill((table, given.key), period, (*amount, *link), told, at, course)
             }
         }
     }
@@ -200,8 +200,7 @@ impl State {
 
     fn correct(
         &mut self,
-        table: Table,
-        key: Key,
+        (table, key): (Table, Key),
         period: Period,
         instead: Option<&dyn Fn(Row) -> Row>,
         told: Option<&[Vec<&str>]>,
@@ -213,14 +212,13 @@ impl State {
         let met = history.correct(period.0, period.1, at.me, instead);
         self.tables.set((table, key), history);
         self.changes_parent(table, met > 0, at, course);
-        let done = self.portion_told(table, key, period, met, told, at, course);
+        let done = self.portion_told((table, key), period, met, told, at, course);
         done.map_err(|error| format!("{error}, of {key:?} of {table:?}: {believed:?}"))
     }
 
     fn fill(
         &mut self,
-        table: Table,
-        key: Key,
+        (table, key): (Table, Key),
         period: Period,
         (amount, link): (Option<i64>, Option<i64>),
         told: Option<&[Vec<&str>]>,
@@ -234,14 +232,13 @@ impl State {
         let Some(amount) = amount.filter(|_| course.faults.none()) else { return Ok(()) };
         history.fill(Row { amount, link }, period.0, period.1, at.me);
         self.tables.set((table, key), history);
-        self.portion_told(table, key, period, 1, told, at, course)
+        self.portion_told((table, key), period, 1, told, at, course)
     }
 
     /// Where the portion includes now, the table's row is changed with it. One that begins soon may have begun.
     fn portion_told(
         &mut self,
-        table: Table,
-        key: Key,
+        (table, key): (Table, Key),
         (from, to): Period,
         met: usize,
         told: Option<&[Vec<&str>]>,
