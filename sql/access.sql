@@ -218,6 +218,8 @@ INSERT INTO neobank.access_rights (access_level, privileges, object_kind, object
     ('operator', 'EXECUTE', 'FUNCTION', 'temporal.believed'),
     ('operator', 'EXECUTE', 'FUNCTION', 'temporal.settle'),
     ('operator', 'EXECUTE', 'FUNCTION', 'temporal.lock_key'),
+    ('operator', 'EXECUTE', 'FUNCTION', 'temporal.places'),
+    ('operator', 'EXECUTE', 'FUNCTION', 'temporal.check_snapshot'),
     ('operator', 'EXECUTE', 'FUNCTION', 'temporal.check_key'),
     ('operator', 'EXECUTE', 'FUNCTION', 'temporal.check_period'),
     ('operator', 'EXECUTE', 'FUNCTION', 'temporal.check_changes'),

@@ -203,6 +203,7 @@ DECLARE
     of_table CONSTANT temporal.tables := temporal.enabled_table(p_table);
     present CONSTANT timestamptz := clock_timestamp();
     seen record;
+    due text;
     instant timestamptz;
     later timestamptz;
 BEGIN
@@ -212,9 +213,18 @@ BEGIN
     END IF;
     -- The row that the statement found is not what is true by now: a fact has come due that the table does not have yet.
     IF seen.in_table AND seen.is_believed AND NOT seen.is_mine AND p_old_row IS NOT NULL AND NOT seen.believed_row @> p_old_row THEN
+        due := format('Key %s of %s is to have another row since %s.', left(p_key::text, 200), p_table, seen.valid_from);
+    ELSIF seen.in_table AND NOT seen.is_believed AND p_old_row IS NOT NULL AND pg_trigger_depth() = 1 THEN
+        EXECUTE format('SELECT ''Key %%s of %%s is to have no row since '' || max(p.history_valid_to) || ''.'' FROM %s p
+                        WHERE %s AND p.history_valid_to <= $2 AND NOT p.history_ended_live
+                          AND p.history_valid_to > p.history_known_from AND to_jsonb(p) @> $3',
+                       of_table.past_rows, temporal.key_condition(of_table, 'p'))
+        INTO due USING p_key, present, p_old_row;
+        due := format(due, left(p_key::text, 200), p_table);
+    END IF;
+    IF due IS NOT NULL THEN
         RAISE EXCEPTION 'a fact has come due that is not in the table'
-            USING ERRCODE = 'NB327',
-                  DETAIL = format('Key %s of %s is to have another row since %s.', left(p_key::text, 200), p_table, seen.valid_from),
+            USING ERRCODE = 'NB327', DETAIL = due,
                   HINT = 'Call temporal.apply_due, and repeat the statement.';
     END IF;
     instant := temporal.instant(of_table, p_key, CASE WHEN seen.is_believed THEN greatest(seen.valid_from, now()) END, 'infinity');

@@ -297,7 +297,7 @@ BEGIN
             'temporal.describe', 'temporal.guard_history', 'temporal.record_body', 'temporal.record_history', 'temporal.make_functions', 'temporal.as_of_query',
             'temporal.timeline_query', 'temporal.make_views', 'temporal.table_obstacle', 'temporal.key_operators', 'temporal.make_tables',
             'temporal.make_triggers', 'temporal.home_schema', 'temporal.enable', 'temporal.disable', 'temporal.instant', 'temporal.new_values',
-            'temporal.with_generated', 'temporal.rewrite', 'temporal.add_fact', 'temporal.believed', 'temporal.settle', 'temporal.lock_key',
+            'temporal.with_generated', 'temporal.rewrite', 'temporal.add_fact', 'temporal.believed', 'temporal.settle', 'temporal.lock_key', 'temporal.places', 'temporal.check_snapshot',
             'temporal.check_key', 'temporal.check_period', 'temporal.check_changes', 'temporal.check_rows', 'temporal.apply_key',
             'temporal.change_portion', 'temporal.update_portion', 'temporal.delete_portion', 'temporal.insert_portion', 'temporal.apply_due',
             'temporal.prune', 'temporal.check_history', 'temporal.as_of', 'temporal.follow_columns', 'temporal.follow_types',

@@ -67,6 +67,7 @@ AS $$
 #variable_conflict use_column
 DECLARE
     of_table temporal.tables;
+    told temporal.tables;
     further bigint;
     room bigint := p_max_rows;
 BEGIN
@@ -80,10 +81,13 @@ BEGIN
                   HINT = 'Give an instant of the past, and call again until is_done.';
     END IF;
     FOR of_table IN SELECT t.* FROM temporal.enabled_tables(p_table) t LOOP
-        -- Readers are told before rows go: the two are one transaction.
-        IF coalesce(of_table.pruned_before, '-infinity') < p_before THEN
-            UPDATE temporal.tables t SET pruned_before = p_before WHERE t.table_name = of_table.table_name RETURNING t.* INTO of_table;
-            PERFORM temporal.make_functions(of_table);
+        -- Readers are told before rows go: the two are one transaction. Who waited for one that prunes up to a later
+        -- instant leaves that as it is.
+        UPDATE temporal.tables t SET pruned_before = p_before
+        WHERE t.table_name = of_table.table_name AND coalesce(t.pruned_before, '-infinity') < p_before
+        RETURNING t.* INTO told;
+        IF told.table_name IS NOT NULL THEN
+            PERFORM temporal.make_functions(told);
         END IF;
         EXECUTE format('DELETE FROM %1$s p WHERE p.ctid = ANY (ARRAY(SELECT x.ctid FROM %1$s x WHERE x.history_known_to <= $1 LIMIT $2 FOR UPDATE SKIP LOCKED))', of_table.superseded_rows)
         USING p_before, room;

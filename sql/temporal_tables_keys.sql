@@ -61,19 +61,21 @@ BEGIN
             SELECT range_agg(tstzrange(p.history_valid_from, p.history_valid_to)) FROM (
                 SELECT p.history_valid_from, ''infinity''::timestamptz AS history_valid_to FROM %7$s p WHERE %9$s
                 UNION ALL SELECT p.history_valid_from, p.history_valid_to FROM %8$s p WHERE %9$s) p)
-            @> tstzrange(c.history_valid_from, c.history_valid_to) IS NOT TRUE
+            @> tstzrange(greatest(c.history_valid_from, %10$L::timestamptz), c.history_valid_to) IS NOT TRUE
+            -- What is pruned of one of them is not asked for.
+            AND greatest(c.history_valid_from, %10$L::timestamptz) < c.history_valid_to
          LIMIT 1',
         temporal.key_object(child, 'c'), child.current_rows,
         temporal.column_list(link.child_table, 'c.') || ', c.history_valid_from',
         p_condition, child.past_rows, (SELECT string_agg(format('c.%I IS NOT NULL', n), ' AND ') FROM unnest(link.child_columns) n),
-        parent.current_rows, parent.past_rows, same)
+        parent.current_rows, parent.past_rows, same, greatest(child.pruned_before, parent.pruned_before))
     INTO found_row USING p_key;
     RETURN found_row;
 END
 $$;
 REVOKE ALL ON FUNCTION temporal.uncovered(text, text, jsonb) FROM PUBLIC;
 COMMENT ON FUNCTION temporal.uncovered(text, text, jsonb) IS
-    'The first row of the child that meets the condition (over alias c, with p_key as its first parameter) and whose time is not covered by the parent''s; null: there is none.';
+    'The first row of the child that meets the condition (over alias c, with p_key as its first parameter) and whose time, from when both histories are kept on, is not covered by the parent''s; null: there is none.';
 
 CREATE FUNCTION temporal.check_child(p_name text, p_row jsonb) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
@@ -85,6 +87,8 @@ DECLARE
     parent temporal.tables;
     key jsonb;
     part regclass;
+    held tid[];
+    there tid[];
     lost text;
 BEGIN
     link := temporal.period_key(p_name);
@@ -93,9 +97,16 @@ BEGIN
     WHERE t.table_name = link.parent_table;
     child := temporal.enabled_table(link.child_table);
     parent := temporal.enabled_table(link.parent_table);
-    -- Who is about to take away from the parent's time waits, or is waited for.
+    -- Who is about to take away from the parent's time waits, or is waited for. Rows that somebody put in the place of
+    -- others meanwhile are not held yet: then once more.
     FOREACH part IN ARRAY ARRAY[parent.current_rows, parent.past_rows] LOOP
-        EXECUTE format('SELECT 1 FROM %s p WHERE %s FOR SHARE', part, temporal.key_condition(parent, 'p')) USING key;
+        LOOP
+            EXECUTE format('SELECT array_agg(x.place ORDER BY x.place) FROM (SELECT p.ctid AS place FROM %s p WHERE %s FOR SHARE) x',
+                           part, temporal.key_condition(parent, 'p')) INTO held USING key;
+            EXECUTE format('SELECT array_agg(p.ctid ORDER BY p.ctid) FROM %s p WHERE %s',
+                           part, temporal.key_condition(parent, 'p')) INTO there USING key;
+            EXIT WHEN there <@ held OR there IS NULL;
+        END LOOP;
     END LOOP;
     SELECT jsonb_object_agg(k, p_row -> k) INTO key FROM unnest(child.key_columns) k;
     lost := temporal.uncovered(p_name, temporal.key_condition(child, 'c'), key);

@@ -20,6 +20,7 @@ BEGIN
         IF current_setting('transaction_isolation') NOT IN ('read committed', 'read uncommitted') THEN
             -- What others have said about keys that were not in the table would not be seen.
             PERFORM FROM temporal.tables t WHERE t.table_name = TG_RELID FOR SHARE;
+            PERFORM temporal.check_snapshot(TG_RELID, k.key) FROM (SELECT DISTINCT {n.key} AS key FROM new_rows n) k;
         END IF;
         WITH added AS (
             INSERT INTO {current} AS c ({columns}, history_valid_from, history_known_from, history_by, history_transaction)
@@ -42,6 +43,10 @@ BEGIN
             END LOOP;
         END IF;
     ELSIF TG_OP = 'UPDATE' THEN
+        IF current_setting('transaction_isolation') NOT IN ('read committed', 'read uncommitted') THEN
+            PERFORM temporal.check_snapshot(TG_RELID, {k.key})
+            FROM (SELECT {n.keys} FROM new_rows n EXCEPT SELECT {o.keys} FROM old_rows o) k;
+        END IF;
         WITH touched AS MATERIALIZED (
             SELECT c.ctid AS "neobank place", c.history_transaction = me AND c.history_known_from >= began AS "neobank mine",
                    greatest(began, c.history_known_from + tick) AS "neobank instant", {t.columns}

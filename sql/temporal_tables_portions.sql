@@ -1,3 +1,26 @@
+-- STABLE, and so sees what the statement sees that calls it.
+CREATE FUNCTION temporal.places(p_of temporal.tables, p_key jsonb) RETURNS text
+LANGUAGE plpgsql STABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    found_places text;
+BEGIN
+    PERFORM temporal.given(p_of);
+    EXECUTE format(
+        'SELECT string_agg(x.place, '';'') FROM (
+            SELECT ''c'' || c.ctid AS place FROM %1$s c WHERE %4$s
+            UNION ALL SELECT ''p'' || c.ctid FROM %2$s c WHERE %4$s
+            UNION ALL SELECT ''s'' || c.ctid FROM %3$s c WHERE %4$s) x',
+        p_of.current_rows, p_of.past_rows, p_of.superseded_rows, temporal.key_condition(p_of, 'c'))
+    INTO found_places USING p_key;
+    RETURN found_places;
+END
+$$;
+REVOKE ALL ON FUNCTION temporal.places(temporal.tables, jsonb) FROM PUBLIC;
+COMMENT ON FUNCTION temporal.places(temporal.tables, jsonb) IS
+    'Where the rows of a key are in the tables of its history, parted by semicolons; null: there are none. Called by temporal.check_snapshot.';
+
 CREATE FUNCTION temporal.lock_key(p_of temporal.tables, p_key jsonb) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
@@ -20,6 +43,7 @@ BEGIN
     ELSE
         EXECUTE format('LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE', p_of.current_rows);
         EXECUTE locking USING p_key;
+        PERFORM temporal.check_snapshot(p_of.table_name, p_key);
     END IF;
     UPDATE temporal.tables t SET gate = t.gate + 1 WHERE t.table_name = p_of.table_name;
 END
@@ -226,7 +250,9 @@ BEGIN
     END IF;
     PERFORM temporal.check_rows(of_table, key, p_from, p_to);
     present := clock_timestamp();
-    IF p_from <= present AND present < p_to THEN
+    -- What is recorded anew was not recorded ahead of its time: what was due before is brought into the table now, as
+    -- temporal.apply_due will not find it any more.
+    IF pieces > 0 OR p_from <= present AND present < p_to THEN
         PERFORM temporal.apply_key(of_table, key);
     END IF;
     RETURN pieces;

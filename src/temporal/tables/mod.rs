@@ -5,3 +5,4 @@ mod api;
 pub mod core;
 pub mod follow;
 pub mod record;
+mod snapshot;

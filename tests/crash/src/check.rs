@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 /// Every fact that the tables hold, in the words in which it was asked for. Postings of the queue, of payment batches and
 /// of opening deposits have ids that no client chose; the first two have rules of their own below.
-const FACTS: [&str; 14] = [
+const FACTS: [&str; 15] = [
     "select concat_ws(' ', 'movement', m.transaction_id, leg, transaction_type, debit_account, credit_account,
             coalesce(reverses::text, '-'), trim_scale(m.amount))
      from txn_processing.movements m
@@ -48,6 +48,11 @@ const FACTS: [&str; 14] = [
      select concat_ws(' ', 'signal', signal_id, saga_id, payload ->> 'figure') from saga.signals where payload ? 'figure'
      union all
      select concat_ws(' ', 'answered', step_id, token) from public.saga_answers",
+    "select distinct concat_ws(' ', 'limit', account, kind, mark) from (
+         select account, kind, mark from public_history.limits_current
+         union all select account, kind, mark from public_history.limits_past
+         union all select account, kind, mark from public_history.limits_superseded) h
+     where mark is not null",
     "select concat_ws(' ', 'request', idempotency_key, transaction_type, coalesce(source_account_id::text, '-'),
             coalesce(destination_account_id::text, '-'), trim_scale(amount))
      from txn_processing.transaction_queue

@@ -10,6 +10,7 @@ use neobank_model::op::Op;
 use neobank_model::pool::Pool;
 use neobank_model::sagas::Sagaing;
 use neobank_model::subscriptions::Consuming;
+use neobank_model::tables::{marked, marked_portion};
 use neobank_sessions::{Decimal, Dice, Uuid};
 
 pub struct Maker {
@@ -45,6 +46,7 @@ impl Maker {
             24..27 => self.open_account(),
             27..30 => self.transfer_with_fee(),
             30..34 => self.steward(),
+            34..38 => self.marked(),
             _ => self.draw(),
         }
     }
@@ -224,6 +226,32 @@ impl Maker {
             format!("select banking.open_account('{customer}', 'savings', 'USD', 5, account_number => '{number}')");
         let facts = vec![vec![format!("opening {number} 5")]];
         Request { is_repeatable: false, done_before: "NB020", ..request("open_account", sql, facts, None) }
+    }
+
+    /// A row of a table with a history, which bears a mark that is looked for in its history: by a statement, beside a
+    /// posting, or in a portion of the past.
+    fn marked(&mut self) -> Request {
+        // Of keys of its own: the model's change their keys.
+        let key = (10 + self.dice.below(5) as u8, 1 + self.dice.below(3) as u8);
+        let mark = self.id();
+        let fact = format!("limit {} {} {mark}", key.0, key.1);
+        let row = marked(key, mark);
+        let (label, sql, facts, done_before) = match self.dice.below(4) {
+            0 => {
+                let from = format!("date '2003-01-01' + {}", self.dice.below(4000));
+                ("marked portion", marked_portion(key, mark, &from), vec![fact], "NB325")
+            }
+            1 => {
+                let ((a, b), x, first) = (self.two(), self.amount(), self.id());
+                let transfer =
+                    format!("select txn_processing.transfer('{a}', '{b}', {x}, transaction_id => '{first}')");
+                let mut facts = movement(first, "transfer", &[Leg { debit: a, credit: b, amount: Some(x) }], None);
+                facts.push(fact);
+                ("marked block", format!("begin; {row}; {transfer}; commit"), facts, "")
+            }
+            _ => ("marked row", row, vec![fact], ""),
+        };
+        Request { is_repeatable: false, done_before, ..request(label, sql, vec![facts], None) }
     }
 
     /// What happens to accounts beside postings, and to tables beside both.

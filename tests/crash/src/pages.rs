@@ -5,7 +5,7 @@ use neobank_sessions::{Ask, Client, skipped};
 
 const OURS: &str = "select c.oid, c.oid::regclass as name, c.relkind, c.relam, c.relpersistence, c.reltoastrelid
     from pg_class c join pg_namespace n on n.oid = c.relnamespace
-    where n.nspname in ('banking', 'txn_processing', 'event_store', 'cqrs', 'saga', 'temporal', 'neobank', 'public')
+    where n.nspname in ('banking', 'txn_processing', 'event_store', 'cqrs', 'saga', 'temporal', 'neobank', 'public', 'public_history')
       and c.relkind = 'r'";
 
 fn available(db: &mut Client, extension: &str) -> bool {

@@ -38,6 +38,9 @@ pub struct Teller {
     pub journal: Vec<Entry>,
 }
 
+/// Of unique keys, and of the constraints of tables of the application's own.
+const CONSTRAINTS: [&str; 3] = ["23502", "23505", "23514"];
+
 /// The connection is gone, or the server went down under the statement.
 fn is_lost(refusal: &Refusal) -> bool {
     matches!(refusal.code.as_str(), "client" | "57P01" | "57P02" | "57P03" | "25006")
@@ -88,7 +91,7 @@ impl Teller {
                     let server = self.session.as_ref().map(|(_, _, server)| server.clone());
                     self.journal[at].answered_by = server.unwrap_or_default();
                     if let Err(refusal) = &answer {
-                        let known = refusal.code.starts_with("NB") || refusal.code == "23505";
+                        let known = refusal.code.starts_with("NB") || CONSTRAINTS.contains(&refusal.code.as_str());
                         assert!(known, "client {}: {refusal}\nfrom: {sql}", self.number);
                         self.roll_back(wire);
                     }

@@ -11,6 +11,7 @@ use crate::op::Op;
 use crate::pool::Pool;
 use crate::quiet::{come_to_rest, compare_readers};
 use crate::state::{Circumstances, Mark, Refusals, State};
+use crate::tables::{QUESTIONS, compare_tables};
 use crate::tally::Tally;
 use crate::world::World;
 use neobank_sessions::*;
@@ -33,12 +34,21 @@ pub struct Alone {
     pool: Pool,
     watch: Watch,
     read_committed: bool,
+    /// When its transaction was begun, by the clock of this machine.
+    begun_at: i64,
     /// The last statements, for who reads the failure.
     trail: VecDeque<String>,
     pub tally: Tally,
 }
 
 pub const LEVELS: [&str; 3] = ["read committed", "repeatable read", "serializable"];
+
+/// Every table of the extension, and those of the application that have a history, with it.
+fn everything(admin: &mut Client) -> Vec<String> {
+    let mut all = snapshot(admin);
+    all.extend(admin.lines(crate::tables::ALL));
+    all
+}
 
 impl Alone {
     pub fn open(seed: u64, watch: Watch) -> Alone {
@@ -47,7 +57,8 @@ impl Alone {
         let (mut session, state) = (bank.session_on(watch.path), State::opened(&world));
         session.run("set neobank.queue_retry_delay = '1ms'");
         let (pool, trail, tally) = (Pool::default(), VecDeque::new(), Tally::default());
-        Alone { bank, world, session, state, dice: Dice(seed), pool, watch, read_committed: true, trail, tally }
+        let (dice, read_committed, begun_at) = (Dice(seed), true, now());
+        Alone { bank, world, session, state, dice, pool, watch, read_committed, begun_at, trail, tally }
     }
 
     fn send(&mut self, sql: &str) -> Result<Vec<String>, Refusal> {
@@ -78,6 +89,7 @@ impl Alone {
             read_committed: self.read_committed,
             refusals: Refusals::All,
             since: u64::MAX,
+            begun_at: self.begun_at,
             answered_at: now(),
             stays: true,
         };
@@ -97,10 +109,11 @@ impl Alone {
 
     /// One operation by itself: what is refused leaves every table as it was.
     fn single(&mut self) -> Result<(), String> {
-        let before = self.watch.every_step.then(|| snapshot(&mut self.bank.db));
+        let before = self.watch.every_step.then(|| everything(&mut self.bank.db));
+        self.begun_at = now();
         let done = self.carry_out()?;
         if let (Some(before), false) = (before, done) {
-            agree("tables after a refusal", snapshot(&mut self.bank.db), before)?;
+            agree("tables after a refusal", everything(&mut self.bank.db), before)?;
         }
         Ok(())
     }
@@ -109,6 +122,7 @@ impl Alone {
     fn transaction(&mut self) -> Result<(), String> {
         let level = LEVELS[self.dice.below(3)];
         self.read_committed = level == LEVELS[0];
+        self.begun_at = now();
         self.send(&format!("begin isolation level {level}")).map_err(|e| e.to_string())?;
         let begin = self.state.mark();
         let mut savepoints: Vec<Mark> = Vec::new();
@@ -165,6 +179,7 @@ impl Alone {
             audit_all(&mut self.bank.db)?;
             compare_events(&mut self.session, &self.state)?;
             compare_readers(&mut self.session, &self.state)?;
+            compare_tables(&mut self.session, &self.state, 0)?;
         }
         self.look()
     }
@@ -177,6 +192,7 @@ impl Alone {
         compare_ledger(&mut self.session, &self.state)?;
         compare_events(&mut self.session, &self.state)?;
         compare_readers(&mut self.session, &self.state)?;
+        compare_tables(&mut self.session, &self.state, QUESTIONS)?;
         audit_all(&mut self.bank.db)?;
         compare_settlement(&mut self.session, &self.state)?;
         audit_all(&mut self.bank.db)

@@ -9,6 +9,7 @@ use crate::events::{EVENTS, PUBLISHED};
 use crate::histories::HISTORIES;
 use crate::sagas::SAGAS;
 use crate::subscriptions::SUBSCRIPTIONS;
+use crate::tables::TABLES;
 use neobank_sessions::{Ask, Client, broken_rules};
 
 /// What must hold, and a query that finds rows that break it.
@@ -218,8 +219,8 @@ const CLEARING: &[Rule] = &[
 ];
 
 /// By system.
-pub const RULES: [&[Rule]; 11] =
-    [LEDGER, DISPUTES, EXCHANGES, QUEUE, CLEARING, HISTORIES, EVENTS, PUBLISHED, CQRS, SUBSCRIPTIONS, SAGAS];
+pub const RULES: [&[Rule]; 12] =
+    [LEDGER, DISPUTES, EXCHANGES, QUEUE, CLEARING, HISTORIES, TABLES, EVENTS, PUBLISHED, CQRS, SUBSCRIPTIONS, SAGAS];
 
 /// The rules of `RULES` that are broken, each with some of the rows that break it.
 pub fn broken_here(admin: &mut Client) -> Vec<String> {

@@ -17,7 +17,7 @@ pub struct Generator<'a> {
 
 /// How often each is drawn, in parts of their sum.
 type Draw = fn(&mut Generator) -> Op;
-const DRAWS: [(usize, Draw); 45] = [
+const DRAWS: [(usize, Draw); 47] = [
     (16, |g| g.post(Kind::Transfer)),
     (8, |g| g.post(Kind::Deposit)),
     (6, |g| g.post(Kind::Withdrawal)),
@@ -45,6 +45,8 @@ const DRAWS: [(usize, Draw); 45] = [
     (3, |g| g.status()),
     (3, |g| g.setting()),
     (5, |g| Op::History(g.historical())),
+    (12, |g| Op::Table(g.tabled())),
+    (4, |g| Op::Table(g.ask_table())),
     (10, |g| g.append(false)),
     (5, |g| g.append(true)),
     (4, |g| g.state()),

@@ -19,5 +19,6 @@ pub mod sagas;
 mod sql;
 pub mod state;
 pub mod subscriptions;
+pub mod tables;
 pub mod tally;
 pub mod world;

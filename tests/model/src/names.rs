@@ -1,7 +1,7 @@
 //! What operations are called.
 
 /// The names of `Op::name`: what a run must have carried out, and been refused.
-pub const NAMES: [&str; 71] = [
+pub const NAMES: [&str; 86] = [
     "transfer",
     "deposit",
     "withdrawal",
@@ -36,6 +36,21 @@ pub const NAMES: [&str; 71] = [
     "closing",
     "correction",
     "account of the past",
+    "row",
+    "rows",
+    "change of a row",
+    "change of rows",
+    "end of a row",
+    "end of rows",
+    "change of a key",
+    "rows changed twice",
+    "changed portion",
+    "deleted portion",
+    "inserted portion",
+    "facts come due",
+    "pruned history",
+    "rows of the past",
+    "report of the past",
     "event",
     "events",
     "state",

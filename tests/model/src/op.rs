@@ -9,6 +9,7 @@ use crate::histories::Historical;
 pub use crate::names::NAMES;
 use crate::sagas::Sagaing;
 use crate::subscriptions::Consuming;
+use crate::tables::Tabled;
 use neobank_sessions::{Decimal, Uuid};
 
 /// What a posting of `Op::Post` or an item of a batch is, and so which two accounts it has.
@@ -211,6 +212,8 @@ pub enum Op {
     },
     /// A correction of an account's history, or a question about it.
     History(Historical),
+    /// Of tables of the application's own that have a history.
+    Table(Tabled),
     Append(Append),
     /// The state of an aggregate, now or at a version.
     State {
@@ -272,6 +275,7 @@ impl Op {
             Op::SetLimit { .. } => "spending limit",
             Op::Close { .. } => "closing",
             Op::History(historical) => historical.name(),
+            Op::Table(tabled) => tabled.name(),
             Op::Append(Append { batch: false, .. }) => "event",
             Op::Append(_) => "events",
             Op::State { .. } => "state",
@@ -304,6 +308,9 @@ impl Op {
     /// Holds nothing until the end of its transaction, and changes nothing: its answer is of the moment at which it was
     /// asked.
     pub fn is_reading(&self) -> bool {
+        if let Op::Table(tabled) = self {
+            return tabled.is_reading();
+        }
         matches!(
             self,
             Op::State { .. }

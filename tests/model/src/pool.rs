@@ -32,6 +32,8 @@ pub struct Pool {
     pub parked_sagas: Vec<Uuid>,
     /// What workers have claimed.
     pub tasks: Vec<Task>,
+    /// When transactions began that changed tables with a history.
+    pub recorded: Vec<i64>,
     /// What was asked for and has an id, done or refused.
     pub asked: Vec<Op>,
 }
@@ -81,6 +83,10 @@ impl Pool {
             }
             Op::Append(append) | Op::Decide(Decision { append, .. }) => self.learn_of_stream(append, lines, dice),
             Op::Saga(sagaing) => self.learn_of_saga(sagaing, lines, dice),
+            Op::Table(_) => {
+                let began = lines.last().and_then(|line| line.split('|').nth(1)?.parse().ok());
+                keep(&mut self.recorded, began.expect("times come last"), dice);
+            }
             Op::Position => keep(&mut self.positions, lines[0].parse().expect("a position"), dice),
             Op::Consume(Consuming::Fetch { .. }) => self.learn_of_fetch(lines, dice),
             Op::Consume(Consuming::Fail { event, .. }) if lines[0].is_empty() => keep(&mut self.parked, *event, dice),

@@ -3,6 +3,7 @@
 use crate::answer::agree;
 use crate::sagas::bring_to_rest;
 use crate::state::State;
+use crate::tables::Table;
 use neobank_sessions::{Ask, Client, all_read};
 use std::collections::HashSet;
 
@@ -64,6 +65,7 @@ pub fn come_to_rest(session: &mut Client) -> Result<i64, String> {
     until(session, "the projection", "select cqrs.run_projection('copied', 1000)", |read| read == "0")?;
     until(session, "what is handled", "select public.handle(1000, 'last')", |events| events == "0")?;
     settle_letters(session)?;
+    histories_are_sound(session)?;
     handed_out(session)
 }
 
@@ -86,6 +88,16 @@ pub fn handed_out(session: &mut Client) -> Result<i64, String> {
         "select (select count(*) from public.copied) + (select count(*) from public.handled) \
                       + (select count(*) from public.told)",
     ))
+}
+
+/// Tables are brought up to what was recorded ahead of its time; then they and their histories say the same.
+fn histories_are_sound(session: &mut Client) -> Result<(), String> {
+    session.run("select temporal.apply_due()");
+    for table in Table::ALL {
+        let faults = session.lines(&format!("select * from temporal.check_history('public.{}')", table.name()));
+        agree("what check_history says", faults, Vec::new())?;
+    }
+    Ok(())
 }
 
 /// A rebuild of an inline projection waits for transactions of the whole cluster.

@@ -40,6 +40,7 @@ fn how(attempt: &Attempt, asked: &Asked, refusals: Refusals, since: usize) -> Ci
         read_committed: attempt.level == LEVELS[0],
         refusals,
         since: since as u64,
+        begun_at: attempt.begun_at,
         answered_at: asked.answered_at,
         stays: asked.stays,
     }

@@ -11,6 +11,7 @@ use crate::quiet::{come_to_rest, compare_readers};
 use crate::replay::replay;
 use crate::sagas::{Ends, ends};
 use crate::state::State;
+use crate::tables::{QUESTIONS, compare_tables};
 use crate::tally::Tally;
 use crate::world::World;
 use neobank_sessions::*;
@@ -116,6 +117,7 @@ pub fn together(seed: u64, sessions: usize, operations: u64, transactions: bool)
         skipped_nobody(&mut bank.db, &read).map_err(told)?;
         round.read = read.len() as u64;
         compare_readers(&mut bank.db, &state).map_err(told)?;
+        compare_tables(&mut bank.db, &state, QUESTIONS).map_err(told)?;
         compare_settlement(&mut bank.db, &state).map_err(told)?;
         audit_all(&mut bank.db).map_err(told)?;
         round.handed_out = come_to_rest(&mut bank.db).map_err(told)? as u64;

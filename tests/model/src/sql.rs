@@ -174,6 +174,7 @@ impl Op {
             Op::Project(projecting) => projecting.sql(),
             Op::Consume(consuming) => consuming.sql(),
             Op::Saga(sagaing) => sagaing.sql(),
+            Op::Table(tabled) => tabled.sql(),
             _ => self.sql_of_holds_and_accounts(),
         }
     }

@@ -1,5 +1,6 @@
 //! The few accounts that everything happens on.
 
+use crate::tables;
 use neobank_sessions::{Ask, Client, Decimal, Uuid, dec};
 
 /// One account of a customer as it was opened.
@@ -26,6 +27,8 @@ pub struct World {
     pub aggregates: Vec<Uuid>,
     /// Three times in the past that a posting may count from.
     pub past: Vec<String>,
+    /// When the histories of tables begin, in microseconds.
+    pub recorded_since: i64,
 }
 
 pub const CURRENCIES: [(&str, u32); 3] = [("USD", 2), ("EUR", 2), ("JPY", 0)];
@@ -86,8 +89,9 @@ impl World {
         db.run(crate::cqrs::SETUP);
         db.run(crate::subscriptions::SETUP);
         db.run(crate::sagas::SETUP);
+        let recorded_since = tables::set_up(db);
         let past = "select (date_trunc('hour', now()) - days * interval '1 day')::text from generate_series(1, 3) days";
         let aggregates = (1..=AGGREGATES).map(|n| Uuid::from_u128(0xA66 << 64 | n)).collect();
-        World { places, spare, cash: db.id(CASH), aggregates, past: db.lines(past) }
+        World { places, spare, cash: db.id(CASH), aggregates, past: db.lines(past), recorded_since }
     }
 }

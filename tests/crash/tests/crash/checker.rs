@@ -22,7 +22,7 @@ fn work(db: &mut Client, maker: &mut Maker, requests: usize) -> Vec<Entry> {
 }
 
 /// What is damaged, so what there must be.
-const WANTED: [&str; 19] = [
+const WANTED: [&str; 22] = [
     "deposit",
     "block",
     "request",
@@ -42,6 +42,9 @@ const WANTED: [&str; 19] = [
     "saga",
     "signal",
     "completed step",
+    "marked row",
+    "marked portion",
+    "marked block",
 ];
 
 #[test]
@@ -72,6 +75,7 @@ fn the_check_finds_what_is_missing_and_what_is_too_much() {
     let movements = "txn_processing.movements";
     let queue = "txn_processing.transaction_queue";
     let events = "update event_store.events set";
+    let history = "set local neobank.history_guard = off; set local session_replication_role = replica;";
     let done = format!(
         "{queue} where request_id = (select min(request_id::text)::uuid from {queue} where status = 'completed')"
     );
@@ -137,6 +141,10 @@ fn the_check_finds_what_is_missing_and_what_is_too_much() {
         ),
         ("delete from public.saga_answers".to_owned(), "acknowledged, and missing: completed step:"),
         (format!("insert into {movements} select gen_random_uuid(), {all_but} where transaction_id = (select effect_id from public.saga_effects where kind = 'deposit' limit 1)"), "nobody asked for it"),
+        (format!("{history} delete from public_history.limits_current; delete from public_history.limits_past"), "acknowledged, and missing: marked row:"),
+        (format!("{history} delete from public_history.limits_past"), "acknowledged, and missing: marked portion:"),
+        (format!("{history} update public_history.limits_past set mark = null; update public_history.limits_current set mark = null"), "acknowledged, and missing: marked block:"),
+        (format!("{history} update public_history.limits_current set account = account + 70"), "nobody asked for it: limit"),
         ("delete from txn_processing.payment_batches".to_owned(), "acknowledged, and missing: create_payment_batch"),
         (
             "update txn_processing.payment_batch_items set status = 'pending' where status = 'completed'".to_owned(),

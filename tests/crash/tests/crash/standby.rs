@@ -5,6 +5,7 @@
 
 use crate::kills::{WORKERS, verify};
 use neobank_crash::*;
+use neobank_model::tables;
 use neobank_sessions::*;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -138,6 +139,7 @@ fn is_a_copy(primary: &Server, standby: &Server, books: &Books) {
         same(&call, &|session| session.lines(&call));
     }
     same("all tables", &snapshot);
+    same("tables with a history", &|session| session.lines(tables::ALL));
 }
 
 fn waits_for(primary: &Server, state: &str) {

@@ -20,12 +20,14 @@ mod queue;
 mod rows;
 mod sagas;
 mod settings;
+mod tables;
 
 pub use events::{Event, Stream};
 pub use rows::{Account, Applied, Party};
 
 use crate::answer::Answer;
 use crate::op::Op;
+use crate::tables::{Key, Table, facts::History};
 use crate::world::{RATES, World};
 use commands::Commanded;
 use consumers::{Failure, Lease, Standing};
@@ -45,7 +47,9 @@ pub struct Circumstances {
     /// All of the first so many transactions had been answered when it was asked. What was placed in a group of holds
     /// later, while the group was looked for, it may have missed.
     pub since: u64,
-    /// By the clock of this machine, in microseconds: no lease that ends later had run out.
+    /// By the clock of this machine, in microseconds: its transaction did not begin earlier.
+    pub begun_at: i64,
+    /// By the same clock: no lease that ends later had run out.
     pub answered_at: i64,
     /// It stayed, so the records of the bank are of it, and not of its repetition with the same ids.
     pub stays: bool,
@@ -85,6 +89,10 @@ pub struct State {
     clearing: Journal<(&'static str, &'static str), (Decimal, Decimal)>,
     /// What is known of the time before an account was opened.
     pasts: Journal<Uuid, histories::Past>,
+    /// The rows of tables with a history.
+    tables: Journal<(Table, Key), History>,
+    /// The instant before which a history is pruned.
+    pruned: Journal<Table, i64>,
     streams: Journal<Uuid, Stream>,
     /// By aggregate and version.
     events: Journal<(Uuid, i32), Arc<Event>>,
@@ -128,7 +136,7 @@ pub struct State {
 
 /// A moment to go back to.
 #[derive(Clone, Copy, Debug)]
-pub struct Mark([usize; 25]);
+pub struct Mark([usize; 27]);
 
 impl State {
     pub fn opened(world: &World) -> State {
@@ -139,6 +147,7 @@ impl State {
             let cash = state.own_balance("cash", place.currency) + place.opening;
             state.own.set(("cash", place.currency), cash);
         }
+        state.open_tables(world.recorded_since);
         for (base, quote, rate) in RATES {
             state.rates.set((base, quote), dec(rate));
         }
@@ -158,6 +167,8 @@ impl State {
             self.residues.mark(),
             self.clearing.mark(),
             self.pasts.mark(),
+            self.tables.mark(),
+            self.pruned.mark(),
             self.streams.mark(),
             self.events.mark(),
             self.event_ids.mark(),
@@ -188,6 +199,8 @@ impl State {
             residues,
             clearing,
             pasts,
+            tables,
+            pruned,
             streams,
             events,
             ids,
@@ -214,6 +227,8 @@ impl State {
         self.residues.back_to(residues);
         self.clearing.back_to(clearing);
         self.pasts.back_to(pasts);
+        self.tables.back_to(tables);
+        self.pruned.back_to(pruned);
         self.streams.back_to(streams);
         self.events.back_to(events);
         self.event_ids.back_to(ids);
@@ -243,6 +258,8 @@ impl State {
         self.residues.settle();
         self.clearing.settle();
         self.pasts.settle();
+        self.tables.settle();
+        self.pruned.settle();
         self.streams.settle();
         self.events.settle();
         self.event_ids.settle();
@@ -301,6 +318,7 @@ impl State {
             Op::SetLimit { .. } => self.accept_limit(op, seen),
             Op::Close { account, sweep_to } => self.accept_closing(*account, *sweep_to, seen),
             Op::History(historical) => self.accept_history(historical, seen),
+            Op::Table(tabled) => self.accept_tabled(tabled, seen, how),
             Op::Append(append) => self.accept_append(append, seen),
             Op::State { aggregate, up_to } => self.accept_state(*aggregate, *up_to, seen),
             Op::ReadStream { aggregate, from, at_most } => self.accept_stream(*aggregate, *from, *at_most, seen),

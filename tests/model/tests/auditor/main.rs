@@ -4,6 +4,7 @@ mod events;
 mod histories;
 mod readers;
 mod sagas;
+mod tables;
 
 use neobank_model::alone::{Alone, Watch};
 use neobank_model::answer::Answer;
@@ -22,6 +23,7 @@ const HOW: Circumstances = Circumstances {
     read_committed: true,
     refusals: Refusals::All,
     since: u64::MAX,
+    begun_at: 0,
     answered_at: 0,
     stays: true,
 };
@@ -59,6 +61,7 @@ fn busy_bank() -> (Bank, World) {
     }
     readers::fill(&mut bank, &world);
     histories::fill(&mut bank, &world);
+    tables::fill(&mut bank);
     sagas::fill(&mut bank, &world);
     (bank, world)
 }
@@ -127,6 +130,7 @@ fn the_auditor_finds_every_kind_of_damage() {
     damages.extend(events::damages(&world));
     damages.extend(readers::damages(&world));
     damages.extend(histories::damages(&world));
+    damages.extend(tables::damages(&world));
     damages.extend(sagas::damages());
     audit_all(&mut bank.db).expect("nothing is broken yet");
     let mut found_by: Vec<&str> = Vec::new();
