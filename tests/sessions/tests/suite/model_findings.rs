@@ -112,7 +112,7 @@ fn a_child_holds_the_rows_that_its_parent_was_given_meanwhile() {
     one.run("commit");
     let mut two = child.join().expect("it is covered");
     let backend = Bank::backend_of(&mut three);
-    let gap = "select temporal.delete_portion('p', '{\"key\": 2}', '2021-03-01', '2021-04-01')";
+    let gap = "select temporal.delete_portion('p', '{\"key\": 2}', '2023-03-01', '2023-04-01')";
     let taken = std::thread::spawn(move || three.try_lines(gap));
     bank.wait_until_blocked(backend);
     two.run("commit");
