@@ -46,12 +46,16 @@ CREATE TABLE saga.sagas (
     transitions integer NOT NULL DEFAULT 0,
     CHECK (status NOT IN ('completed', 'failed') OR (due_at IS NULL AND work_type IS NULL AND completed_at IS NOT NULL))
 ) WITH (fillfactor = 70);
--- Finished sagas are in none of these but the second.
+-- Sagas that have ended are in none of these but the second, the fifth and the last.
 CREATE INDEX sagas_due_idx ON saga.sagas (due_at, saga_id) WHERE due_at IS NOT NULL;
 CREATE UNIQUE INDEX sagas_idempotency_key_idx ON saga.sagas (saga_type, idempotency_key)
     WHERE idempotency_key IS NOT NULL;
 CREATE INDEX sagas_work_idx ON saga.sagas (work_type, work_at, saga_id) WHERE work_type IS NOT NULL;
 CREATE INDEX sagas_open_idx ON saga.sagas (started_at) WHERE status NOT IN ('completed', 'failed');
+CREATE INDEX sagas_parent_idx ON saga.sagas (parent_saga_id) WHERE parent_saga_id IS NOT NULL;
+-- What saga.prune takes: children go with their parents.
+CREATE INDEX sagas_ended_idx ON saga.sagas (saga_type, completed_at)
+    WHERE status IN ('completed', 'failed') AND parent_saga_id IS NULL;
 REVOKE ALL ON saga.sagas FROM PUBLIC;
 COMMENT ON TABLE saga.sagas IS
     'Sagas: whoever changes one locks its row here first. Start with saga.start, or saga.create_saga where the client drives the steps itself.';
@@ -163,7 +167,7 @@ CREATE TABLE saga.signals (
 );
 -- Numbers in the order of the saga's lock, which is the order of sending.
 ALTER TABLE saga.signals ADD signal_no bigint GENERATED ALWAYS AS IDENTITY;
-CREATE INDEX signals_unread_idx ON saga.signals (saga_id, name, signal_no) WHERE consumed_by IS NULL;
+CREATE INDEX signals_saga_idx ON saga.signals (saga_id, name, signal_no);
 REVOKE ALL ON saga.signals FROM PUBLIC;
 REVOKE ALL ON SEQUENCE saga.signals_signal_no_seq FROM PUBLIC;
 COMMENT ON TABLE saga.signals IS
@@ -189,7 +193,7 @@ CREATE TABLE saga.transitions (
 );
 REVOKE ALL ON saga.transitions FROM PUBLIC;
 COMMENT ON TABLE saga.transitions IS
-    'Everything that happened to every saga, append-only (NB009): each change of state of a saga, its steps and their compensations, in its order.';
+    'Everything that happened to every saga that is not pruned, append-only (NB009): each change of state of a saga, its steps and their compensations, in its order.';
 COMMENT ON COLUMN saga.transitions.transition_no IS 'From 1, without gap, within its saga.';
 COMMENT ON COLUMN saga.transitions.recorded_at IS 'The clock''s time when it was decided.';
 COMMENT ON COLUMN saga.transitions.attempt IS 'Of a step or compensation: which attempt began or ended.';

@@ -80,11 +80,18 @@ REVOKE ALL ON FUNCTION saga.describe_as_text(uuid) FROM PUBLIC;
 COMMENT ON FUNCTION saga.describe_as_text(uuid) IS
     'A saga as lines of text: its status and why, what it waits for, and a line for each step. saga_id. No line: there is no such saga.';
 
--- Names may hold anything: what means something to Mermaid or HTML is written as a character reference.
+-- Names may hold anything. Between quotation marks Mermaid still finds directives, formulas, line breaks, Markdown and HTML,
+-- so of ASCII only what cannot begin any of them stays as it is; the rest is written as a character reference. Two things it
+-- finds all the same: icons (fa:fa-car), once references are read, and "direction TB", anywhere in a line.
 CREATE FUNCTION saga.mermaid_text(name text) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.regexp_replace(name, '[[:cntrl:]]', ' ', 'g'),
-    '#', '#35;'), '&', '#amp;'), '"', '#quot;'), '<', '#lt;'), '>', '#gt;'), '`', '#96;');
+RETURN CASE WHEN name IS NOT NULL THEN pg_catalog.replace(pg_catalog.replace(coalesce((
+    SELECT pg_catalog.string_agg(
+        CASE WHEN c.letter ~ '[[:cntrl:]]' THEN ' '
+             WHEN pg_catalog.ascii(c.letter) > 127 OR c.letter ~ '[A-Za-z0-9 _.,()/-]' THEN c.letter
+             ELSE '#' || pg_catalog.ascii(c.letter)::text || ';' END, '' ORDER BY c.place)
+    FROM pg_catalog.string_to_table(name, NULL) WITH ORDINALITY AS c (letter, place)), ''),
+    '#58;fa-', '#58;#8203;fa-'), 'direction', 'directio#110;') END;
 REVOKE ALL ON FUNCTION saga.mermaid_text(text) FROM PUBLIC;
 COMMENT ON FUNCTION saga.mermaid_text(text) IS 'A text as it may stand between quotation marks in a Mermaid diagram. name; null for null.';
 

@@ -46,6 +46,8 @@ static MATCH_POSTINGS_EMPTY: Statement =
 static REDUCERS_EMPTY: Statement =
     Statement::new(c"SELECT NOT EXISTS (SELECT FROM event_store.reducers)", &[]);
 
+static PRUNINGS_EMPTY: Statement = Statement::new(c"SELECT NOT EXISTS (SELECT FROM saga.prunings)", &[]);
+
 static TRANSITIONS_EMPTY: Statement =
     Statement::new(c"SELECT NOT EXISTS (SELECT FROM saga.transitions)", &[]);
 
@@ -215,6 +217,7 @@ mod neobank {
             "ledger_publications" => &PUBLICATIONS_EMPTY,
             "tombstones" => &TOMBSTONES_EMPTY,
             "transitions" => &TRANSITIONS_EMPTY,
+            "prunings" => &PRUNINGS_EMPTY,
             "backdated_entries" => &BACKDATED_EMPTY,
             "account_status_changes" => &CHANGES_EMPTY,
             "balance_mode_changes" => &MODES_EMPTY,

@@ -112,6 +112,11 @@ extension_sql_file!(
         saga::api::client::execute_step,
     ]
 );
+extension_sql_file!(
+    "../sql/saga_prune.sql",
+    name = "saga_prune",
+    requires = ["saga_functions", saga::api::prune::prune, saga::api::prune::forget_keys]
+);
 extension_sql_file!("../sql/saga_describe.sql", name = "saga_describe", requires = ["saga_functions"]);
 extension_sql_file!(
     "../sql/saga_payments.sql",
@@ -252,6 +257,7 @@ extension_sql_file!(
         "event_store_retention",
         "cqrs_views",
         "saga_describe",
+        "saga_prune",
         "saga_payments",
         "temporal_accounts",
         "temporal_tables",

@@ -16,7 +16,9 @@ impl Error {
             Error::InvalidAmount { .. } => {
                 "Give an amount above zero with no more decimals than the currency has."
             }
-            Error::SagaNotFound { .. } => "Use an id that saga.start or saga.create_saga answered.",
+            Error::SagaNotFound { .. } => {
+                "Use an id that saga.start or saga.create_saga answered; of sagas that are pruned see saga.prunings."
+            }
             Error::SagaState { .. } => "Look at saga.sagas and saga.transitions for what became of it.",
             Error::SagaDefinition { .. } => {
                 "A step is {\"name\": text} with one of action (\"schema.function\" or \"external\"), signal, delay_ms and child; see docs/saga.md for the other keys."
@@ -24,7 +26,7 @@ impl Error {
             Error::SagaTypeUnknown { .. } => "Define it with saga.define.",
             Error::SagaConflict { .. } => "Use a new key for a new saga, and the same context for a retry.",
             Error::StepLeaseLost { .. } => {
-                "Drop what was not committed: the step was handed on, or the saga has gone on without it."
+                "Drop what was not committed: the step was handed on or settled, or the saga has gone on without it. If the effect is there all the same, tell whoever decided: see saga.transitions."
             }
             Error::SagaNested { .. } => "Leave it to the saga's own steps, or do it in another session.",
             Error::PastReturn { .. } => "Let it go on, or correct its effects afterwards.",

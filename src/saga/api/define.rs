@@ -33,12 +33,16 @@ fn define(saga_type: Option<Text>, steps: Option<JsonDatum>) -> i32 {
 fn started(desk: &Desk, new: &NewSaga) -> Result<Uuid, Error> {
     loop {
         if let Some(saga) = store::start(desk.session(), new, server::clock_micros())? {
-            return Ok(saga);
+            // Whoever waited for a call that pruned the key's saga did not see what it left of it.
+            if new.key.is_none() || !store::is_pruned(desk.session(), new)? {
+                return Ok(saga);
+            }
+            store::take_back(desk.session(), saga)?;
         }
         match store::find_key(desk.session(), new)? {
             Some((saga, true)) => return acknowledge_again(desk.session()).map(|()| saga),
             Some((saga, false)) => return Err(Error::SagaConflict { saga }),
-            // It was deleted since: the key is free again.
+            // It was forgotten since: the key is free again.
             None => {}
         }
     }

@@ -3,6 +3,7 @@
 mod client;
 mod define;
 mod person;
+mod prune;
 mod running;
 mod worker;
 

@@ -19,6 +19,9 @@ const MAX_TYPES: usize = 100;
 const MAX_LEASE_MS: i32 = 604_800_000;
 const MICROS_PER_MS: i64 = 1_000;
 
+/// What an action or a compensation is when its worker has done it.
+const COMPLETED: &str = "completed";
+
 static TOKEN: Statement =
     Statement::new(c"SELECT pg_catalog.nextval('saga.lease_token_seq'::pg_catalog.regclass)", &[]);
 
@@ -222,13 +225,14 @@ fn complete_step(
         let is_undo = held.saga.undos[at].as_ref().is_some_and(|undo| undo.effort.lease_token == Some(token));
         let is_new = held.machine().complete(at, token).map_err(refused(step, held.saga.id, token))?;
         if !is_new {
-            return acknowledge_again(desk.session()).map(|()| status_of(&held, at, token));
+            // The step may have been undone since.
+            return acknowledge_again(desk.session()).map(|()| COMPLETED);
         }
         let place = if is_undo { &mut held.undo_outputs[at] } else { &mut held.outputs[at] };
         *place = Some(output);
         let worker = worker_of(&held, at, token);
-        let held = written(desk.session(), held, &worker)?;
-        Ok(status_of(&held, at, token))
+        written(desk.session(), held, &worker)?;
+        Ok(COMPLETED)
     })();
     finish(result).into()
 }

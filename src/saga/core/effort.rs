@@ -78,6 +78,12 @@ impl Effort {
         self.next_attempt_at = None;
     }
 
+    /// A person says that it is done. Whatever the worker that had it last would say now, it has not been done by that.
+    pub(super) fn settle(&mut self, now: Micros) {
+        self.completed_at = Some(now);
+        self.lease_token = None;
+    }
+
     /// A person wants it tried anew.
     pub(super) fn start_over(&mut self, now: Micros) {
         self.attempts = 0;

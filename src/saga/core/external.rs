@@ -123,13 +123,19 @@ impl Machine<'_> {
     /// The worker has done it; false where it has said so before. `Err` where the step is not its own any more.
     pub fn complete(&mut self, at: usize, token: i64) -> Result<bool, Refusal> {
         let undo = self.saga.undos[at].as_ref().map(|undo| undo.status);
-        match (self.held(at, token), self.saga.steps[at].status, undo) {
+        let step = &self.saga.steps[at];
+        match (self.held(at, token), step.status, undo) {
             (Some(Kind::Action), StepStatus::Running, _) => {
                 self.done(at);
                 Ok(true)
             }
+            // A step can be compensated without having been completed: then its worker has said something else.
             (Some(Kind::Action), StepStatus::Completed | StepStatus::Compensated, _)
-            | (Some(Kind::Compensation), _, Some(UndoStatus::Completed)) => Ok(false),
+                if step.effort.completed_at.is_some() =>
+            {
+                Ok(false)
+            }
+            (Some(Kind::Compensation), _, Some(UndoStatus::Completed)) => Ok(false),
             (Some(Kind::Compensation), _, Some(UndoStatus::Running)) => {
                 self.undone(at);
                 Ok(true)

@@ -10,6 +10,7 @@ mod effort;
 mod external;
 mod forward;
 mod person;
+mod pruning;
 mod reading;
 mod state;
 #[cfg(test)]
@@ -18,6 +19,7 @@ mod tests;
 pub use definition::{Action, Function, Invalid, Named, Plan, Undoing};
 pub use external::{Claimed, FailureReport, Lease};
 pub use person::Outcome;
+pub use pruning::{families, whole};
 pub use state::{Effort, Failure, Kind, Logged, Saga, Status, Step, StepStatus, Undo, UndoStatus, Waits};
 
 use state::Micros;

@@ -124,7 +124,7 @@ impl Machine<'_> {
             Outcome::StepDone if self.saga.failure.is_some() => {
                 let at = self.parked_undo()?;
                 let now = self.now;
-                self.undo_mut(at).effort.completed_at = Some(now);
+                self.undo_mut(at).effort.settle(now);
                 self.saga.undo_moved(now, at, UndoStatus::Completed, Some(&why));
                 self.saga.steps[at].compensated_at = Some(now);
                 self.saga.step_moved(now, at, StepStatus::Compensated, Some(&why));
@@ -134,7 +134,7 @@ impl Machine<'_> {
             }
             Outcome::StepDone => {
                 let at = self.parked_step()?;
-                self.saga.steps[at].effort.completed_at = Some(self.now);
+                self.saga.steps[at].effort.settle(self.now);
                 self.saga.past_return |= self.plan.steps[at].no_return;
                 self.saga.step_moved(self.now, at, StepStatus::Completed, Some(&why));
                 self.saga.moved(self.now, Status::Running, Some(&why));

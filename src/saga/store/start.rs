@@ -9,7 +9,8 @@ static START: Statement = Statement::new(
           INSERT INTO saga.sagas
               (saga_id, saga_type, definition_version, context, idempotency_key, started_by, deadline_at, due_at,
                started_at, waits_for, parent_saga_id, parent_step, transitions)
-          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, 1)
+          SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, 1
+          WHERE NOT EXISTS (SELECT FROM saga.pruned_keys k WHERE k.saga_type = $2 AND k.idempotency_key = $5)
           ON CONFLICT (saga_type, idempotency_key) WHERE idempotency_key IS NOT NULL DO NOTHING
           RETURNING saga_id),
       steps AS (
@@ -41,8 +42,23 @@ static START: Statement = Statement::new(
 // A number's scale is part of the context, which = on jsonb does not see.
 static FIND_KEY: Statement = Statement::new(
     c"SELECT s.saga_id, s.context::text = $3::text AND s.started_by = $4
-      FROM saga.sagas s WHERE s.saga_type = $1 AND s.idempotency_key = $2",
+      FROM saga.sagas s WHERE s.saga_type = $1 AND s.idempotency_key = $2
+      UNION ALL
+      SELECT k.saga_id, k.context_hash = sha256(convert_to($3::text, 'UTF8')) AND k.started_by = $4
+      FROM saga.pruned_keys k WHERE k.saga_type = $1 AND k.idempotency_key = $2",
     &[Type::Text, Type::Text, Type::Jsonb, Type::Text],
+);
+
+static IS_PRUNED: Statement = Statement::new(
+    c"SELECT FROM saga.pruned_keys k WHERE k.saga_type = $1 AND k.idempotency_key = $2",
+    &[Type::Text, Type::Text],
+);
+
+static TAKE_BACK: Statement = Statement::new(
+    c"WITH s AS (DELETE FROM saga.sagas s WHERE s.saga_id = $1),
+      steps AS (DELETE FROM saga.saga_steps s WHERE s.saga_id = $1)
+      DELETE FROM saga.transitions t WHERE t.saga_id = $1",
+    &[Type::Uuid],
 );
 
 /// A saga as it is started.
@@ -95,4 +111,15 @@ pub fn find_key(session: &Session, new: &NewSaga) -> Result<Option<(Uuid, bool)>
     ];
     let row = session.run_latest(&FIND_KEY, &args)?.first();
     Ok(row.and_then(|row| Some((row.uuid(1)?, row.bool(2).unwrap_or(false)))))
+}
+
+/// Whether the key is that of a saga that was pruned.
+pub fn is_pruned(session: &Session, new: &NewSaga) -> Result<bool, Error> {
+    let args = [Arg::Text(Some(new.saga_type)), Arg::Text(new.key)];
+    Ok(session.run_latest(&IS_PRUNED, &args)?.count() > 0)
+}
+
+/// Takes back a saga that this transaction has just started.
+pub fn take_back(session: &Session, saga: Uuid) -> Result<(), Error> {
+    session.run(&TAKE_BACK, &[Arg::Uuid(Some(saga))]).map(drop)
 }

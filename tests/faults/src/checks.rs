@@ -57,7 +57,8 @@ pub fn check_storage(db: &mut Client) {
         return;
     }
     db.run("create extension if not exists amcheck");
-    let ours = "relnamespace in ('banking'::regnamespace, 'txn_processing'::regnamespace, 'neobank'::regnamespace)";
+    let ours = "relnamespace in ('banking'::regnamespace, 'txn_processing'::regnamespace, 'neobank'::regnamespace, \
+                'saga'::regnamespace)";
     let indexes = db.count(&format!(
         "select count(bt_index_check(c.oid, true)::text) from pg_class c join pg_am m on m.oid = c.relam \
          where c.relkind = 'i' and m.amname = 'btree' and {ours}"

@@ -6,6 +6,7 @@
 mod checks;
 pub mod disk;
 pub mod operations;
+mod sagas;
 mod stage;
 
 pub use checks::{at_rest, check_log, check_storage, differences, effects};

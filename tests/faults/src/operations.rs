@@ -1,5 +1,7 @@
 //! Every function that writes, each as a call that can be made again: with ids, where the function takes one.
 
+use crate::sagas::SAGAS;
+
 /// A call of one function or a few.
 pub struct Operation {
     pub name: &'static str,
@@ -59,9 +61,14 @@ const CLEARED: &str = "select txn_processing.pay_bank(p.a, 1 + n, 'bank ' || n %
      effective_at => (o.day + time '12:00') at time zone 'UTC') from {accounts} p, stage.one o";
 const UNSPENT: &str = "update stage.one set made = stage.account('checking', 'USD', '{mode}', 0)";
 
+/// Every operation.
+pub fn all() -> impl Iterator<Item = &'static Operation> {
+    LEDGER.iter().chain(SAGAS)
+}
+
 /// In the order of docs/: postings, give-backs, batches, holds, queue, payments, exchange, interest, fees, disputes,
 /// statements, and what a bank sets up.
-pub const ALL: &[Operation] = &[
+const LEDGER: &[Operation] = &[
     keyed(
         "transfer",
         "select txn_processing.transfer(a, b, 1, transaction_id => id) from {accounts} join stage.fresh using (n)",

@@ -1,6 +1,7 @@
 //! A bank with a bit of everything, in which any operation can be called again and again.
 
 use crate::operations::Operation;
+use crate::sagas::SETUP;
 use neobank_sessions::*;
 
 const EVERYTHING: &str = "
@@ -69,6 +70,7 @@ impl Stage {
     /// The bank's accounts and helpers.
     pub fn set(db: &mut Client) {
         db.run(EVERYTHING);
+        db.run(SETUP);
         // Fees of a period are for accounts that were there in it.
         db.run(
             "begin; set local neobank.ledger_guard = off; \

@@ -2,7 +2,7 @@
 //! posting paths, on exclusive and on slotted accounts. After each hit nothing is half done, nothing stays held, the
 //! session goes on, and the same call brings the operation to its end.
 
-use neobank_faults::operations::{ALL, Again};
+use neobank_faults::operations::{Again, all};
 use neobank_faults::{Operation, Stage, at_rest, check_log, check_storage, differences, effects, found_bank};
 use neobank_sessions::*;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -203,7 +203,7 @@ impl Sweep {
     /// A table, or the rows of the accounts, that a posting may have to wait for.
     fn target(&mut self) -> String {
         let tables = "select c.oid::regclass from pg_class c where relkind = 'r' and relnamespace in \
-                      ('banking'::regnamespace, 'txn_processing'::regnamespace) order by 1";
+                      ('banking'::regnamespace, 'txn_processing'::regnamespace, 'saga'::regnamespace) order by 1";
         let tables = self.admin.lines(tables);
         match self.dice.below(tables.len() + 6) {
             0..3 => "select from banking.accounts for update".to_owned(),
@@ -263,7 +263,7 @@ fn a_hit_at_any_point_of_any_operation_is_all_or_nothing() {
     for stage in Stage::ALL {
         sweep.stage = stage;
         sweep.connect();
-        for operation in ALL.iter().filter(|o| stage.accounts == "exclusive" || !o.only_exclusive) {
+        for operation in all().filter(|o| stage.accounts == "exclusive" || !o.only_exclusive) {
             // A small run takes other ones on each stage.
             if rounds == 1 && sweep.dice.below(10) > 0 {
                 continue;
@@ -286,7 +286,7 @@ fn a_hit_at_any_point_of_any_operation_is_all_or_nothing() {
         &format!(
             "{calls} calls of {} operations, {cancelled} cancelled, {timed_out} timed out, {locked_out} locked out, \
              {terminated} terminated, {} s, SEED={seed}",
-            ALL.len(),
+            all().count(),
             begun.elapsed().as_secs()
         ),
     );
@@ -301,9 +301,9 @@ fn every_function_that_writes_is_swept() {
     let functions = bank.db.lines(
         "select distinct p.proname from pg_proc p where p.provolatile = 'v' and p.prokind = 'f' and \
          p.prorettype not in ('trigger'::regtype, 'event_trigger'::regtype) and p.pronamespace in \
-         ('banking'::regnamespace, 'txn_processing'::regnamespace, 'neobank'::regnamespace)",
+         ('banking'::regnamespace, 'txn_processing'::regnamespace, 'neobank'::regnamespace, 'saga'::regnamespace)",
     );
-    let swept = |name: &String| NOT_SWEPT.contains(&name.as_str()) || ALL.iter().any(|o| o.name == name);
+    let swept = |name: &String| NOT_SWEPT.contains(&name.as_str()) || all().any(|o| o.name == name);
     let forgotten: Vec<&String> = functions.iter().filter(|name| !swept(name)).collect();
     assert!(forgotten.is_empty(), "no operation sweeps {forgotten:?}");
 }
@@ -316,7 +316,7 @@ fn every_operation_repeated_does_what_is_said_of_it() {
     Stage::set(db);
     let mut otherwise = Vec::new();
     let stage = Stage::ALL[0];
-    for operation in ALL {
+    for operation in all() {
         stage.prepare(db, operation);
         let call = stage.text(operation.call);
         db.run(&call);

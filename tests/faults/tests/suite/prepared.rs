@@ -1,7 +1,7 @@
 //! PREPARE TRANSACTION around every kind of posting: prepared work survives the server's death, holds what it holds until
 //! it is decided, and is then there or gone as a whole.
 
-use neobank_faults::operations::{ALL, Again};
+use neobank_faults::operations::{Again, all};
 use neobank_faults::{Operation, Stage, at_rest, check_storage, differences, effects, found_bank};
 use neobank_sessions::*;
 use std::thread;
@@ -57,7 +57,7 @@ fn what_is_prepared_survives_the_servers_death_and_is_all_or_nothing() {
     let seed = seed();
     let mut dice = Dice(seed);
     for stage in Stage::ALL {
-        for operation in ALL.iter().filter(|o| stage.accounts == "exclusive" || !o.only_exclusive) {
+        for operation in all().filter(|o| stage.accounts == "exclusive" || !o.only_exclusive) {
             if rounds == 1 && dice.below(12) > 0 {
                 continue;
             }

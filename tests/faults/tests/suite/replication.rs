@@ -84,7 +84,7 @@ fn everything(db: &mut Client, small: usize) {
     let step = if setting("ROUNDS", 1) == 1 { 4 } else { 1 };
     for stage in Stage::ALL.into_iter().skip(if step == 4 { small } else { 0 }).step_by(step) {
         db.run(&format!("set neobank.posting_path = '{}'", stage.path));
-        for operation in neobank_faults::operations::ALL {
+        for operation in neobank_faults::operations::all() {
             if stage.accounts == "exclusive" || !operation.only_exclusive {
                 stage.prepare(db, operation);
                 db.run(&stage.text(operation.call));

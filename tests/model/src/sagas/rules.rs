@@ -135,7 +135,7 @@ pub const SAGAS: &[Rule] = &[
                and t.subject = 'compensation' and t.to_state = 'completed' and t.code is distinct from 'NB216')
            and not exists (select from public.saga_answers a where a.step_id = p.step_id and a.kind = 'compensation')
          union all
-         -- What a person has settled meanwhile is told to the worker that had it last, too.
+         -- What a person has settled has no token any more: nobody else is told that it has done it.
          select a.step_id from public.saga_answers a
          left join saga.saga_steps p on p.step_id = a.step_id
          left join saga.compensations c on c.saga_id = p.saga_id and c.step_number = p.step_number

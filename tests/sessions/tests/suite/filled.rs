@@ -288,6 +288,15 @@ fn sagas(bank: &mut Bank) {
          select saga.execute_step(saga.create_saga('manual', '{one,two}'), '{\"n\": 3.50}'); \
          insert into saga.compensations (saga_id, step_number) select saga_id, 1 from saga.sagas where saga_type = 'manual'",
     );
+    // One that is gone, and its key.
+    if bank.db.one("select to_regclass('saga.prunings') is null") == "t" {
+        return;
+    }
+    bank.db.run(
+        "select saga.define('paused', '[{\"name\": \"pause\", \"delay_ms\": 0}]'); \
+         select saga.run(saga.start('paused', '{\"n\": 4.50}', 'key')); \
+         select * from saga.prune(clock_timestamp(), saga_type => 'paused')",
+    );
 }
 
 /// None in a bank of before them.

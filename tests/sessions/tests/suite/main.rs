@@ -93,6 +93,7 @@ mod saga;
 mod saga_external;
 mod saga_failures;
 mod saga_payments;
+mod saga_prune;
 mod saga_races;
 mod saga_waits;
 mod saga_worker;

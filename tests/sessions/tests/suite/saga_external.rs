@@ -251,3 +251,93 @@ fn a_cancelled_saga_hears_the_worker_out() {
     assert_eq!(effects(&mut bank, saga), ["do_a", "undo_a"]);
     check_log(&mut bank);
 }
+
+/// A worker reported a failure, a person found that the step was done and said so; told once more, the same worker was
+/// answered "completed" as if it had said that.
+#[test]
+fn a_worker_is_refused_when_a_person_has_decided() {
+    let mut bank = with_functions();
+    let submit = OUTSIDE
+        .replace("\"compensation\": \"external\", ", "")
+        .replace("\"max_attempts\": 2", "\"max_attempts\": 1, \"point_of_no_return\": true");
+    define(&mut bank, "t", &[step("a", ""), submit]);
+    let mut parked = || {
+        let saga = start(&mut bank, "t");
+        run(&mut bank, saga);
+        let mine = claim(&mut bank.db);
+        for _ in 0..2 {
+            assert_eq!(bank.db.one(&mine.fail(", false, true")), "failed");
+        }
+        refused(&mut bank.db, &mine.complete(), "NB205");
+        (saga, mine)
+    };
+    let (sagas, claims): (Vec<Uuid>, Vec<Claim>) = (0..5).map(|_| parked()).unzip();
+    for (saga, decision, then) in [
+        (sagas[0], "resolve('?', 'step_done', 'they have it')", "completed"),
+        (sagas[1], "resolve('?', 'step_failed', 'they have not')", "failed"),
+        (sagas[2], "resolve('?', 'completed', 'enough')", "completed"),
+        (sagas[3], "resolve('?', 'failed', 'enough')", "failed"),
+        (sagas[4], "retry_step('?', 'once more')", "running"),
+    ] {
+        bank.db.run(&format!("select saga.{}", decision.replace('?', &saga.to_string())));
+        assert_eq!(run(&mut bank, saga), then);
+    }
+    for mine in &claims {
+        let refusal = refused(&mut bank.db, &mine.complete(), "NB205");
+        assert!(refusal.hint.contains("whoever decided"), "{refusal}");
+        refused(&mut bank.db, &mine.extend(1_000), "NB205");
+    }
+    // A failure that was accepted can be told again where nothing else was said of the step.
+    refused(&mut bank.db, &claims[0].fail(", false, true"), "NB205");
+    assert_eq!(bank.db.one(&claims[1].fail(", false, true")), "failed");
+    check_log(&mut bank);
+}
+
+#[test]
+fn a_completion_told_again_is_answered_as_at_first() {
+    let mut bank = with_functions();
+    let saga = waiting(&mut bank, &[step("b", "")]);
+    let mine = claim(&mut bank.db);
+    assert_eq!(bank.db.one(&mine.complete()), "completed");
+    bank.db.run(&format!("select saga.cancel('{saga}', 'not wanted')"));
+    run(&mut bank, saga);
+    let undo = claim(&mut bank.db);
+    assert_eq!(bank.db.one(&undo.complete()), "completed");
+    assert_eq!(run(&mut bank, saga), "failed");
+    assert_eq!(steps(&mut bank, saga), ["compensated", "compensated", "pending"]);
+    for told in [&mine, &undo] {
+        assert_eq!(bank.db.one(&told.complete()), "completed");
+    }
+    // One that failed, and may have had its effect, is compensated too, but was never completed.
+    let saga = waiting(&mut bank, &[]);
+    let mine = claim(&mut bank.db);
+    assert_eq!(bank.db.one(&mine.fail(", false, true")), "failed");
+    run(&mut bank, saga);
+    let undo = claim(&mut bank.db);
+    bank.db.run(&undo.complete());
+    assert_eq!(run(&mut bank, saga), "failed");
+    assert_eq!(steps(&mut bank, saga), ["compensated", "compensated"]);
+    refused(&mut bank.db, &mine.complete(), "NB205");
+    check_log(&mut bank);
+}
+
+#[test]
+fn a_worker_is_refused_when_a_person_has_compensated() {
+    let mut bank = with_functions();
+    let outside = OUTSIDE.replace("\"max_attempts\": 2", "\"compensation_max_attempts\": 1");
+    define(&mut bank, "t", &[outside, step("b", "")]);
+    bank.db.run("insert into app.failing values ('do_b', 'NB001')");
+    let saga = start(&mut bank, "t");
+    run(&mut bank, saga);
+    let done = claim(&mut bank.db);
+    bank.db.run(&done.complete());
+    assert_eq!(run(&mut bank, saga), "compensating");
+    let undo = claim(&mut bank.db);
+    assert_eq!(bank.db.one(&undo.fail("")), "failed");
+    bank.db.run(&format!("select saga.resolve('{saga}', 'step_done', 'recalled by telephone')"));
+    refused(&mut bank.db, &undo.complete(), "NB205");
+    assert_eq!(run(&mut bank, saga), "failed");
+    refused(&mut bank.db, &undo.complete(), "NB205");
+    assert_eq!(bank.db.one(&done.complete()), "completed");
+    check_log(&mut bank);
+}
