@@ -6,7 +6,7 @@ use super::settings::{self, Noted, Override};
 use crate::error::Error;
 use crate::pg::ereport::Failure;
 use crate::pg::subtransaction::attempted;
-use crate::pg::{Arg, Numeric, PRESENT, Session, Statement, Time};
+use crate::pg::{Arg, Numeric, PRESENT, Session, Statement, Time, Type};
 use rust_decimal::Decimal;
 use std::cmp::Reverse;
 use std::collections::HashMap;
@@ -26,6 +26,9 @@ pub struct Finding {
     pub fingerprint: String,
     pub acknowledged_until: Option<Time>,
 }
+
+/// The columns of each query: identity, object, value, the least severity, detail, remedy.
+const COLUMNS: [Type; 6] = [Type::Text, Type::Text, Type::Numeric, Type::Text, Type::Text, Type::Text];
 
 /// What a query answers.
 struct Raw {
@@ -83,6 +86,8 @@ fn query(
 ) -> Result<Result<Vec<Raw>, Failure>, Error> {
     tried(|session| {
         let rows = session.run(check.statement(), &[Arg::Numeric(floor), Arg::Numeric(minimum)])?;
+        // Of most checks no row is seen until something is wrong: that is too late to find out.
+        assert!(rows.have(&COLUMNS), "the query of {} has other columns", check.id);
         Ok(rows
             .iter()
             .map(|row| Raw {
