@@ -203,10 +203,12 @@ fn a_standby_that_lags_is_stopped_and_dies() {
         silent(&mut db, check, object);
     }
     on_the_standby(&standby, &mut db, object);
+    feedback(&standby, &mut db, object);
     stopped(&standby, &mut db, object);
     subscription(&primary, &mut db);
     synchronous(&primary, &standby, &mut db);
     slots(&primary, &mut db);
+    without_primary(&primary, &standby);
 }
 
 /// Replay is paused: the checks run there, and say so on both sides.
@@ -230,6 +232,34 @@ fn on_the_standby(standby: &PrivateCluster, db: &mut Client, object: &str) {
     there.run(&resume);
     comes_to(&mut there, "standby", "this standby", "silent");
     comes_to(db, "replication_lag", object, "silent");
+}
+
+/// A long query there keeps rows here, and no slot is what holds them.
+fn feedback(standby: &PrivateCluster, db: &mut Client, object: &str) {
+    let mut there = standby.connect("bank");
+    there.run("alter system set primary_slot_name = ''");
+    standby.reload("hot_standby_feedback = on");
+    there.run("begin isolation level repeatable read; select count(*) from pg_class");
+    threshold(db, "xmin_horizon", "2, null");
+    for _ in 0..3 {
+        db.run("select pg_current_xact_id()");
+    }
+    comes_to(db, "xmin_horizon", object, "warning");
+    assert!(detail(db, "xmin_horizon", object).contains("hot_standby_feedback"));
+    there.run("commit");
+    comes_to(db, "xmin_horizon", object, "silent");
+    there.run("alter system set primary_slot_name = 'near'");
+    standby.reload("hot_standby_feedback = off");
+    standby.wait_for(&mut there, "exists (select from pg_stat_wal_receiver where slot_name = 'near')", 60);
+}
+
+/// The primary is gone, and the standby goes on by itself.
+fn without_primary(primary: &PrivateCluster, standby: &PrivateCluster) {
+    primary.stop();
+    standby.restart();
+    let mut there = standby.connect("bank");
+    found(&mut there, "standby", "this standby", "warning");
+    assert!(detail(&mut there, "standby", "this standby").contains("no connection to its primary"));
 }
 
 /// Its process hangs; the connection stands, and the slot is in use.

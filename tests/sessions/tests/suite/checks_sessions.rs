@@ -194,6 +194,12 @@ fn connections() {
     found(&mut bank.db, "connections", &object, "critical");
     drop((sessions, third, fourth));
     comes_to(&mut bank.db, "connections", &object, "silent");
+    bank.db.run(&format!("alter database {} connection limit 4", bank.name));
+    let object = format!("database {}", bank.name);
+    silent(&mut bank.db, "connections", &object);
+    let others = [bank.session(), bank.session()];
+    found(&mut bank.db, "connections", &object, "warning");
+    drop(others);
     silent(&mut bank.db, "connections", "the server");
     threshold(&mut bank.db, "connections", "0.1, 100");
     found(&mut bank.db, "connections", "the server", "warning");

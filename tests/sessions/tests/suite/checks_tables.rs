@@ -316,13 +316,20 @@ fn passwords_that_end_and_settings_of_roles() {
     found(&mut bank.db, "role_expiry", &format!("role {soon}"), "warning");
     found(&mut bank.db, "role_expiry", &format!("role {over}"), "critical");
     silent(&mut bank.db, "role_expiry", &format!("role {long}"));
-    let object = format!("synchronous_commit of role {long}");
-    silent(&mut bank.db, "settings", &object);
-    bank.db.run(&format!("alter role {long} set synchronous_commit = off"));
-    found(&mut bank.db, "settings", &object, "warning");
-    let mend = remedy(&mut bank.db, "settings", &object);
-    bank.db.run(&mend);
-    silent(&mut bank.db, "settings", &object);
+    let database = bank.name.clone();
+    for (of, object) in [
+        (format!("role {long}"), format!("role {long}")),
+        (format!("database {database}"), format!("database {database}")),
+        (format!("role {long} in database {database}"), format!("database {database}, role {long}")),
+    ] {
+        let object = format!("synchronous_commit of {object}");
+        silent(&mut bank.db, "settings", &object);
+        bank.db.run(&format!("alter {of} set synchronous_commit = off"));
+        found(&mut bank.db, "settings", &object, "warning");
+        let mend = remedy(&mut bank.db, "settings", &object);
+        bank.db.run(&mend);
+        silent(&mut bank.db, "settings", &object);
+    }
 }
 
 #[test]

@@ -157,6 +157,9 @@ fn it_is_what_grafana_takes() {
         let units = ["short", "percentunit", "s", "ops", "bytes", "Bps"];
         assert!(units.contains(&text(&panel["fieldConfig"]["defaults"], "unit")), "{title}");
         assert!(panel["fieldConfig"]["overrides"].is_array() && panel["options"].is_object(), "{title}");
+        if panel["type"] == "timeseries" {
+            assert!(panel["options"]["legend"]["calcs"].is_array(), "{title}");
+        }
         let mut names = BTreeSet::new();
         for target in list(panel, "targets") {
             assert!(names.insert(text(target, "refId")), "{title} has two queries of one name");
