@@ -126,7 +126,7 @@ fn blind(check: &'static Check, thresholds: Thresholds, sight: Sight) -> Option<
             "GRANT pg_monitor TO CURRENT_USER; -- by a superuser",
         ),
         Needs::Activity if !sight.activity => {
-            ("track_activities is off.", "ALTER SYSTEM RESET track_activities; SELECT pg_reload_conf();")
+            ("track_activities is off.", "ALTER SYSTEM SET track_activities = on; SELECT pg_reload_conf();")
         }
         _ => return None,
     };

@@ -54,6 +54,7 @@ fn settings_files_and_archive() {
         comes_to(&mut db, "settings", setting, wanted);
     }
     silent(&mut db, "settings", "wal_level");
+    mend(&mut db, "settings", "fsync");
     autovacuum(&cluster, &mut db);
     // What a session has set for itself is its own affair.
     cluster
@@ -85,6 +86,14 @@ fn settings_files_and_archive() {
     silent(&mut db, "checkpoints", "checkpoints");
     threshold(&mut db, "checkpoints", "1, null, 1");
     comes_to(&mut db, "checkpoints", "checkpoints", "warning");
+}
+
+/// Does what the finding says, and it is gone.
+fn mend(db: &mut Client, check: &str, object: &str) {
+    for statement in remedy(db, check, object).split_inclusive(';') {
+        db.run(statement);
+    }
+    comes_to(db, check, object, "silent");
 }
 
 fn files(cluster: &PrivateCluster, db: &mut Client) {
@@ -152,11 +161,7 @@ fn autovacuum(cluster: &PrivateCluster, db: &mut Client) {
     );
     db.run("delete from public.slow");
     db.run("select pg_stat_force_next_flush()");
-    let mend = remedy(db, "autovacuum", "autovacuum");
-    for statement in mend.split_inclusive(';') {
-        db.run(statement);
-    }
-    comes_to(db, "autovacuum", "autovacuum", "silent");
+    mend(db, "autovacuum", "autovacuum");
     cluster.wait_for(db, "exists (select from pg_stat_progress_vacuum where relid = 'public.slow'::regclass)", 60);
     found(db, "autovacuum_workers", "autovacuum workers", "warning");
     assert!(detail(db, "autovacuum_workers", "autovacuum workers").starts_with("1 of 1 are at work"));
