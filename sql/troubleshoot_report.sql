@@ -87,7 +87,7 @@ BEGIN
         RETURN QUERY
         SELECT 'waiting_connections', 'gauge', jsonb_build_object('wait_event_type', s.kind), count(a.pid)::numeric,
                NULL::timestamptz, 'Client connections with a statement under way, by what they wait for; CPU: for nothing.'
-        FROM unnest(ARRAY['Activity', 'BufferPin', 'CPU', 'Extension', 'IO', 'IPC', 'Lock', 'LWLock', 'Timeout']) s (kind)
+        FROM unnest(ARRAY['Activity', 'BufferPin', 'Client', 'CPU', 'Extension', 'IO', 'IPC', 'Lock', 'LWLock', 'Timeout']) s (kind)
         LEFT JOIN pg_stat_activity a ON coalesce(a.wait_event_type, 'CPU') = s.kind AND a.state = 'active'
             AND a.backend_type = 'client backend' AND a.pid <> pg_backend_pid()
         GROUP BY s.kind;

@@ -231,6 +231,19 @@ impl<'s> Rows<'s> {
         self.processed
     }
 
+    /// Whether the columns are of these types, however many rows there are.
+    pub fn have(&self, types: &[Type]) -> bool {
+        if self.table.is_null() {
+            return false;
+        }
+        // SAFETY: SPI's own descriptor of the rows; columns count from 1 to as many as it says.
+        unsafe {
+            let shape = (*self.table).tupdesc;
+            (*shape).natts as usize == types.len()
+                && (1..).zip(types).all(|(at, wanted)| pg_sys::SPI_gettypeid(shape, at) == wanted.oid())
+        }
+    }
+
     pub fn first(&self) -> Option<Row<'s>> {
         self.iter().next()
     }
@@ -277,6 +290,10 @@ impl Row<'_> {
     }
 
     pub fn text(&self, column: i32) -> Option<String> {
+        // SAFETY: the descriptor is the tuple's own.
+        let of = unsafe { pg_sys::SPI_gettypeid(self.shape, column) };
+        // A name has no length in front: as a text it would be read past its end.
+        assert_ne!(of, pg_sys::NAMEOID, "column {column} is a name and is read as a text");
         self.get(column)
     }
 

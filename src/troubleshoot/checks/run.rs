@@ -6,7 +6,7 @@ use super::settings::{self, Noted, Override};
 use crate::error::Error;
 use crate::pg::ereport::Failure;
 use crate::pg::subtransaction::attempted;
-use crate::pg::{Arg, Numeric, PRESENT, Session, Statement, Time};
+use crate::pg::{Arg, Numeric, PRESENT, Row, Session, Statement, Time, Type};
 use rust_decimal::Decimal;
 use std::cmp::Reverse;
 use std::collections::HashMap;
@@ -26,6 +26,9 @@ pub struct Finding {
     pub fingerprint: String,
     pub acknowledged_until: Option<Time>,
 }
+
+/// The columns of each query: identity, object, value, the least severity, detail, remedy.
+const COLUMNS: [Type; 6] = [Type::Text, Type::Text, Type::Numeric, Type::Text, Type::Text, Type::Text];
 
 /// What a query answers.
 struct Raw {
@@ -81,21 +84,30 @@ fn query(
     floor: Option<Decimal>,
     minimum: Option<Decimal>,
 ) -> Result<Result<Vec<Raw>, Failure>, Error> {
-    tried(|session| {
+    let found = tried(|session| {
         let rows = session.run(check.statement(), &[Arg::Numeric(floor), Arg::Numeric(minimum)])?;
-        Ok(rows
-            .iter()
-            .map(|row| Raw {
-                identity: row.text(1).unwrap_or_default(),
-                object: row.text(2),
-                // One that is not finite says nothing.
-                value: row.get::<Numeric>(3).and_then(|value| value.0.ok()).map(|value| value.normalize()),
-                at_least: row.text(4).and_then(|word| Severity::of_word(&word)),
-                detail: row.text(5).unwrap_or_default(),
-                remedy: row.text(6),
-            })
-            .collect())
-    })
+        // Of most checks no row is seen until something is wrong: that would be too late to find out.
+        Ok(rows.have(&COLUMNS).then(|| rows.iter().map(raw).collect()))
+    })?;
+    Ok(found.and_then(|rows| {
+        rows.ok_or_else(|| Failure {
+            sqlstate: "XX000".to_owned(),
+            message: "its query has other columns than it ought to".to_owned(),
+            detail: None,
+        })
+    }))
+}
+
+fn raw(row: Row) -> Raw {
+    Raw {
+        identity: row.text(1).unwrap_or_default(),
+        object: row.text(2),
+        // One that is not finite says nothing.
+        value: row.get::<Numeric>(3).and_then(|value| value.0.ok()).map(|value| value.normalize()),
+        at_least: row.text(4).and_then(|word| Severity::of_word(&word)),
+        detail: row.text(5).unwrap_or_default(),
+        remedy: row.text(6),
+    }
 }
 
 /// A row about the check itself.
@@ -121,7 +133,7 @@ fn blind(check: &'static Check, thresholds: Thresholds, sight: Sight) -> Option<
             "GRANT pg_monitor TO CURRENT_USER; -- by a superuser",
         ),
         Needs::Activity if !sight.activity => {
-            ("track_activities is off.", "ALTER SYSTEM RESET track_activities; SELECT pg_reload_conf();")
+            ("track_activities is off.", "ALTER SYSTEM SET track_activities = on; SELECT pg_reload_conf();")
         }
         _ => return None,
     };

@@ -1,4 +1,5 @@
 //! How the page looks: in light and dark, on a phone, a desk and paper. Nothing is loaded from elsewhere.
+//! Paper cannot be unfolded: what is folded on a screen is printed.
 #![forbid(unsafe_code)]
 
 pub const CSS: &str = "
@@ -35,7 +36,7 @@ code,pre{font:12.5px/1.5 ui-monospace,SFMono-Regular,Menlo,Consolas,'DejaVu Sans
 pre{margin:8px 0 0;padding:8px 10px;background:var(--code);border:1px solid var(--line);border-radius:6px;white-space:pre-wrap;overflow-wrap:anywhere}
 table{width:100%;border-collapse:collapse;font-variant-numeric:tabular-nums}
 th,td{padding:7px 10px;text-align:left;vertical-align:top;border-bottom:1px solid var(--line);font-size:14px}
-th{color:var(--soft);font-weight:600;font-size:13px;white-space:nowrap}
+th{color:var(--soft);font-weight:600;font-size:13px;white-space:nowrap}th.main,th.long{min-width:104px}
 tr:last-child td{border-bottom:0}
 th:first-child,td:first-child{padding-left:0}th:last-child,td:last-child{padding-right:0}
 .n{text-align:right;white-space:nowrap}
@@ -57,11 +58,15 @@ td.n{text-align:left;white-space:normal}td::before{content:attr(data-label);colo
 td:has(>span:empty){display:none}td.main{display:block;padding-bottom:3px}td.main::before{content:none}
 }
 @media print{
-:root{--bg:#fff;--card:#fff;--ink:#000;--soft:#444;--line:#bbb;--code:#fff;--blue:#1f5fa8;--fill:#d9e6f5;
+@page{margin:14mm 12mm 16mm;@bottom-right{content:counter(page) ' / ' counter(pages);font:8pt sans-serif;color:#444}}
+:root{color-scheme:light;--bg:#fff;--card:#fff;--ink:#000;--soft:#444;--line:#bbb;--code:#fff;--blue:#1f5fa8;--fill:#d9e6f5;
 --critical:#8f1413;--warning:#6e4200;--info:#174a85;--unknown:#444;--ok:#14512f;
 --critical-bg:#fff;--warning-bg:#fff;--info-bg:#fff;--unknown-bg:#fff;--ok-bg:#fff}
-body{font-size:11pt}main,header,footer{max-width:none;padding-left:0;padding-right:0}
-.card,.finding,tr,.tiles li{break-inside:avoid}h2,h3{break-after:avoid}
-.badge,.state{border:1px solid currentColor}
+body{font-size:10pt}main,header,footer{max-width:none;padding:0 1px}.tiles{margin-top:12px}
+h2{margin-top:22px}th,td{font-size:9pt;padding:4px 8px}th{font-size:8.5pt}code,pre{font-size:8.5pt}
+section>.card{padding:0;border:0}.finding{padding:8px 0}
+.grid .card,.finding,tr,.tiles li{break-inside:avoid}h2,h3,summary{break-after:avoid}thead{display:table-header-group}
+.badge,.state{border:1px solid currentColor}footer{padding-top:18px}
+summary{list-style:none}details::details-content{content-visibility:visible;block-size:auto}
 }
 ";

@@ -22,6 +22,15 @@ pub struct PrivateCluster {
 impl PrivateCluster {
     /// None where the server's programs cannot be found. `name` is the test's alone.
     pub fn start(name: &str, settings: &str) -> Option<PrivateCluster> {
+        PrivateCluster::made(name, settings, &[])
+    }
+
+    /// One whose pages carry checksums.
+    pub fn with_checksums(name: &str, settings: &str) -> Option<PrivateCluster> {
+        PrivateCluster::made(name, settings, &["--data-checksums"])
+    }
+
+    fn made(name: &str, settings: &str, options: &[&str]) -> Option<PrivateCluster> {
         let (initdb, pg_ctl) = (bindir_tool("initdb")?, bindir_tool("pg_ctl")?);
         let scratch = Scratch::new(&format!("nbt_{}_{name}", std::process::id()));
         if let Some((user, group)) = os_user_ids() {
@@ -29,11 +38,15 @@ impl PrivateCluster {
         }
         let cluster = PrivateCluster { scratch, pg_ctl };
         let data = cluster.data();
-        run_tool(cluster.command(&initdb).arg("-D").arg(&data).args(["-U", "postgres", "-A", "trust"]).args([
-            "-E",
-            "UTF8",
-            "--locale=C",
-        ]));
+        run_tool(
+            cluster
+                .command(&initdb)
+                .arg("-D")
+                .arg(&data)
+                .args(["-U", "postgres", "-A", "trust"])
+                .args(["-E", "UTF8", "--locale=C"])
+                .args(options),
+        );
         let conf = data.join("postgresql.conf");
         let mut text = fs::read_to_string(&conf).expect("initdb wrote it");
         text.push_str(&format!(

@@ -1,6 +1,6 @@
 SELECT 'server ' || s.name, s.name, NULL::numeric, 'critical',
        format('It is %s for the server: tables fill with dead rows, and transaction ids run out.', s.reset_val),
-       format('ALTER SYSTEM RESET %I; SELECT pg_reload_conf();', s.name)
+       format('ALTER SYSTEM SET %I = on; SELECT pg_reload_conf();', s.name)
 FROM pg_settings s WHERE s.name IN ('autovacuum', 'track_counts') AND s.reset_val = 'off'
 UNION ALL
 SELECT format('%I.%I', n.nspname, c.relname), format('%I.%I', n.nspname, c.relname), greatest(c.reltuples, 0)::numeric, 'warning',

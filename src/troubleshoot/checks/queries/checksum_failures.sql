@@ -1,4 +1,4 @@
-SELECT coalesce(d.datname, 'shared'), coalesce(format('database %I', d.datname), 'shared catalogs'), d.checksum_failures::numeric, 'critical',
+SELECT coalesce(d.datname::text, 'shared'), coalesce(format('database %I', d.datname), 'shared catalogs'), d.checksum_failures::numeric, 'critical',
        format('%s pages did not match their checksum, the last at %s: the disk gives back what was not written.',
               d.checksum_failures, d.checksum_last_failure),
        'pg_basebackup fails on them too: restore from a backup on another disk.'

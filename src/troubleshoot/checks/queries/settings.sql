@@ -1,21 +1,25 @@
-WITH risks (name, bad, level, why) AS (VALUES
-    ('fsync', 'off', 'critical', 'A crash of the machine destroys the database.'),
-    ('full_page_writes', 'off', 'critical', 'A page half written when the machine stops is lost.'),
-    ('zero_damaged_pages', 'on', 'critical', 'Damaged pages are emptied without a word.'),
-    ('ignore_checksum_failure', 'on', 'critical', 'Damaged pages are read as if they were whole.'),
-    ('synchronous_commit', 'off', 'warning', 'The last committed transactions are lost in a crash.'),
-    ('session_replication_role', 'replica', 'critical', 'Triggers and foreign keys do not act.'),
-    ('wal_level', 'minimal', 'warning', 'There can be no standby and no recovery to a point in time.'),
-    ('track_activities', 'off', 'warning', 'What sessions do cannot be seen.'),
-    ('password_encryption', 'md5', 'warning', 'Passwords are kept in a form that can be replayed.'),
-    ('data_checksums', 'off', 'info', 'Pages that the disk damages go unnoticed.'),
-    ('archive_mode', 'off', 'info', 'There is no archive to recover to a point in time from.'),
-    ('idle_in_transaction_session_timeout', '0', 'info', 'A forgotten transaction stays for ever.'),
-    ('restart_after_crash', 'off', 'info', 'The server stays down when one process of it dies.')
+WITH risks (name, bad, good, level, why) AS (VALUES
+    ('fsync', 'off', 'on', 'critical', 'A crash of the machine destroys the database.'),
+    ('full_page_writes', 'off', 'on', 'critical', 'A page half written when the machine stops is lost.'),
+    ('zero_damaged_pages', 'on', 'off', 'critical', 'Damaged pages are emptied without a word.'),
+    ('ignore_checksum_failure', 'on', 'off', 'critical', 'Damaged pages are read as if they were whole.'),
+    ('synchronous_commit', 'off', 'on', 'warning', 'The last committed transactions are lost in a crash.'),
+    ('session_replication_role', 'replica', 'origin', 'critical', 'Triggers and foreign keys do not act.'),
+    ('wal_level', 'minimal', 'replica', 'warning', 'There can be no standby and no recovery to a point in time.'),
+    ('track_activities', 'off', 'on', 'warning', 'What sessions do cannot be seen.'),
+    ('password_encryption', 'md5', 'scram-sha-256', 'warning', 'Passwords are kept in a form that can be replayed.'),
+    ('data_checksums', 'off', 'on', 'info', 'Pages that the disk damages go unnoticed.'),
+    ('archive_mode', 'off', 'on', 'info', 'There is no archive to recover to a point in time from.'),
+    ('idle_in_transaction_session_timeout', '0', '15min', 'info', 'A forgotten transaction stays for ever.'),
+    ('restart_after_crash', 'off', 'on', 'info', 'The server stays down when one process of it dies.')
 )
 SELECT s.name, s.name, NULL::numeric, r.level, format('It is %s. %s', s.reset_val, r.why),
-       CASE WHEN s.context IN ('internal') THEN 'pg_checksums --enable -- with the server stopped'
-            ELSE format('ALTER SYSTEM RESET %I; -- or set it; then SELECT pg_reload_conf(), or a restart', s.name) END
+       CASE s.context WHEN 'internal' THEN 'pg_checksums --enable -- with the server stopped'
+                      WHEN 'postmaster' THEN
+                          -- An archive that nothing fills would keep WAL until the disk is full.
+                          format('%sALTER SYSTEM SET %I = %L; -- and restart the server',
+                                 CASE s.name WHEN 'archive_mode' THEN 'ALTER SYSTEM SET archive_command = ...; ' END, s.name, r.good)
+                      ELSE format('ALTER SYSTEM SET %I = %L; SELECT pg_reload_conf();', s.name, r.good) END
 FROM risks r JOIN pg_settings s ON s.name = r.name AND s.reset_val = r.bad
 WHERE s.source NOT IN ('session', 'database', 'user', 'database user', 'client') OR s.name IN ('fsync', 'full_page_writes')
 UNION ALL

@@ -26,6 +26,15 @@ pub fn found(db: &mut Client, check: &str, object: &str, wanted: &str) {
     assert_eq!(severity(db, check, object), wanted, "{check} of {object}: {:#?}", all(db, check));
 }
 
+/// All that the check finds, each as `object|severity`, in the order of the objects.
+pub fn found_are(db: &mut Client, check: &str, wanted: &[&str]) {
+    let found = format!(
+        "select object, severity from troubleshoot.checks(array['{check}']) where severity <> 'ok' order by object collate \"C\""
+    );
+    let found = db.lines(&found);
+    assert_eq!(found, wanted, "{check}: {:#?}", all(db, check));
+}
+
 pub fn all(db: &mut Client, check: &str) -> Vec<String> {
     db.lines(&format!("select severity, object, value, detail from troubleshoot.checks(array['{check}'])"))
 }

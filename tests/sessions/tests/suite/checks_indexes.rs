@@ -54,20 +54,18 @@ fn duplicate_and_prefix_indexes() {
          create index in_c on public.t (t collate \"C\"); create index hashed on public.t using hash (b); \
          create index with_more on public.t (b, a) include (t); create index with_less on public.t (b, a)",
     );
-    let duplicates =
-        "select object from troubleshoot.checks(array['duplicate_index']) where severity = 'warning' order by 1";
-    let collation = bank.db.one("select datcollate from pg_database where datname = current_database()");
     // In the default collation of the database C is not another one only by name.
-    assert_eq!(
-        bank.db.lines(duplicates),
-        ["public.again_id", "public.expr_2", "public.part_2", "public.second_a"],
-        "{collation}"
+    found_are(
+        &mut bank.db,
+        "duplicate_index",
+        &["public.again_id|warning", "public.expr_2|warning", "public.part_2|warning", "public.second_a|warning"],
     );
+    silent(&mut bank.db, "duplicate_index", "public.first_a");
     assert_eq!(detail(&mut bank.db, "duplicate_index", "public.again_id"), "The same as public.t_pkey, which stays.");
-    let covered = "select object, severity from troubleshoot.checks(array['prefix_index']) where severity <> 'ok'";
-    assert_eq!(bank.db.lines(covered), [""; 0]);
+    found_are(&mut bank.db, "prefix_index", &[]);
     bank.db.run("create index wide_a on public.t (a, b)");
-    assert_eq!(bank.db.lines(&format!("{covered} order by 1")), ["public.first_a|info", "public.second_a|info"]);
+    found_are(&mut bank.db, "prefix_index", &["public.first_a|info", "public.second_a|info"]);
+    silent(&mut bank.db, "prefix_index", "public.plain_b");
     // A constraint's index goes with its constraint.
     bank.db.run("alter table public.t add constraint same unique (id)");
     assert_eq!(remedy(&mut bank.db, "duplicate_index", "public.same"), "ALTER TABLE public.t DROP CONSTRAINT same;");
@@ -87,8 +85,7 @@ fn unused_index() {
     bank.db.run("select pg_stat_force_next_flush()");
     silent(&mut bank.db, "unused_index", "public.never");
     threshold(&mut bank.db, "unused_index", "0.1, null");
-    let unused = "select object, severity from troubleshoot.checks(array['unused_index'])";
-    assert_eq!(bank.db.lines(unused), ["public.never|info"]);
+    found_are(&mut bank.db, "unused_index", &["public.never|info"]);
 }
 
 #[test]
@@ -102,8 +99,7 @@ fn fk_without_index() {
          create table public.second (x int, root int references public.root); create index on public.second (x, root); \
          create table public.covered (root int references public.root); create index on public.covered (root)",
     );
-    let missing = "select object, severity from troubleshoot.checks(array['fk_without_index']) order by 1";
-    assert_eq!(bank.db.lines(missing), ["public.partial|info", "public.second|info"]);
+    found_are(&mut bank.db, "fk_without_index", &["public.partial|info", "public.second|info"]);
     bank.db.run("insert into public.root values (1); insert into public.second select g, 1 from generate_series(1, 12000) g; analyze public.second");
     found(&mut bank.db, "fk_without_index", "public.second", "warning");
     let create = remedy(&mut bank.db, "fk_without_index", "public.second");

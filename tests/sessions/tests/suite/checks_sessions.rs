@@ -32,13 +32,13 @@ fn idle_in_transaction() {
     idle.run("select 1");
     let check = "idle_in_transaction";
     // Not for as long as it takes to write this.
-    silent(&mut bank.db, check, &of_writer);
+    silent(&mut bank.db, "idle_in_transaction", &of_writer);
     threshold(&mut bank.db, check, "0, 3600");
-    found(&mut bank.db, check, &of_writer, "warning");
+    found(&mut bank.db, "idle_in_transaction", &of_writer, "warning");
     assert!(detail(&mut bank.db, check, &of_writer).contains("it holds transaction id"));
-    found(&mut bank.db, check, &of_failed, "warning");
+    found(&mut bank.db, "idle_in_transaction", &of_failed, "warning");
     assert!(detail(&mut bank.db, check, &of_failed).contains("(aborted); it has written nothing"));
-    silent(&mut bank.db, check, &of_idle);
+    silent(&mut bank.db, "idle_in_transaction", &of_idle);
     // Only to end the session helps.
     assert!(remedy(&mut bank.db, check, &of_writer).starts_with("SELECT pg_terminate_backend("));
     let print = format!("select fingerprint from troubleshoot.checks(array['{check}']) where object = '{of_writer}'");
@@ -194,6 +194,12 @@ fn connections() {
     found(&mut bank.db, "connections", &object, "critical");
     drop((sessions, third, fourth));
     comes_to(&mut bank.db, "connections", &object, "silent");
+    bank.db.run(&format!("alter database {} connection limit 4", bank.name));
+    let object = format!("database {}", bank.name);
+    silent(&mut bank.db, "connections", &object);
+    let others = [bank.session(), bank.session()];
+    found(&mut bank.db, "connections", &object, "warning");
+    drop(others);
     silent(&mut bank.db, "connections", "the server");
     threshold(&mut bank.db, "connections", "0.1, 100");
     found(&mut bank.db, "connections", "the server", "warning");

@@ -110,16 +110,19 @@ fn sequences_end_where_what_they_fill_does() {
          setval('public.alone_id_seq', 2000000000), setval('public.few', 80), setval('public.round', 99), \
          setval('public.down', -95), setval('public.spent', 9223372036854775807), setval('public.identity_id_seq', 30000)",
     );
-    let near = "select object, severity from troubleshoot.checks(array['sequence']) order by 1";
-    let wanted = [
-        "public.big_id_seq|critical",
-        "public.down|critical",
-        "public.few|warning",
-        "public.identity_id_seq|critical",
-        "public.spent|critical",
-        "public.t_id_seq|warning",
-    ];
-    assert_eq!(bank.db.lines(near), wanted);
+    found_are(
+        &mut bank.db,
+        "sequence",
+        &[
+            "public.big_id_seq|critical",
+            "public.down|critical",
+            "public.few|warning",
+            "public.identity_id_seq|critical",
+            "public.spent|critical",
+            "public.t_id_seq|warning",
+        ],
+    );
+    silent(&mut bank.db, "sequence", "public.round");
     assert!(detail(&mut bank.db, "sequence", "public.big_id_seq").contains("2000000000 of 2147483647"));
     for sequence in ["public.t_id_seq", "public.big_id_seq", "public.few"] {
         let widen = remedy(&mut bank.db, "sequence", sequence);
@@ -136,12 +139,12 @@ fn columns_that_a_sequence_outgrows() {
          create table public.parent (id bigint primary key); create table public.child (parent int references public.parent); \
          create table public.right_child (parent bigint references public.parent); create table public.plain (id serial)",
     );
-    let narrow = "select object, severity from troubleshoot.checks(array['narrow_column']) order by 1";
-    assert_eq!(bank.db.lines(narrow), ["public.child.parent|info", "public.t.id|info"]);
+    found_are(&mut bank.db, "narrow_column", &["public.child.parent|info", "public.t.id|info"]);
+    silent(&mut bank.db, "narrow_column", "public.right_child.parent");
     bank.db.run("select setval('public.wide', 1500000000)");
-    assert_eq!(bank.db.lines(narrow), ["public.child.parent|info", "public.t.id|warning"]);
+    found_are(&mut bank.db, "narrow_column", &["public.child.parent|info", "public.t.id|warning"]);
     bank.db.run("alter table public.t alter id type bigint; alter table public.child alter parent type bigint");
-    assert_eq!(bank.db.lines(narrow), ["|ok"]);
+    found_are(&mut bank.db, "narrow_column", &[]);
 }
 
 /// The age of a partitioned table is 2,147,483,647: it has no rows.
@@ -174,6 +177,7 @@ fn ages_count_towards_wraparound_and_partitioned_tables_have_none() {
     }
     threshold(&mut bank.db, "multixact_age", "0.00000004, 10");
     found(&mut bank.db, "multixact_age", &object, "warning");
+    silent(&mut bank.db, "multixact_age", "public.p");
     let members = "pg_multixact/members";
     silent(&mut bank.db, "multixact_members", members);
     threshold(&mut bank.db, "multixact_members", "0.001, 10");
@@ -196,17 +200,14 @@ fn partitions_run_out_and_default_ones_fill() {
          create table public.by_number (n int) partition by range (n); \
          create table public.by_number_1 partition of public.by_number for values from (1) to (10)",
     );
-    let ends = "select object, severity from troubleshoot.checks(array['partition_runway']) order by 1";
-    assert_eq!(bank.db.lines(ends), ["public.now|critical", "public.over|critical", "public.soon|warning"]);
+    let ends = ["public.now|critical", "public.over|critical", "public.soon|warning"];
+    found(&mut bank.db, "partition_runway", "public.soon", "warning");
+    silent(&mut bank.db, "partition_runway", "public.long");
     assert!(detail(&mut bank.db, "partition_runway", "public.soon").ends_with("go to public.soon_default."));
     // Whatever way dates are written in this session.
     for style in ["german", "sql, dmy", "postgres, mdy"] {
         bank.db.run(&format!("set datestyle = '{style}'"));
-        assert_eq!(
-            bank.db.lines(ends),
-            ["public.now|critical", "public.over|critical", "public.soon|warning"],
-            "{style}"
-        );
+        found_are(&mut bank.db, "partition_runway", &ends);
     }
     silent(&mut bank.db, "default_partition", "public.soon_default");
     bank.db.run("insert into public.soon values (now() + interval '20 days'), (now())");
@@ -224,9 +225,8 @@ fn what_a_migration_leaves_behind() {
          create trigger f before insert on public.checked for each row execute function public.f(); \
          create unlogged table public.fast (a int); create table public.slow (a int)",
     );
-    for check in ["disabled_trigger", "autovacuum"] {
-        silent(&mut bank.db, check, "public.checked");
-    }
+    silent(&mut bank.db, "disabled_trigger", "public.checked");
+    silent(&mut bank.db, "autovacuum", "public.checked");
     found(&mut bank.db, "not_valid_constraint", "public.checked", "info");
     silent(&mut bank.db, "not_valid_constraint", "public.t");
     found(&mut bank.db, "unlogged_table", "public.fast", "warning");
@@ -263,11 +263,10 @@ fn published_tables_need_an_identity() {
         "set client_min_messages = error; create publication p for table public.keyless, public.keyed, public.whole; \
          create publication only_inserts for table public.inserted with (publish = 'insert')",
     );
-    let found = "select object, severity from troubleshoot.checks(array['replica_identity'])";
-    assert_eq!(bank.db.lines(found), ["public.keyless|critical"]);
+    found_are(&mut bank.db, "replica_identity", &["public.keyless|critical"]);
     bank.db
         .run("drop publication p; create publication everything for tables in schema public with (publish = 'update')");
-    assert_eq!(bank.db.lines(&format!("{found} order by 1")), ["public.inserted|critical", "public.keyless|critical"]);
+    found_are(&mut bank.db, "replica_identity", &["public.inserted|critical", "public.keyless|critical"]);
 }
 
 #[test]
@@ -317,13 +316,20 @@ fn passwords_that_end_and_settings_of_roles() {
     found(&mut bank.db, "role_expiry", &format!("role {soon}"), "warning");
     found(&mut bank.db, "role_expiry", &format!("role {over}"), "critical");
     silent(&mut bank.db, "role_expiry", &format!("role {long}"));
-    let object = format!("synchronous_commit of role {long}");
-    silent(&mut bank.db, "settings", &object);
-    bank.db.run(&format!("alter role {long} set synchronous_commit = off"));
-    found(&mut bank.db, "settings", &object, "warning");
-    let mend = remedy(&mut bank.db, "settings", &object);
-    bank.db.run(&mend);
-    silent(&mut bank.db, "settings", &object);
+    let database = bank.name.clone();
+    for (of, object) in [
+        (format!("role {long}"), format!("role {long}")),
+        (format!("database {database}"), format!("database {database}")),
+        (format!("role {long} in database {database}"), format!("database {database}, role {long}")),
+    ] {
+        let object = format!("synchronous_commit of {object}");
+        silent(&mut bank.db, "settings", &object);
+        bank.db.run(&format!("alter {of} set synchronous_commit = off"));
+        found(&mut bank.db, "settings", &object, "warning");
+        let mend = remedy(&mut bank.db, "settings", &object);
+        bank.db.run(&mend);
+        silent(&mut bank.db, "settings", &object);
+    }
 }
 
 #[test]

@@ -20,7 +20,16 @@ fn busy() -> (Bank, Vec<Client>) {
          create sequence \"'; drop\" maxvalue 100; select setval('\"''; drop\"', 97)"
     ));
     bank.db.run(&format!("delete from \"{HOSTILE}\" where id % 4 > 0"));
-    bank.db.run(&format!("vacuum analyze \"{HOSTILE}\""));
+    // More rows than one sheet of paper takes, with names that want more than one line.
+    bank.db.run(
+        "do $$ begin for i in 1..16 loop \
+           execute format('create table public.%s_%s as select repeat(''x'', 60) from generate_series(1, 5000)', repeat('long_name_', 5), i); \
+           end loop; \
+           for i in 1..6 loop execute format('create unlogged table public.unlogged_%s ()', i); end loop; end $$",
+    );
+    // What is counted late would be counted on top of what VACUUM finds.
+    bank.db.run("select pg_stat_force_next_flush()");
+    bank.db.run("vacuum analyze");
     bank.db.run(
         "insert into troubleshoot.samples (captured_at, metric, hour_of_week, value) \
          select now() - n * interval '5 minutes', m, 0, case when n between 60 and 70 then null else v * (1 + sin(n / 20.0)) end \
@@ -141,11 +150,15 @@ fn it_is_quick_with_five_thousand_tables_and_waits_for_nobody() {
     assert_eq!(session.count(held), 0);
 }
 
-/// A browser of the machine's; none where there is no such program.
-fn chromium() -> Option<PathBuf> {
+/// The first of these programs on the PATH; none where there is no such.
+fn program<const N: usize>(names: [&str; N]) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
-    let programs = ["chromium", "chromium-browser", "google-chrome"];
-    std::env::split_paths(&path).flat_map(|folder| programs.map(|name| folder.join(name))).find(|file| file.is_file())
+    std::env::split_paths(&path).flat_map(|folder| names.map(|name| folder.join(name))).find(|file| file.is_file())
+}
+
+/// A browser of the machine's.
+fn chromium() -> Option<PathBuf> {
+    program(["chromium", "chromium-browser", "google-chrome"])
 }
 
 /// Runs the browser on a file; its output, and what it complained of.
@@ -216,6 +229,87 @@ fn a_browser_draws_it_on_a_phone_and_a_desk() {
     }
 }
 
+/// What a reader sees of the page, folded parts too. Without white space: where lines break is the browser's affair.
+fn words(page: &str) -> Vec<String> {
+    let mut words = Vec::new();
+    for part in page.split('<').skip(1) {
+        let (tag, text) = part.split_once('>').expect("a tag ends");
+        if ["style", "title", "desc"].contains(&tag) {
+            continue;
+        }
+        let text = [("&lt;", "<"), ("&gt;", ">"), ("&quot;", "\""), ("&#39;", "'"), ("&amp;", "&")]
+            .iter()
+            .fold(text.to_owned(), |text, (written, meant)| text.replace(written, meant));
+        words.push(text.split_whitespace().collect::<String>());
+    }
+    words.retain(|word| !word.is_empty());
+    words
+}
+
+/// On paper nothing can be scrolled or unfolded.
+#[test]
+fn all_of_it_is_printed_between_the_margins() {
+    let (Some(chromium), Some(pdftotext)) = (chromium(), program(["pdftotext"])) else {
+        return skipped("the report on paper", "there is no Chromium, or no pdftotext");
+    };
+    let (mut bank, _held) = busy();
+    let fingerprint =
+        bank.db.one("select fingerprint from troubleshoot.checks(array['sequence']) where severity = 'critical'");
+    bank.db.run(&format!("select troubleshoot.acknowledge('{fingerprint}', now() + interval '1 day', 'known')"));
+    let page = html(&mut bank.session());
+    let scratch = Scratch::new(&format!("{}_printed", bank.name));
+    let (file, pdf) = (scratch.file("report.html"), scratch.file("report.pdf"));
+    std::fs::write(&file, &page).expect("it is written");
+    // As a reader prints it whose system is dark.
+    let arguments = [
+        format!("--print-to-pdf={}", pdf.display()),
+        "--no-pdf-header-footer".to_owned(),
+        "--blink-settings=preferredColorScheme=0".to_owned(),
+        format!("file://{}", file.display()),
+    ];
+    browse(&chromium, &scratch, &arguments);
+    if let Some(keep) = std::env::var_os("NEOBANK_PICTURES") {
+        std::fs::copy(&pdf, Path::new(&keep).join("report.pdf")).expect("the folder is there");
+    }
+    // In the order in which it was written: a cell's lines stand together, however many columns there are.
+    let text = run_tool(Command::new(&pdftotext).arg("-raw").arg(&pdf).arg("-"));
+    let sheets: Vec<&str> = text.split_terminator('\u{c}').collect();
+    let all: String = text.split_whitespace().collect();
+    let missing: Vec<String> = words(&page).into_iter().filter(|word| !all.contains(word)).collect();
+    assert_eq!(missing, [""; 0]);
+    assert!(
+        sheets[0].contains("Findings") && sheets[0].contains("unlogged table"),
+        "findings begin on the first sheet"
+    );
+    assert!(sheets.len() <= 9, "{} sheets", sheets.len());
+    let of_tables = sheets.iter().filter(|sheet| sheet.contains("long_name_")).count();
+    let headed = sheets.iter().filter(|sheet| sheet.contains("long_name_") && sheet.contains("Seq. scans")).count();
+    assert!(of_tables > 0 && of_tables == headed, "a table goes on without its headings");
+    for (at, sheet) in sheets.iter().enumerate() {
+        let told = format!("{} / {}", at + 1, sheets.len());
+        assert!(sheet.contains(&told), "{told} is not on its sheet");
+    }
+    between_the_margins(&run_tool(Command::new(&pdftotext).arg("-bbox").arg(&pdf).arg("-")));
+}
+
+/// What is cut off at the edge of the paper stands on it in part.
+fn between_the_margins(boxes: &str) {
+    let figure = |line: &str, name: &str| -> f64 {
+        let (_, rest) = line.split_once(&format!("{name}=\"")).unwrap_or_else(|| panic!("no {name} in {line}"));
+        rest.split_once('"').expect("it is closed").0.parse().expect("a number")
+    };
+    let (mut width, mut words) = (0.0, 0);
+    for line in boxes.lines() {
+        if line.contains("<page ") {
+            width = figure(line, "width");
+        } else if line.contains("<word ") {
+            words += 1;
+            assert!(figure(line, "xMin") > 30.0 && figure(line, "xMax") < width - 30.0, "{line} of {width}");
+        }
+    }
+    assert!(words > 500, "{words}");
+}
+
 #[test]
 fn a_standby_answers_what_only_reads_and_statements_are_counted() {
     let settings = "shared_preload_libraries = 'pg_stat_statements'";
@@ -253,7 +347,8 @@ fn a_standby_answers_what_only_reads_and_statements_are_counted() {
                where metric = 'replication_lag_bytes' and labels ->> 'application_name' = 'report_standby')";
     for _ in 0..500 {
         if db.one(lag) == "t" {
-            return;
+            let metrics: String = db.query_one("select troubleshoot.metrics()", &[]).expect("it answers").get(0);
+            return crate::dashboard::asks_for_what_there_is(&metrics, &[]);
         }
         std::thread::sleep(std::time::Duration::from_millis(20));
     }
