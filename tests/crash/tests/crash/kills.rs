@@ -24,11 +24,16 @@ const CLIENTS: [&str; 6] = [
 pub const WORKERS: &str = "shared_preload_libraries = 'neobank'\nneobank.queue_workers = 2\nneobank.queue_database = 'bank'\n\
                            neobank.queue_poll_interval = 5\nneobank.queue_retry_delay = 50";
 
+/// All but GiST: where the server takes dead entries out of such a page, its recovery sets a flag (of tuples that were
+/// deleted, which nobody reads) that it does not set itself, and calls that an inconsistent page.
+pub const COMPARED: &str =
+    "wal_consistency_checking = 'heap, heap2, btree, gin, hash, spgist, brin, sequence, generic'";
+
 /// By turns: checkpoints all the time; the pages that recovery makes compared with those that were; neither.
-const ROUNDS: [&str; 3] = [
-    "checkpoint_timeout = 30s\nmin_wal_size = 2MB\nmax_wal_size = 3MB\nwal_consistency_checking = ''",
-    "checkpoint_timeout = 5min\nmax_wal_size = 1GB\nwal_consistency_checking = 'all'",
-    "checkpoint_timeout = 5min\nmax_wal_size = 1GB\nwal_consistency_checking = ''",
+const ROUNDS: [[&str; 2]; 3] = [
+    ["checkpoint_timeout = 30s\nmin_wal_size = 2MB\nmax_wal_size = 3MB", "wal_consistency_checking = ''"],
+    ["checkpoint_timeout = 5min\nmax_wal_size = 1GB", COMPARED],
+    ["checkpoint_timeout = 5min\nmax_wal_size = 1GB", "wal_consistency_checking = ''"],
 ];
 const KILLS_OF_A_ROUND: u64 = 12;
 
@@ -165,7 +170,7 @@ fn nothing_acknowledged_is_lost_and_nothing_is_done_twice_when_processes_are_kil
     let (mut kinds, mut done, mut round) = (Vec::new(), BTreeMap::new(), dice.below(ROUNDS.len()));
     let (mut left, mut read, mut handed_out) = (kills, Vec::new(), 0);
     while left > 0 {
-        server.add_settings(ROUNDS[round % ROUNDS.len()]);
+        server.add_settings(&ROUNDS[round % ROUNDS.len()].join("\n"));
         drop(db);
         server.shut_down();
         server.start();

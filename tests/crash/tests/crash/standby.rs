@@ -3,7 +3,7 @@
 //! some moment. Before that it answers what is read and refuses what would write. The primary logs every page it changes,
 //! so the standby compares each page it makes by replay with the one that the operation made.
 
-use crate::kills::{WORKERS, verify};
+use crate::kills::{COMPARED, WORKERS, verify};
 use neobank_crash::*;
 use neobank_model::tables;
 use neobank_sessions::*;
@@ -190,7 +190,7 @@ fn a_standby_promoted_in_mid_load_has_what_was_acknowledged() {
     let began = Instant::now();
     say(&format!("standby: {turns} turns of two promotions, SEED={seed}"));
     let mut dice = Dice(seed);
-    let mut primary = Server::create("primary", &format!("{WORKERS}\nwal_consistency_checking = 'all'"));
+    let mut primary = Server::create("primary", &format!("{WORKERS}\n{COMPARED}"));
     let mut db = primary.connect();
     let books = Books::found(&mut db);
     let first = facts(&mut db);
