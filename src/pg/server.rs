@@ -118,6 +118,12 @@ pub fn transaction_began() -> i64 {
     unsafe { pg_sys::GetCurrentTransactionStartTimestamp() }
 }
 
+/// Whether this transaction has a number, as it gets with the first thing that it writes.
+pub fn has_written() -> bool {
+    // SAFETY: reads a variable of this process.
+    unsafe { pg_sys::GetTopTransactionIdIfAny() != pg_sys::InvalidTransactionId }
+}
+
 /// The number of this transaction, which it gets if it has none; it never wraps around.
 pub fn top_transaction() -> i64 {
     // SAFETY: inside a transaction that may write.

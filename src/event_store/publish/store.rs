@@ -8,6 +8,7 @@ use crate::event_store::position::Position;
 use crate::event_store::store::positions;
 use crate::event_store::tags::{Keys, key_of};
 use crate::pg::plans::HashedPlans;
+use crate::pg::spi::Rows;
 use crate::pg::subtransaction::undoable;
 use crate::pg::watch::Watch;
 use crate::pg::{Arg, PRESENT, Session, Statement, Type, server};
@@ -192,9 +193,18 @@ pub fn opened<'s>(session: impl FnOnce() -> &'s Session) -> Result<Option<i64>, 
     Ok(SINCE.get())
 }
 
-/// The same as the session's snapshot shows it.
+/// The same as the session's snapshot shows it. Postings go by what is so at their moment: to a transaction that has
+/// written, an older snapshot would tell of a publication that its own postings are not in.
 pub fn seen(session: &Session) -> Result<Option<i64>, Error> {
-    Ok(session.run(&OPENED, &[])?.first().and_then(|row| row.bigint(1)))
+    let read = |rows: Rows| rows.first().and_then(|row| row.bigint(1));
+    let seen = read(session.run(&OPENED, &[])?);
+    if !server::is_read_committed()
+        && server::has_written()
+        && read(session.run_latest(&OPENED, &[])?) != seen
+    {
+        return Err(Error::ConcurrentUpdate);
+    }
+    Ok(seen)
 }
 
 /// It was switched on or off.

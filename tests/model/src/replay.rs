@@ -114,11 +114,13 @@ fn explains(state: &mut State, passing: &mut Passing, all_answered: &[i64]) -> b
     let before = state.mark();
     let (attempt, asked) = (passing.attempt, passing.asked);
     let mut built_upon = asked.upon.iter().map(|at| &attempt.asked[*at]).filter(|asked| !asked.op.is_reading());
-    let explained = built_upon
-        .try_for_each(|asked| {
-            let since = since(attempt, asked, all_answered);
-            state.accept(&asked.op, &asked.answer, how(attempt, asked, Refusals::Ignored, since))
-        })
+    state.built_upon = true;
+    let was_so = built_upon.try_for_each(|asked| {
+        let since = since(attempt, asked, all_answered);
+        state.accept(&asked.op, &asked.answer, how(attempt, asked, Refusals::Ignored, since))
+    });
+    state.built_upon = false;
+    let explained = was_so
         .and_then(|()| state.accept(&asked.op, &asked.answer, how(attempt, asked, passing.refusals, passing.first)));
     state.back_to(before);
     match explained {

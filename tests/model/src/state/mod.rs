@@ -123,6 +123,8 @@ pub struct State {
     cash: Uuid,
     /// Counts transactions; requests and holds are as old as theirs.
     pub turn: u64,
+    /// What is accepted now was done before this moment, by a transaction that is still under way.
+    pub built_upon: bool,
     /// Which holds those were that sessions side by side closed by their group, as the bank recorded them: by the id of
     /// a release, and by the transaction of a capture.
     pub recorded_holds: HashMap<Uuid, Vec<Uuid>>,

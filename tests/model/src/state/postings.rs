@@ -45,7 +45,11 @@ impl State {
         if let Party::Customer(id) = leg.debit {
             let account = self.account(id);
             faults.must("NB003", account.status != "active");
-            faults.must("NB001", *bounded && leg.amount > account.available() + freed);
+            let lacks = *bounded && leg.amount > account.available() + freed;
+            // What nothing bounds, such as a fee, does not wait for the slot that this one has.
+            let may_have_had = self.built_upon && account.slotted;
+            faults.must("NB001", lacks && !may_have_had);
+            faults.may("NB001", lacks && may_have_had);
             faults.must("NB012", *counted && !account.may_spend(leg.amount));
         }
         if let Party::Customer(id) = leg.credit {

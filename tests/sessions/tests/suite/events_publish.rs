@@ -545,3 +545,23 @@ fn one_id_brought_by_many_at_once_is_one_event() {
     }
     audit_publication(&mut bank.db);
 }
+
+#[test]
+fn who_posts_by_a_newer_state_than_his_snapshot_does_not_check_by_the_snapshot() {
+    // His posting was not published any more, and the check missed its event.
+    let mut bank = Bank::new();
+    let a = bank.account("100");
+    bank.db.run("select event_store.publish_ledger(true)");
+    for level in ["repeatable read", "serializable"] {
+        let mut old = bank.session();
+        old.run(&format!("begin isolation level {level}"));
+        old.run("select count(*) from banking.accounts");
+        bank.db.run("select event_store.publish_ledger(false)");
+        assert_eq!(old.lines("select * from event_store.check_ledger_events()"), [""; 0], "as it was then");
+        old.run(&format!("select txn_processing.deposit('{a}', 5)"));
+        assert_eq!(old.fails("select * from event_store.check_ledger_events()").code, "40001", "{level}");
+        old.run("rollback");
+        bank.db.run("select event_store.publish_ledger(true)");
+    }
+    assert_eq!(bank.db.lines("select * from event_store.check_ledger_events()"), [""; 0]);
+}
