@@ -154,8 +154,7 @@ impl Failure<'_> {
         let parked = matches!(verdict, Verdict::Park { .. });
         let next = match apart {
             Some(apart) if is_replay => apart.next_version,
-            // A later one of the stream failed before, and is the next if this one is parked.
-            Some(apart) if parked && apart.next_version > event.version => apart.next_version,
+            // Whichever later one failed before: those between go back with this one.
             _ => event.version + i32::from(parked),
         };
         let retry_at = self.now + wait_ms * 1_000;

@@ -286,19 +286,19 @@ impl Generator<'_> {
         let lease = self.lease();
         let token = lease.token;
         Op::Consume(match self.dice.below(40) {
-            0..14 => Consuming::Ack { token, events: None },
+            0..11 => Consuming::Ack { token, events: None },
             // The first ones, so mostly in the order of their streams.
-            14..20 => {
+            11..16 => {
                 let some = 1 + self.dice.below(lease.events.len());
                 Consuming::Ack { token, events: Some(lease.events[..some].iter().map(|event| event.0).collect()) }
             }
-            20..22 => Consuming::Ack { token, events: Some(vec![self.event_of(&lease)]) },
-            22..29 => {
-                let park = self.one_in(3);
+            16..18 => Consuming::Ack { token, events: Some(vec![self.event_of(&lease)]) },
+            18..28 => {
+                let park = self.one_in(2);
                 Consuming::Fail { token, event: self.event_of(&lease), park }
             }
-            29..31 => Consuming::Extend { token },
-            31..35 => Consuming::Replay { event: self.parked() },
+            28..30 => Consuming::Extend { token },
+            30..35 => Consuming::Replay { event: self.parked() },
             35..39 => Consuming::Discard { event: self.parked() },
             _ if self.one_in(4) => Consuming::Reset,
             _ => Consuming::Fetch { batch: 20, consumer: 0 },

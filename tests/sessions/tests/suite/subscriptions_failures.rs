@@ -419,6 +419,23 @@ fn a_fetch_with_an_older_snapshot_does_not_park_again_what_was_discarded() {
     assert_eq!(bank.db.count("select count(*) from event_store.parked_events"), 0);
 }
 
+#[test]
+fn what_lies_between_two_failures_is_not_lost() {
+    // The last one failed, then the first was parked: the stream went on with the last, and nobody was given the others.
+    let mut bank = Bank::new();
+    let stream = stream_of(&mut bank, 4);
+    create(&mut bank, "s", ", backoff_first_ms => 0");
+    let taken = fetch(&mut bank.db, "s", 99, "c");
+    assert_eq!(versions(&taken, stream), [1, 2, 3, 4]);
+    nack_after(&mut bank.db, &taken[3], 0);
+    assert_eq!(nack_parking(&mut bank.db, &taken[0]), "t");
+    assert_eq!(bank.db.count(&format!("select event_store.discard_parked('s', array['{}'::uuid])", taken[0].event)), 1);
+    let rest = fetch(&mut bank.db, "s", 99, "c");
+    assert_eq!(versions(&rest, stream), [2, 3, 4]);
+    ack(&mut bank.db, "s", rest[0].token);
+    audit_quiet(&mut bank, "s");
+}
+
 fn nack_parking(session: &mut Client, delivery: &Delivery) -> String {
     let Delivery { token, event, .. } = delivery;
     session.one(&format!("select event_store.nack('s', {token}, '{event}', 'why', park => true) is null"))
