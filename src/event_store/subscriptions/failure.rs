@@ -143,7 +143,6 @@ impl Failure<'_> {
         verdict: Verdict,
     ) -> Result<Option<i64>, Error> {
         let event = self.event;
-        let is_replay = apart.is_some_and(|apart| apart.is_replay);
         let partition = partition_of(event.aggregate.as_u128(), subscription.partitions);
         let (first, most) = (subscription.backoff_first_ms, subscription.backoff_most_ms);
         let delay = |attempts| self.delay_ms.unwrap_or_else(|| delay_ms(first, most, attempts));
@@ -152,11 +151,9 @@ impl Failure<'_> {
             Verdict::Park { .. } => (0, 0, false),
         };
         let parked = matches!(verdict, Verdict::Park { .. });
-        let next = match apart {
-            Some(apart) if is_replay => apart.next_version,
-            // Whichever later one failed before: those between go back with this one.
-            _ => event.version + i32::from(parked),
-        };
+        // Whichever later one failed before: those between go back with this one.
+        let ahead = event.version + i32::from(parked);
+        let next = apart.filter(|apart| apart.is_replay).map_or(ahead, |apart| apart.next_version);
         let retry_at = self.now + wait_ms * 1_000;
         let flag = |is: bool| Arg::Int(Some(i32::from(is)));
         session.run(

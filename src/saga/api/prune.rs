@@ -32,7 +32,7 @@ fn prune_types(session: &Session, types: &[String], before: i64, most: i32) -> R
             all.transitions += gone.transitions;
             all.until = all.until.max(gone.until);
         }
-        is_done &= !store::is_left(session, of_type, before)?;
+        is_done = is_done && !store::is_left(session, of_type, before)?;
     }
     Ok((all, is_done))
 }

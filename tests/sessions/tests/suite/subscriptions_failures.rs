@@ -313,21 +313,14 @@ fn what_is_discarded_while_it_is_replayed_stays_so() {
         let stream = stream_of(&mut bank, 4);
         create(&mut bank, "s", ", parked_blocks => false, backoff_first_ms => 0, lease_ms => 60000");
         let taken = fetch(&mut bank.db, "s", 99, "c");
-        let park = format!(
-            "select event_store.nack('s', {}, '{}', 'why', park => true) is null",
-            taken[0].token, taken[0].event
-        );
-        assert_eq!(bank.db.one(&park), "t");
+        assert_eq!(nack_parking(&mut bank.db, &taken[0]), "t");
         let taken = fetch(&mut bank.db, "s", 99, "c");
         assert_eq!(versions(&taken, stream), [2, 3, 4]);
         ack(&mut bank.db, "s", taken[0].token);
         bank.db.run("select event_store.replay_parked('s')");
         let replayed = fetch(&mut bank.db, "s", 99, "c");
         assert_eq!(versions(&replayed, stream), [1]);
-        assert_eq!(
-            bank.db.count(&format!("select event_store.discard_parked('s', array['{}'::uuid])", replayed[0].event)),
-            1
-        );
+        assert_eq!(discard(&mut bank.db, &replayed[0]), 1);
         if fails == "nack" {
             let Delivery { token, event, .. } = &replayed[0];
             bank.db.run(&format!("select event_store.nack('s', {token}, '{event}', 'why')"));
@@ -364,10 +357,7 @@ fn failures_are_those_of_one_event() {
             let given = nack_after(&mut bank.db, &again[0], 3_600_000 * (attempt - 1));
             assert_eq!(given, nack_after(&mut bank.db, &again[0], 1), "the same answer when it comes again");
         }
-        assert_eq!(
-            bank.db.count(&format!("select event_store.discard_parked('s', array['{}'::uuid])", taken[0].event)),
-            1
-        );
+        assert_eq!(discard(&mut bank.db, &taken[0]), 1);
         if in_flight {
             bank.db.run("update event_store.subscription_leases set leased_until = now() where not done");
         }
@@ -412,7 +402,7 @@ fn a_fetch_with_an_older_snapshot_does_not_park_again_what_was_discarded() {
     let mut other = bank.session();
     other.run("begin isolation level repeatable read");
     other.run("select count(*) from event_store.subscriptions");
-    assert_eq!(bank.db.count(&format!("select event_store.discard_parked('s', array['{}'::uuid])", taken[0].event)), 1);
+    assert_eq!(discard(&mut bank.db, &taken[0]), 1);
     assert_eq!(other.fails("select count(*) from event_store.fetch('s', 9, 'd')").code, "40001");
     other.run("rollback");
     assert_eq!(versions(&fetch(&mut bank.db, "s", 9, "c"), stream), [2]);
@@ -429,7 +419,7 @@ fn what_lies_between_two_failures_is_not_lost() {
     assert_eq!(versions(&taken, stream), [1, 2, 3, 4]);
     nack_after(&mut bank.db, &taken[3], 0);
     assert_eq!(nack_parking(&mut bank.db, &taken[0]), "t");
-    assert_eq!(bank.db.count(&format!("select event_store.discard_parked('s', array['{}'::uuid])", taken[0].event)), 1);
+    assert_eq!(discard(&mut bank.db, &taken[0]), 1);
     let rest = fetch(&mut bank.db, "s", 99, "c");
     assert_eq!(versions(&rest, stream), [2, 3, 4]);
     ack(&mut bank.db, "s", rest[0].token);
@@ -444,4 +434,8 @@ fn nack_parking(session: &mut Client, delivery: &Delivery) -> String {
 fn nack_after(session: &mut Client, delivery: &Delivery, delay_ms: i64) -> String {
     let Delivery { token, event, .. } = delivery;
     session.one(&format!("select event_store.nack('s', {token}, '{event}', 'why', retry_in_ms => {delay_ms})"))
+}
+
+fn discard(session: &mut Client, delivery: &Delivery) -> i64 {
+    session.count(&format!("select event_store.discard_parked('s', array['{}'::uuid])", delivery.event))
 }
