@@ -69,7 +69,12 @@ pub trait Ask {
 
 impl Ask for Client {
     fn try_lines(&mut self, sql: &str) -> Result<Vec<String>, Refusal> {
-        let messages = self.simple_query(sql).map_err(Refusal::from)?;
+        let messages = self.simple_query(sql).map_err(|error| {
+            // The error comes before the server has ended the transaction; others would still see its locks and its
+            // state. An empty query is answered when it has, also in a failed transaction.
+            let _ = self.simple_query("");
+            Refusal::from(error)
+        })?;
         Ok(messages
             .iter()
             .filter_map(|message| match message {

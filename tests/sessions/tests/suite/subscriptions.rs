@@ -284,7 +284,8 @@ fn effects_and_acknowledgement_are_one_transaction() {
 #[test]
 fn consumers_at_once_share_the_partitions() {
     let mut bank = Bank::new();
-    create(&mut bank, "s", "");
+    // The lease is also how long a consumer that is not seen has a share: events may be long in becoming final here.
+    create(&mut bank, "s", ", lease_ms => 600000");
     let mut sessions: Vec<Client> = (0..4).map(|_| bank.session()).collect();
     for (n, session) in sessions.iter_mut().enumerate() {
         assert_eq!(fetch(session, "s", 100, &format!("c{n}")).len(), 0);
