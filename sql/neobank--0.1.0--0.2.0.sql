@@ -692,12 +692,323 @@ SELECT pg_catalog.pg_extension_config_dump('concurrency.leases', '');
 
 SELECT pg_catalog.pg_extension_config_dump('concurrency.lease_token_seq', '');
 
-CREATE  FUNCTION cqrs."cancel_rebuild"(
-	"name" TEXT /* Option < Text > */
-) RETURNS void
+CREATE OR REPLACE  FUNCTION neobank."guard_ledger"(
+
+) RETURNS trigger /* Triggered */
+STRICT
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'guard_ledger_wrapper';
+
+CREATE OR REPLACE  FUNCTION neobank."guard_accounts"(
+
+) RETURNS trigger /* Triggered */
+STRICT
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'guard_accounts_wrapper';
+
+CREATE  FUNCTION saga."fail_step"(
+	"step_id" uuid, /* Option < pgrx :: Uuid > */
+	"lease_token" bigint, /* Option < i64 > */
+	"reason" TEXT, /* Option < Text > */
+	"retryable" bool DEFAULT true, /* Option < bool > */
+	"effect_possible" bool DEFAULT false /* Option < bool > */
+) RETURNS TEXT /* Text */
 VOLATILE PARALLEL UNSAFE 
 LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'cancel_rebuild_wrapper';
+AS 'MODULE_PATHNAME', 'fail_step_wrapper';
+
+CREATE  FUNCTION saga."retry_step"(
+	"saga_id" uuid, /* Option < pgrx :: Uuid > */
+	"reason" TEXT /* Option < Text > */
+) RETURNS TEXT /* Text */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'retry_step_wrapper';
+
+CREATE  FUNCTION saga."execute_step"(
+	"p_saga_id" uuid, /* Option < pgrx :: Uuid > */
+	"p_output" jsonb DEFAULT '{}', /* Option < JsonDatum > */
+	"p_step_id" uuid DEFAULT NULL /* Option < pgrx :: Uuid > */
+) RETURNS jsonb /* JsonB */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'execute_step_wrapper';
+
+CREATE  FUNCTION saga."run"(
+	"saga_id" uuid /* Option < pgrx :: Uuid > */
+) RETURNS TEXT /* Text */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'run_wrapper';
+
+CREATE  FUNCTION saga."cancel"(
+	"saga_id" uuid, /* Option < pgrx :: Uuid > */
+	"reason" TEXT /* Option < Text > */
+) RETURNS TEXT /* Text */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'cancel_wrapper';
+
+CREATE  FUNCTION saga."claim_step"(
+	"worker" TEXT, /* Option < Text > */
+	"types" TEXT[] DEFAULT NULL, /* Option < Many < String > > */
+	"lease_ms" INT DEFAULT 30000, /* Option < i32 > */
+	"max_steps" INT DEFAULT 1 /* Option < i32 > */
+) RETURNS TABLE (
+	"saga_id" uuid,  /* pgrx :: Uuid */
+	"saga_type" TEXT,  /* String */
+	"step_id" uuid,  /* pgrx :: Uuid */
+	"step_number" INT,  /* i32 */
+	"step_name" TEXT,  /* String */
+	"kind" TEXT,  /* & '_ str */
+	"effect_id" uuid,  /* pgrx :: Uuid */
+	"work_type" TEXT,  /* String */
+	"attempt" INT,  /* i32 */
+	"lease_token" bigint,  /* i64 */
+	"leased_until" timestamptz,  /* Time */
+	"context" jsonb,  /* JsonBytes */
+	"outputs" jsonb  /* JsonBytes */
+)
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'claim_step_wrapper';
+
+CREATE  FUNCTION saga."complete_step"(
+	"step_id" uuid, /* Option < pgrx :: Uuid > */
+	"lease_token" bigint, /* Option < i64 > */
+	"output" jsonb DEFAULT '{}' /* Option < JsonDatum > */
+) RETURNS TEXT /* Text */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'complete_step_wrapper';
+
+CREATE  FUNCTION saga."run_ready"(
+	"max_sagas" INT DEFAULT 100 /* Option < i32 > */
+) RETURNS TABLE (
+	"saga_id" uuid,  /* pgrx :: Uuid */
+	"status" TEXT,  /* & '_ str */
+	"step_number" INT,  /* Option < i32 > */
+	"waits_for" TEXT,  /* Option < & '_ str > */
+	"code" TEXT,  /* Option < String > */
+	"message" TEXT  /* Option < String > */
+)
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'run_ready_wrapper';
+
+CREATE  FUNCTION saga."extend_lease"(
+	"step_id" uuid, /* Option < pgrx :: Uuid > */
+	"lease_token" bigint, /* Option < i64 > */
+	"lease_ms" INT DEFAULT 30000 /* Option < i32 > */
+) RETURNS timestamptz /* Time */
+VOLATILE PARALLEL UNSAFE  
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'extend_step_lease_wrapper';
+
+CREATE  FUNCTION saga."resolve"(
+	"saga_id" uuid, /* Option < pgrx :: Uuid > */
+	"outcome" TEXT, /* Option < Text > */
+	"reason" TEXT, /* Option < Text > */
+	"output" jsonb DEFAULT NULL /* Option < JsonDatum > */
+) RETURNS TEXT /* Text */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'resolve_wrapper';
+
+CREATE  FUNCTION saga."define"(
+	"saga_type" TEXT, /* Option < Text > */
+	"steps" jsonb /* Option < JsonDatum > */
+) RETURNS INT /* i32 */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'define_wrapper';
+
+CREATE  FUNCTION saga."forget_keys"(
+	"before" timestamptz, /* Option < Time > */
+	"max_keys" INT DEFAULT 10000 /* Option < i32 > */
+) RETURNS TABLE (
+	"keys" bigint,  /* i64 */
+	"done" bool  /* bool */
+)
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'forget_keys_wrapper';
+
+CREATE  FUNCTION saga."create_saga"(
+	"p_saga_type" TEXT, /* Option < Text > */
+	"p_steps" TEXT[], /* Option < Many < String > > */
+	"p_context" jsonb DEFAULT '{}' /* Option < JsonDatum > */
+) RETURNS uuid /* pgrx :: Uuid */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'create_saga_wrapper';
+
+CREATE  FUNCTION saga."signal"(
+	"saga_id" uuid, /* Option < pgrx :: Uuid > */
+	"name" TEXT, /* Option < Text > */
+	"payload" jsonb DEFAULT '{}', /* Option < JsonDatum > */
+	"signal_id" uuid DEFAULT NULL /* Option < pgrx :: Uuid > */
+) RETURNS uuid /* pgrx :: Uuid */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'signal_wrapper';
+
+CREATE  FUNCTION saga."start"(
+	"saga_type" TEXT, /* Option < Text > */
+	"context" jsonb DEFAULT '{}', /* Option < JsonDatum > */
+	"idempotency_key" TEXT DEFAULT NULL, /* Option < Text > */
+	"deadline" timestamptz DEFAULT NULL /* Option < Time > */
+) RETURNS uuid /* pgrx :: Uuid */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'start_wrapper';
+
+CREATE  FUNCTION saga."prune"(
+	"before" timestamptz, /* Option < Time > */
+	"max_sagas" INT DEFAULT 1000, /* Option < i32 > */
+	"saga_type" TEXT DEFAULT NULL /* Option < Text > */
+) RETURNS TABLE (
+	"sagas" bigint,  /* i64 */
+	"done" bool  /* bool */
+)
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'prune_wrapper';
+
+CREATE  FUNCTION saga."retry_compensation"(
+	"saga_id" uuid, /* Option < pgrx :: Uuid > */
+	"reason" TEXT /* Option < Text > */
+) RETURNS TEXT /* Text */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'retry_compensation_wrapper';
+
+CREATE  FUNCTION concurrency."break_lease"(
+	"name" TEXT /* Option < Text > */
+) RETURNS bool /* bool */
+VOLATILE PARALLEL UNSAFE  
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'break_lease_sql_wrapper';
+
+CREATE  FUNCTION concurrency."collect_deadlocks"() RETURNS INT /* i32 */
+STRICT VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'collect_deadlocks_wrapper';
+
+CREATE  FUNCTION concurrency."extend_lease"(
+	"name" TEXT, /* Option < Text > */
+	"token" bigint, /* Option < i64 > */
+	"lease_ms" INT DEFAULT 30000 /* Option < i32 > */
+) RETURNS timestamptz /* Option < Time > */
+VOLATILE PARALLEL UNSAFE  
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'extend_lease_sql_wrapper';
+
+CREATE  FUNCTION concurrency."release_lease"(
+	"name" TEXT, /* Option < Text > */
+	"token" bigint /* Option < i64 > */
+) RETURNS bool /* bool */
+VOLATILE PARALLEL UNSAFE  
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'release_lease_sql_wrapper';
+
+CREATE  FUNCTION concurrency."acquire_leases"(
+	"names" TEXT[], /* Option < Many < String > > */
+	"holder" TEXT, /* Option < Text > */
+	"lease_ms" INT DEFAULT 30000, /* Option < i32 > */
+	"timeout_ms" INT DEFAULT 0 /* Option < i32 > */
+) RETURNS TABLE (
+	"name" TEXT,  /* String */
+	"token" bigint  /* i64 */
+)
+VOLATILE PARALLEL UNSAFE  
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'acquire_leases_sql_wrapper';
+
+CREATE  FUNCTION concurrency."release_customer_lock"(
+	"p_customer_id" uuid /* Option < pgrx :: Uuid > */
+) RETURNS bool /* bool */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'release_customer_lock_wrapper';
+
+CREATE  FUNCTION concurrency."release_locks"(
+	"names" TEXT[], /* Option < Many < String > > */
+	"scope" TEXT DEFAULT 'transaction' /* Option < Text > */
+) RETURNS INT /* i32 */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'release_locks_wrapper';
+
+CREATE  FUNCTION concurrency."release_lock"(
+	"name" TEXT, /* Option < Text > */
+	"scope" TEXT DEFAULT 'transaction' /* Option < Text > */
+) RETURNS bool /* bool */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'release_lock_wrapper';
+
+CREATE  FUNCTION concurrency."acquire_customer_lock"(
+	"p_customer_id" uuid, /* Option < pgrx :: Uuid > */
+	"p_timeout_ms" INT DEFAULT 5000 /* Option < i32 > */
+) RETURNS bool /* bool */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'acquire_customer_lock_wrapper';
+
+CREATE  FUNCTION concurrency."acquire_locks"(
+	"names" TEXT[], /* Option < Many < String > > */
+	"timeout_ms" INT DEFAULT 5000, /* Option < i32 > */
+	"scope" TEXT DEFAULT 'transaction' /* Option < Text > */
+) RETURNS bool /* bool */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'acquire_locks_wrapper';
+
+CREATE  FUNCTION concurrency."hold_lease"(
+	"name" TEXT, /* Option < Text > */
+	"token" bigint /* Option < i64 > */
+) RETURNS void
+VOLATILE PARALLEL UNSAFE  
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'hold_lease_sql_wrapper';
+
+CREATE  FUNCTION concurrency."record_deadlock"(
+	"detail" TEXT, /* Option < Text > */
+	"query_text" TEXT DEFAULT NULL, /* Option < Text > */
+	"resolution" TEXT DEFAULT NULL, /* Option < Text > */
+	"process_id" INT DEFAULT NULL /* Option < i32 > */
+) RETURNS bigint /* i64 */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'record_deadlock_wrapper';
+
+CREATE  FUNCTION concurrency."acquire_lease"(
+	"name" TEXT, /* Option < Text > */
+	"holder" TEXT, /* Option < Text > */
+	"lease_ms" INT DEFAULT 30000, /* Option < i32 > */
+	"timeout_ms" INT DEFAULT 0 /* Option < i32 > */
+) RETURNS bigint /* Option < i64 > */
+VOLATILE PARALLEL UNSAFE  
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'acquire_lease_sql_wrapper';
+
+CREATE  FUNCTION concurrency."acquire_lock"(
+	"name" TEXT, /* Option < Text > */
+	"timeout_ms" INT DEFAULT 5000, /* Option < i32 > */
+	"scope" TEXT DEFAULT 'transaction' /* Option < Text > */
+) RETURNS bool /* bool */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'acquire_lock_wrapper';
+
+CREATE  FUNCTION cqrs."amount_total"(
+	"account_id" uuid, /* Option < pgrx :: Uuid > */
+	"since" timestamptz DEFAULT NULL /* Option < Time > */
+) RETURNS NUMERIC /* AnyNumeric */
+STABLE PARALLEL RESTRICTED 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'amount_total_wrapper';
 
 CREATE  FUNCTION cqrs."process_commands"(
 	"max_commands" INT DEFAULT 100 /* Option < i32 > */
@@ -711,50 +1022,25 @@ VOLATILE PARALLEL UNSAFE
 LANGUAGE c /* Rust */
 AS 'MODULE_PATHNAME', 'process_commands_wrapper';
 
-CREATE  FUNCTION cqrs."unregister_handler"(
-	"command_type" TEXT /* Option < Text > */
+CREATE  FUNCTION cqrs."create_projection"(
+	"name" TEXT, /* Option < Text > */
+	"handler" regproc, /* Option < RegProc > */
+	"target" regclass, /* Option < RegClass > */
+	"filter" jsonb DEFAULT '{}', /* Option < JsonDatum > */
+	"mode" TEXT DEFAULT 'async' /* Option < Text > */
 ) RETURNS void
 VOLATILE PARALLEL UNSAFE 
 LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'unregister_handler_wrapper';
+AS 'MODULE_PATHNAME', 'create_projection_wrapper';
 
-CREATE  FUNCTION cqrs."last_activity"(
-	"account_id" uuid /* Option < pgrx :: Uuid > */
-) RETURNS timestamptz /* Option < Time > */
-STABLE PARALLEL RESTRICTED 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'last_activity_wrapper';
-
-CREATE  FUNCTION cqrs."transaction_count"(
-	"account_id" uuid, /* Option < pgrx :: Uuid > */
-	"since" timestamptz DEFAULT NULL /* Option < Time > */
-) RETURNS bigint /* i64 */
-STABLE PARALLEL RESTRICTED 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'transaction_count_wrapper';
-
-CREATE  FUNCTION cqrs."set_risk_score"(
-	"customer_id" uuid, /* Option < pgrx :: Uuid > */
-	"risk_score" INT /* Option < i32 > */
+CREATE  FUNCTION cqrs."register_handler"(
+	"command_type" TEXT, /* Option < Text > */
+	"handler" regproc, /* Option < RegProc > */
+	"max_attempts" INT DEFAULT 5 /* Option < i32 > */
 ) RETURNS void
 VOLATILE PARALLEL UNSAFE 
 LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'set_risk_score_wrapper';
-
-CREATE  FUNCTION cqrs."rebuild_projection"(
-	"name" TEXT /* Option < Text > */
-) RETURNS void
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'rebuild_projection_wrapper';
-
-CREATE  FUNCTION cqrs."amount_total"(
-	"account_id" uuid, /* Option < pgrx :: Uuid > */
-	"since" timestamptz DEFAULT NULL /* Option < Time > */
-) RETURNS NUMERIC /* AnyNumeric */
-STABLE PARALLEL RESTRICTED 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'amount_total_wrapper';
+AS 'MODULE_PATHNAME', 'register_handler_wrapper';
 
 CREATE  FUNCTION cqrs."refresh_activity"(
 	"max_marks" INT DEFAULT 1000 /* Option < i32 > */
@@ -770,6 +1056,36 @@ VOLATILE PARALLEL UNSAFE
 LANGUAGE c /* Rust */
 AS 'MODULE_PATHNAME', 'drop_projection_wrapper';
 
+CREATE  FUNCTION cqrs."run_rebuild"(
+	"name" TEXT, /* Option < Text > */
+	"max_events" INT DEFAULT 1000 /* Option < i32 > */
+) RETURNS TEXT /* & '_ str */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'run_rebuild_wrapper';
+
+CREATE  FUNCTION cqrs."unregister_handler"(
+	"command_type" TEXT /* Option < Text > */
+) RETURNS void
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'unregister_handler_wrapper';
+
+CREATE  FUNCTION cqrs."transaction_count"(
+	"account_id" uuid, /* Option < pgrx :: Uuid > */
+	"since" timestamptz DEFAULT NULL /* Option < Time > */
+) RETURNS bigint /* i64 */
+STABLE PARALLEL RESTRICTED 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'transaction_count_wrapper';
+
+CREATE  FUNCTION cqrs."pause_projection"(
+	"name" TEXT /* Option < Text > */
+) RETURNS void
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'pause_projection_wrapper';
+
 CREATE  FUNCTION cqrs."update_customer_summary"(
 	"p_customer_id" uuid /* Option < pgrx :: Uuid > */
 ) RETURNS void
@@ -777,14 +1093,42 @@ VOLATILE PARALLEL UNSAFE
 LANGUAGE c /* Rust */
 AS 'MODULE_PATHNAME', 'update_customer_summary_wrapper';
 
-CREATE  FUNCTION cqrs."register_handler"(
-	"command_type" TEXT, /* Option < Text > */
-	"handler" regproc, /* Option < RegProc > */
-	"max_attempts" INT DEFAULT 5 /* Option < i32 > */
+CREATE  FUNCTION cqrs."set_risk_score"(
+	"customer_id" uuid, /* Option < pgrx :: Uuid > */
+	"risk_score" INT /* Option < i32 > */
 ) RETURNS void
 VOLATILE PARALLEL UNSAFE 
 LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'register_handler_wrapper';
+AS 'MODULE_PATHNAME', 'set_risk_score_wrapper';
+
+CREATE  FUNCTION cqrs."cancel_rebuild"(
+	"name" TEXT /* Option < Text > */
+) RETURNS void
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'cancel_rebuild_wrapper';
+
+CREATE  FUNCTION cqrs."last_activity"(
+	"account_id" uuid /* Option < pgrx :: Uuid > */
+) RETURNS timestamptz /* Option < Time > */
+STABLE PARALLEL RESTRICTED 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'last_activity_wrapper';
+
+CREATE  FUNCTION cqrs."last_transaction_date"(
+	"account_id" uuid /* Option < pgrx :: Uuid > */
+) RETURNS timestamptz /* Option < Time > */
+STABLE PARALLEL RESTRICTED 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'last_transaction_date_wrapper';
+
+CREATE  FUNCTION cqrs."run_projection"(
+	"name" TEXT, /* Option < Text > */
+	"max_events" INT DEFAULT 1000 /* Option < i32 > */
+) RETURNS bigint /* Option < i64 > */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'run_projection_wrapper';
 
 CREATE  FUNCTION cqrs."submit_command"(
 	"command_type" TEXT, /* Option < Text > */
@@ -800,39 +1144,6 @@ VOLATILE PARALLEL UNSAFE
 LANGUAGE c /* Rust */
 AS 'MODULE_PATHNAME', 'submit_command_wrapper';
 
-CREATE  FUNCTION cqrs."run_rebuild"(
-	"name" TEXT, /* Option < Text > */
-	"max_events" INT DEFAULT 1000 /* Option < i32 > */
-) RETURNS TEXT /* & '_ str */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'run_rebuild_wrapper';
-
-CREATE  FUNCTION cqrs."pause_projection"(
-	"name" TEXT /* Option < Text > */
-) RETURNS void
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'pause_projection_wrapper';
-
-CREATE  FUNCTION cqrs."create_projection"(
-	"name" TEXT, /* Option < Text > */
-	"handler" regproc, /* Option < RegProc > */
-	"target" regclass, /* Option < RegClass > */
-	"filter" jsonb DEFAULT '{}', /* Option < JsonDatum > */
-	"mode" TEXT DEFAULT 'async' /* Option < Text > */
-) RETURNS void
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'create_projection_wrapper';
-
-CREATE  FUNCTION cqrs."last_transaction_date"(
-	"account_id" uuid /* Option < pgrx :: Uuid > */
-) RETURNS timestamptz /* Option < Time > */
-STABLE PARALLEL RESTRICTED 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'last_transaction_date_wrapper';
-
 CREATE  FUNCTION cqrs."resume_projection"(
 	"name" TEXT /* Option < Text > */
 ) RETURNS void
@@ -840,52 +1151,12 @@ VOLATILE PARALLEL UNSAFE
 LANGUAGE c /* Rust */
 AS 'MODULE_PATHNAME', 'resume_projection_wrapper';
 
-CREATE  FUNCTION cqrs."run_projection"(
-	"name" TEXT, /* Option < Text > */
-	"max_events" INT DEFAULT 1000 /* Option < i32 > */
-) RETURNS bigint /* Option < i64 > */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'run_projection_wrapper';
-
-CREATE  FUNCTION troubleshoot."check_definitions"() RETURNS TABLE (
-	"check_id" TEXT,  /* String */
-	"category" TEXT,  /* String */
-	"title" TEXT,  /* String */
-	"unit" TEXT,  /* Option < String > */
-	"worse" TEXT,  /* Option < String > */
-	"warning" numeric,  /* Option < Numeric > */
-	"critical" numeric,  /* Option < Numeric > */
-	"minimum" numeric,  /* Option < Numeric > */
-	"minimum_unit" TEXT  /* Option < String > */
-)
-IMMUTABLE STRICT PARALLEL SAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'check_definitions_wrapper';
-
-CREATE  FUNCTION troubleshoot."relation_file_bytes"(
-	"path" TEXT /* Option < Text > */
-) RETURNS bigint /* Option < i64 > */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'relation_file_bytes_wrapper';
-
-CREATE  FUNCTION troubleshoot."unacknowledge"(
-	"fingerprint" TEXT /* Option < Text > */
-) RETURNS bool /* bool */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'unacknowledge_wrapper';
-
-CREATE  FUNCTION troubleshoot."set_threshold"(
-	"check_id" TEXT, /* Option < Text > */
-	"warning" numeric, /* Option < Numeric > */
-	"critical" numeric, /* Option < Numeric > */
-	"minimum" numeric DEFAULT NULL /* Option < Numeric > */
+CREATE  FUNCTION cqrs."rebuild_projection"(
+	"name" TEXT /* Option < Text > */
 ) RETURNS void
 VOLATILE PARALLEL UNSAFE 
 LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'set_threshold_wrapper';
+AS 'MODULE_PATHNAME', 'rebuild_projection_wrapper';
 
 CREATE  FUNCTION troubleshoot."slow_query_rows"(
 	"max_rows" INT, /* Option < i32 > */
@@ -895,32 +1166,34 @@ IMMUTABLE PARALLEL SAFE
 LANGUAGE c /* Rust */
 AS 'MODULE_PATHNAME', 'slow_query_rows_wrapper';
 
-CREATE  FUNCTION troubleshoot."sequence_position"(
-	"sequence" oid /* Option < pg_sys :: Oid > */
-) RETURNS bigint /* Option < i64 > */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'sequence_position_wrapper';
-
-CREATE  FUNCTION troubleshoot."compare_baseline"(
-	"at" timestamptz DEFAULT NULL, /* Option < Time > */
-	"days" INT DEFAULT 35 /* Option < i32 > */
+CREATE  FUNCTION troubleshoot."explain"(
+	"query" TEXT, /* Option < Text > */
+	"params" TEXT[] DEFAULT '{}', /* Option < Many < String > > */
+	"analyze" bool DEFAULT false /* Option < bool > */
 ) RETURNS TABLE (
-	"metric" TEXT,  /* & '_ str */
+	"check_id" TEXT,  /* & '_ str */
 	"severity" TEXT,  /* & '_ str */
-	"captured_at" timestamptz,  /* Time */
+	"node" TEXT,  /* String */
+	"object" TEXT,  /* Option < String > */
 	"value" numeric,  /* Option < Numeric > */
-	"unit" TEXT,  /* & '_ str */
-	"median" numeric,  /* Option < Numeric > */
-	"mad" numeric,  /* Option < Numeric > */
-	"deviation" numeric,  /* Option < Numeric > */
-	"scope" TEXT,  /* & '_ str */
-	"samples" INT,  /* i32 */
-	"detail" TEXT  /* String */
+	"unit" TEXT,  /* Option < & '_ str > */
+	"threshold" numeric,  /* Option < Numeric > */
+	"detail" TEXT,  /* String */
+	"remedy" TEXT,  /* Option < String > */
+	"remediation_sql" TEXT,  /* Option < String > */
+	"plan" jsonb  /* Option < JsonDatum > */
 )
 VOLATILE PARALLEL UNSAFE 
 LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'compare_baseline_wrapper';
+AS 'MODULE_PATHNAME', 'explain_wrapper';
+
+COMMENT ON FUNCTION troubleshoot.explain IS
+    'What is wrong with the plan of a query, the worst first, and what to do about it. query: one SELECT, INSERT, UPDATE, DELETE or MERGE, with $1, $2 ... for parameters, up to 100,000 characters; params: a text for each, read as the type that its place wants; analyze: also run it, which tells what came of the estimates. Planned and run with the caller''s rights and search_path, in a subtransaction that may not write and is always rolled back; what a function does outside of the database is done. Waits 1 s for a lock unless lock_timeout is set; statement_timeout holds. The first row is the plan itself. Where hypopg is installed, proposed indexes are tried with it. NB021: a bound; NB525: several statements, or one without a plan; NB526: number of parameters; 25006: analyze of a query that writes; 22004: null; and what the query itself raises.';
+
+CREATE  FUNCTION troubleshoot."report_html"() RETURNS TEXT /* String */
+STRICT VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'report_html_wrapper';
 
 CREATE  FUNCTION troubleshoot."kill_long_queries"(
 	"p_max_duration" interval DEFAULT '5 minutes', /* Option < Interval > */
@@ -942,6 +1215,30 @@ VOLATILE PARALLEL UNSAFE
 LANGUAGE c /* Rust */
 AS 'MODULE_PATHNAME', 'kill_long_queries_wrapper';
 
+CREATE  FUNCTION troubleshoot."multixact_member_segments"() RETURNS bigint /* Option < i64 > */
+STRICT VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'multixact_member_segments_wrapper';
+
+CREATE  FUNCTION troubleshoot."run_checks"(
+	"only_checks" TEXT[] DEFAULT NULL /* Option < Many < String > > */
+) RETURNS TABLE (
+	"check_id" TEXT,  /* String */
+	"severity" TEXT,  /* String */
+	"object" TEXT,  /* Option < String > */
+	"value" numeric,  /* Option < Numeric > */
+	"unit" TEXT,  /* Option < String > */
+	"warning_threshold" numeric,  /* Option < Numeric > */
+	"critical_threshold" numeric,  /* Option < Numeric > */
+	"detail" TEXT,  /* String */
+	"remediation_sql" TEXT,  /* Option < String > */
+	"fingerprint" TEXT,  /* String */
+	"acknowledged_until" timestamptz  /* Option < Time > */
+)
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'run_checks_wrapper';
+
 CREATE  FUNCTION troubleshoot."acknowledge"(
 	"fingerprint" TEXT, /* Option < Text > */
 	"until" timestamptz, /* Option < Time > */
@@ -951,51 +1248,70 @@ VOLATILE PARALLEL UNSAFE
 LANGUAGE c /* Rust */
 AS 'MODULE_PATHNAME', 'acknowledge_wrapper';
 
-CREATE  FUNCTION troubleshoot."why_waiting"(
-	"pid" INT /* Option < i32 > */
+CREATE  FUNCTION troubleshoot."set_threshold"(
+	"check_id" TEXT, /* Option < Text > */
+	"warning" numeric, /* Option < Numeric > */
+	"critical" numeric, /* Option < Numeric > */
+	"minimum" numeric DEFAULT NULL /* Option < Numeric > */
+) RETURNS void
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'set_threshold_wrapper';
+
+CREATE  FUNCTION troubleshoot."compare_baseline"(
+	"at" timestamptz DEFAULT NULL, /* Option < Time > */
+	"days" INT DEFAULT 35 /* Option < i32 > */
 ) RETURNS TABLE (
-	"process_id" INT,  /* i32 */
-	"kind" TEXT,  /* String */
-	"explanation" TEXT,  /* String */
-	"blocked_by" INT[],  /* Vec < i32 > */
-	"wait_event_type" TEXT,  /* Option < String > */
-	"wait_event" TEXT,  /* Option < String > */
-	"lock_mode" TEXT,  /* Option < String > */
-	"object" TEXT,  /* Option < String > */
-	"waiting_seconds" numeric,  /* Option < Numeric > */
-	"remediation_sql" TEXT  /* Option < String > */
+	"metric" TEXT,  /* & '_ str */
+	"severity" TEXT,  /* & '_ str */
+	"captured_at" timestamptz,  /* Time */
+	"value" numeric,  /* Option < Numeric > */
+	"unit" TEXT,  /* & '_ str */
+	"median" numeric,  /* Option < Numeric > */
+	"mad" numeric,  /* Option < Numeric > */
+	"deviation" numeric,  /* Option < Numeric > */
+	"scope" TEXT,  /* & '_ str */
+	"samples" INT,  /* i32 */
+	"detail" TEXT  /* String */
 )
 VOLATILE PARALLEL UNSAFE 
 LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'why_waiting_wrapper';
+AS 'MODULE_PATHNAME', 'compare_baseline_wrapper';
 
-CREATE  FUNCTION troubleshoot."capture_baseline"() RETURNS INT /* i32 */
+CREATE  FUNCTION troubleshoot."relation_file_bytes"(
+	"path" TEXT /* Option < Text > */
+) RETURNS bigint /* Option < i64 > */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'relation_file_bytes_wrapper';
+
+CREATE  FUNCTION troubleshoot."unacknowledge"(
+	"fingerprint" TEXT /* Option < Text > */
+) RETURNS bool /* bool */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'unacknowledge_wrapper';
+
+CREATE  FUNCTION troubleshoot."clear_idle_transactions"(
+	"p_older_than" interval DEFAULT '10 minutes', /* Option < Interval > */
+	"p_dry_run" bool DEFAULT true, /* Option < bool > */
+	"p_reason" TEXT DEFAULT NULL, /* Option < Text > */
+	"p_database" TEXT DEFAULT NULL, /* Option < Text > */
+	"p_user" TEXT DEFAULT NULL /* Option < Text > */
+) RETURNS INT /* i32 */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'clear_idle_transactions_wrapper';
+
+CREATE  FUNCTION troubleshoot."metrics"() RETURNS TEXT /* String */
 STRICT VOLATILE PARALLEL UNSAFE 
 LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'capture_baseline_wrapper';
+AS 'MODULE_PATHNAME', 'metrics_wrapper';
 
 CREATE  FUNCTION troubleshoot."subtransaction_overflows"() RETURNS SETOF INT /* i32 */
 STRICT VOLATILE PARALLEL UNSAFE 
 LANGUAGE c /* Rust */
 AS 'MODULE_PATHNAME', 'subtransaction_overflows_wrapper';
-
-CREATE  FUNCTION troubleshoot."multixact_member_segments"() RETURNS bigint /* Option < i64 > */
-STRICT VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'multixact_member_segments_wrapper';
-
-CREATE  FUNCTION troubleshoot."note_restore_test"(
-	"tested_at" timestamptz, /* Option < Time > */
-	"note" TEXT /* Option < Text > */
-) RETURNS void
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'note_restore_test_wrapper';
-
-CREATE  FUNCTION troubleshoot."report_html"() RETURNS TEXT /* String */
-STRICT VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'report_html_wrapper';
 
 CREATE  FUNCTION troubleshoot."run_baseline"() RETURNS TABLE (
 	"captured" INT,  /* i32 */
@@ -1006,6 +1322,11 @@ CREATE  FUNCTION troubleshoot."run_baseline"() RETURNS TABLE (
 STRICT VOLATILE PARALLEL UNSAFE 
 LANGUAGE c /* Rust */
 AS 'MODULE_PATHNAME', 'run_baseline_wrapper';
+
+CREATE  FUNCTION troubleshoot."capture_baseline"() RETURNS INT /* i32 */
+STRICT VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'capture_baseline_wrapper';
 
 CREATE FUNCTION troubleshoot.measurements()
 RETURNS TABLE (metric text, kind text, labels jsonb, value numeric, reset_at timestamptz, help text)
@@ -1221,48 +1542,38 @@ COMMENT ON FUNCTION troubleshoot.compare_baseline IS
 COMMENT ON FUNCTION troubleshoot.run_baseline IS
     'What a scheduler calls: measures, compares, raises and resolves troubleshoot.alerts, notifies the channel neobank_alerts of each change as JSON, and deletes what is past its bounds. In a transaction of its own: a notification takes a lock of the whole server at commit, so no posting may wait with it. Returns values kept, alerts raised, alerts resolved, and samples deleted. NB527: the transaction has written already.';
 
-CREATE  FUNCTION troubleshoot."explain"(
-	"query" TEXT, /* Option < Text > */
-	"params" TEXT[] DEFAULT '{}', /* Option < Many < String > > */
-	"analyze" bool DEFAULT false /* Option < bool > */
+CREATE  FUNCTION troubleshoot."why_waiting"(
+	"pid" INT /* Option < i32 > */
 ) RETURNS TABLE (
-	"check_id" TEXT,  /* & '_ str */
-	"severity" TEXT,  /* & '_ str */
-	"node" TEXT,  /* String */
+	"process_id" INT,  /* i32 */
+	"kind" TEXT,  /* String */
+	"explanation" TEXT,  /* String */
+	"blocked_by" INT[],  /* Vec < i32 > */
+	"wait_event_type" TEXT,  /* Option < String > */
+	"wait_event" TEXT,  /* Option < String > */
+	"lock_mode" TEXT,  /* Option < String > */
 	"object" TEXT,  /* Option < String > */
-	"value" numeric,  /* Option < Numeric > */
-	"unit" TEXT,  /* Option < & '_ str > */
-	"threshold" numeric,  /* Option < Numeric > */
-	"detail" TEXT,  /* String */
-	"remedy" TEXT,  /* Option < String > */
-	"remediation_sql" TEXT,  /* Option < String > */
-	"plan" jsonb  /* Option < JsonDatum > */
+	"waiting_seconds" numeric,  /* Option < Numeric > */
+	"remediation_sql" TEXT  /* Option < String > */
 )
 VOLATILE PARALLEL UNSAFE 
 LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'explain_wrapper';
+AS 'MODULE_PATHNAME', 'why_waiting_wrapper';
 
-COMMENT ON FUNCTION troubleshoot.explain IS
-    'What is wrong with the plan of a query, the worst first, and what to do about it. query: one SELECT, INSERT, UPDATE, DELETE or MERGE, with $1, $2 ... for parameters, up to 100,000 characters; params: a text for each, read as the type that its place wants; analyze: also run it, which tells what came of the estimates. Planned and run with the caller''s rights and search_path, in a subtransaction that may not write and is always rolled back; what a function does outside of the database is done. Waits 1 s for a lock unless lock_timeout is set; statement_timeout holds. The first row is the plan itself. Where hypopg is installed, proposed indexes are tried with it. NB021: a bound; NB525: several statements, or one without a plan; NB526: number of parameters; 25006: analyze of a query that writes; 22004: null; and what the query itself raises.';
-
-CREATE  FUNCTION troubleshoot."run_checks"(
-	"only_checks" TEXT[] DEFAULT NULL /* Option < Many < String > > */
-) RETURNS TABLE (
+CREATE  FUNCTION troubleshoot."check_definitions"() RETURNS TABLE (
 	"check_id" TEXT,  /* String */
-	"severity" TEXT,  /* String */
-	"object" TEXT,  /* Option < String > */
-	"value" numeric,  /* Option < Numeric > */
+	"category" TEXT,  /* String */
+	"title" TEXT,  /* String */
 	"unit" TEXT,  /* Option < String > */
-	"warning_threshold" numeric,  /* Option < Numeric > */
-	"critical_threshold" numeric,  /* Option < Numeric > */
-	"detail" TEXT,  /* String */
-	"remediation_sql" TEXT,  /* Option < String > */
-	"fingerprint" TEXT,  /* String */
-	"acknowledged_until" timestamptz  /* Option < Time > */
+	"worse" TEXT,  /* Option < String > */
+	"warning" numeric,  /* Option < Numeric > */
+	"critical" numeric,  /* Option < Numeric > */
+	"minimum" numeric,  /* Option < Numeric > */
+	"minimum_unit" TEXT  /* Option < String > */
 )
-VOLATILE PARALLEL UNSAFE 
+IMMUTABLE STRICT PARALLEL SAFE 
 LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'run_checks_wrapper';
+AS 'MODULE_PATHNAME', 'check_definitions_wrapper';
 
 CREATE TABLE troubleshoot.thresholds (
     check_id text PRIMARY KEY,
@@ -1670,22 +1981,6 @@ END;
 COMMENT ON FUNCTION troubleshoot.full_health_check() IS
     'The server and this database at a glance: size, connections, replicas, cache, transaction id age, and then what troubleshoot.checks() finds. status: CRITICAL, WARNING, UNKNOWN (this role may not see it), INFO, OK.';
 
-CREATE  FUNCTION troubleshoot."clear_idle_transactions"(
-	"p_older_than" interval DEFAULT '10 minutes', /* Option < Interval > */
-	"p_dry_run" bool DEFAULT true, /* Option < bool > */
-	"p_reason" TEXT DEFAULT NULL, /* Option < Text > */
-	"p_database" TEXT DEFAULT NULL, /* Option < Text > */
-	"p_user" TEXT DEFAULT NULL /* Option < Text > */
-) RETURNS INT /* i32 */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'clear_idle_transactions_wrapper';
-
-CREATE  FUNCTION troubleshoot."metrics"() RETURNS TEXT /* String */
-STRICT VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'metrics_wrapper';
-
 CREATE FUNCTION troubleshoot.largest_tables(most integer)
 RETURNS TABLE (schema_name name, table_name name, bytes bigint, live_rows bigint, dead_rows bigint, bloat_bytes bigint,
     sequential_scans bigint, index_scans bigint, last_vacuum timestamptz, last_analyze timestamptz)
@@ -1939,6 +2234,21 @@ COMMENT ON FUNCTION troubleshoot.metrics IS
 COMMENT ON FUNCTION troubleshoot.report_html IS
     'One page of HTML with all that it needs inside, without scripts: findings and what to do, load, connections, waits, statements, tables, blocking. For a browser, light or dark, a phone, or paper. What comes from the database is escaped. Works on a standby.';
 
+CREATE  FUNCTION troubleshoot."sequence_position"(
+	"sequence" oid /* Option < pg_sys :: Oid > */
+) RETURNS bigint /* Option < i64 > */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'sequence_position_wrapper';
+
+CREATE  FUNCTION troubleshoot."note_restore_test"(
+	"tested_at" timestamptz, /* Option < Time > */
+	"note" TEXT /* Option < Text > */
+) RETURNS void
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'note_restore_test_wrapper';
+
 CREATE  FUNCTION troubleshoot."reset_threshold"(
 	"check_id" TEXT /* Option < Text > */
 ) RETURNS bool /* bool */
@@ -1946,12 +2256,83 @@ VOLATILE PARALLEL UNSAFE
 LANGUAGE c /* Rust */
 AS 'MODULE_PATHNAME', 'reset_threshold_wrapper';
 
-CREATE  FUNCTION event_store."page_size"(
-	"max_events" INT /* Option < i32 > */
-) RETURNS INT /* i32 */
-IMMUTABLE PARALLEL SAFE 
+ALTER TABLE banking.customers ALTER COLUMN customer_number
+    SET DEFAULT ('C' || pg_catalog.to_char(pg_catalog.nextval('banking.customer_number_seq'), 'FM9999999990000000000'));
+
+ALTER TABLE banking.account_limits REPLICA IDENTITY FULL;
+
+UPDATE txn_processing.transaction_queue SET max_retries = CASE WHEN max_retries < 0 THEN 0 ELSE 100 END
+WHERE NOT max_retries BETWEEN 0 AND 100;
+
+ALTER TABLE txn_processing.transaction_queue
+    ADD CONSTRAINT transaction_queue_max_retries_check CHECK (max_retries BETWEEN 0 AND 100);
+
+CREATE  FUNCTION event_store."publish_ledger"(
+	"publish" bool /* Option < bool > */
+) RETURNS bigint /* Option < i64 > */
+VOLATILE PARALLEL UNSAFE 
 LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'page_size_wrapper';
+AS 'MODULE_PATHNAME', 'publish_ledger_wrapper';
+
+CREATE  FUNCTION event_store."get_aggregate_state"(
+	"p_aggregate_id" uuid, /* Option < pgrx :: Uuid > */
+	"p_up_to_version" INT DEFAULT NULL /* Option < i32 > */
+) RETURNS jsonb /* JsonDatum */
+STABLE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'get_aggregate_state_wrapper';
+
+CREATE  FUNCTION event_store."append_events_if"(
+	"aggregate_type" TEXT, /* Option < Text > */
+	"aggregate_id" uuid, /* Option < pgrx :: Uuid > */
+	"events" jsonb, /* Option < JsonDatum > */
+	"after_position" bigint, /* Option < i64 > */
+	"event_types" TEXT[] DEFAULT NULL, /* Option < Many < String > > */
+	"tags" TEXT[] DEFAULT NULL, /* Option < Many < String > > */
+	"expected_version" INT DEFAULT NULL /* Option < i32 > */
+) RETURNS bigint /* i64 */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'append_events_if_wrapper';
+
+CREATE  FUNCTION event_store."reset_subscription"(
+	"name" TEXT, /* Option < Text > */
+	"start" TEXT /* Option < Text > */
+) RETURNS void
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'reset_subscription_wrapper';
+
+CREATE  FUNCTION event_store."define_reducer"(
+	"aggregate_type" TEXT, /* Option < Text > */
+	"event_type" TEXT, /* Option < Text > */
+	"operations" jsonb DEFAULT NULL, /* Option < JsonDatum > */
+	"handler" regproc DEFAULT NULL /* Option < RegProc > */
+) RETURNS void
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'define_reducer_wrapper';
+
+CREATE  FUNCTION event_store."get_aggregate_state_at"(
+	"p_aggregate_id" uuid, /* Option < pgrx :: Uuid > */
+	"p_at" timestamptz /* Option < Time > */
+) RETURNS jsonb /* JsonDatum */
+STABLE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'get_aggregate_state_at_wrapper';
+
+CREATE  FUNCTION event_store."alter_subscription"(
+	"name" TEXT, /* Option < Text > */
+	"max_attempts" INT DEFAULT NULL, /* Option < i32 > */
+	"backoff_first_ms" INT DEFAULT NULL, /* Option < i32 > */
+	"backoff_most_ms" INT DEFAULT NULL, /* Option < i32 > */
+	"lease_ms" INT DEFAULT NULL, /* Option < i32 > */
+	"parked_blocks" bool DEFAULT NULL, /* Option < bool > */
+	"paused" bool DEFAULT NULL /* Option < bool > */
+) RETURNS void
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'alter_subscription_wrapper';
 
 CREATE  FUNCTION event_store."discard_parked"(
 	"name" TEXT, /* Option < Text > */
@@ -1961,20 +2342,71 @@ VOLATILE PARALLEL UNSAFE
 LANGUAGE c /* Rust */
 AS 'MODULE_PATHNAME', 'discard_parked_wrapper';
 
-CREATE  FUNCTION event_store."ledger_stream"(
-	"transaction_id" uuid /* Option < pgrx :: Uuid > */
-) RETURNS uuid /* pgrx :: Uuid */
+CREATE  FUNCTION event_store."page_size"(
+	"max_events" INT /* Option < i32 > */
+) RETURNS INT /* i32 */
 IMMUTABLE PARALLEL SAFE 
 LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'ledger_stream_wrapper';
+AS 'MODULE_PATHNAME', 'page_size_wrapper';
 
-CREATE  FUNCTION event_store."get_aggregate_state_at"(
-	"p_aggregate_id" uuid, /* Option < pgrx :: Uuid > */
-	"p_at" timestamptz /* Option < Time > */
-) RETURNS jsonb /* JsonDatum */
-STABLE PARALLEL UNSAFE 
+CREATE  FUNCTION event_store."apply_retention"(
+	"max_events" INT DEFAULT 10000 /* Option < i32 > */
+) RETURNS TABLE (
+	"events" bigint,  /* i64 */
+	"streams" bigint,  /* i64 */
+	"done" bool  /* bool */
+)
+VOLATILE PARALLEL UNSAFE 
 LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'get_aggregate_state_at_wrapper';
+AS 'MODULE_PATHNAME', 'apply_retention_wrapper';
+
+CREATE  FUNCTION event_store."take_snapshot"(
+	"p_aggregate_id" uuid /* Option < pgrx :: Uuid > */
+) RETURNS INT /* Option < i32 > */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'take_snapshot_wrapper';
+
+CREATE  FUNCTION event_store."drop_subscription"(
+	"name" TEXT /* Option < Text > */
+) RETURNS void
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'drop_subscription_wrapper';
+
+CREATE  FUNCTION event_store."append_events"(
+	"aggregate_type" TEXT, /* Option < Text > */
+	"aggregate_id" uuid, /* Option < pgrx :: Uuid > */
+	"events" jsonb, /* Option < JsonDatum > */
+	"expected_version" INT DEFAULT NULL /* Option < i32 > */
+) RETURNS bigint /* i64 */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'append_events_wrapper';
+
+CREATE  FUNCTION event_store."stream_partition"(
+	"aggregate_id" uuid, /* Option < pgrx :: Uuid > */
+	"partitions" INT /* Option < i32 > */
+) RETURNS INT /* Option < i32 > */
+IMMUTABLE PARALLEL SAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'stream_partition_wrapper';
+
+CREATE  FUNCTION event_store."ack"(
+	"name" TEXT, /* Option < Text > */
+	"lease_token" bigint, /* Option < i64 > */
+	"event_ids" uuid[] DEFAULT NULL /* Option < Many < pgrx :: Uuid > > */
+) RETURNS INT /* i32 */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'ack_wrapper';
+
+CREATE  FUNCTION event_store."prepare_ledger_publication"(
+	"max_accounts" INT DEFAULT 10000 /* Option < i32 > */
+) RETURNS bigint /* i64 */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'prepare_ledger_publication_wrapper';
 
 CREATE  FUNCTION event_store."create_subscription"(
 	"name" TEXT, /* Option < Text > */
@@ -1991,12 +2423,17 @@ VOLATILE PARALLEL UNSAFE
 LANGUAGE c /* Rust */
 AS 'MODULE_PATHNAME', 'create_subscription_wrapper';
 
-CREATE  FUNCTION event_store."prepare_ledger_publication"(
-	"max_accounts" INT DEFAULT 10000 /* Option < i32 > */
-) RETURNS bigint /* i64 */
+CREATE  FUNCTION event_store."nack"(
+	"name" TEXT, /* Option < Text > */
+	"lease_token" bigint, /* Option < i64 > */
+	"event_id" uuid, /* Option < pgrx :: Uuid > */
+	"reason" TEXT, /* Option < Text > */
+	"retry_in_ms" INT DEFAULT NULL, /* Option < i32 > */
+	"park" bool DEFAULT false /* Option < bool > */
+) RETURNS timestamptz /* Option < Time > */
 VOLATILE PARALLEL UNSAFE 
 LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'prepare_ledger_publication_wrapper';
+AS 'MODULE_PATHNAME', 'nack_wrapper';
 
 CREATE  FUNCTION event_store."set_retention"(
 	"aggregate_type" TEXT, /* Option < Text > */
@@ -2007,12 +2444,28 @@ VOLATILE PARALLEL UNSAFE
 LANGUAGE c /* Rust */
 AS 'MODULE_PATHNAME', 'set_retention_wrapper';
 
-CREATE  FUNCTION event_store."take_snapshot"(
-	"p_aggregate_id" uuid /* Option < pgrx :: Uuid > */
-) RETURNS INT /* Option < i32 > */
+CREATE  FUNCTION event_store."append_event"(
+	"p_aggregate_type" TEXT, /* Option < Text > */
+	"p_aggregate_id" uuid, /* Option < pgrx :: Uuid > */
+	"p_event_type" TEXT, /* Option < Text > */
+	"p_event_data" jsonb, /* Option < JsonDatum > */
+	"p_expected_version" INT DEFAULT NULL, /* Option < i32 > */
+	"p_metadata" jsonb DEFAULT NULL, /* Option < JsonDatum > */
+	"p_event_id" uuid DEFAULT NULL, /* Option < pgrx :: Uuid > */
+	"p_tags" TEXT[] DEFAULT NULL /* Option < Many < String > > */
+) RETURNS uuid /* pgrx :: Uuid */
 VOLATILE PARALLEL UNSAFE 
 LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'take_snapshot_wrapper';
+AS 'MODULE_PATHNAME', 'append_event_wrapper';
+
+CREATE  FUNCTION event_store."extend_lease"(
+	"name" TEXT, /* Option < Text > */
+	"lease_token" bigint, /* Option < i64 > */
+	"by_ms" INT DEFAULT NULL /* Option < i32 > */
+) RETURNS timestamptz /* Option < Time > */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'extend_lease_wrapper';
 
 CREATE  FUNCTION event_store."replay_parked"(
 	"name" TEXT, /* Option < Text > */
@@ -2022,13 +2475,12 @@ VOLATILE PARALLEL UNSAFE
 LANGUAGE c /* Rust */
 AS 'MODULE_PATHNAME', 'replay_parked_wrapper';
 
-CREATE  FUNCTION event_store."stream_partition"(
-	"aggregate_id" uuid, /* Option < pgrx :: Uuid > */
-	"partitions" INT /* Option < i32 > */
-) RETURNS INT /* Option < i32 > */
+CREATE  FUNCTION event_store."ledger_stream"(
+	"transaction_id" uuid /* Option < pgrx :: Uuid > */
+) RETURNS uuid /* pgrx :: Uuid */
 IMMUTABLE PARALLEL SAFE 
 LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'stream_partition_wrapper';
+AS 'MODULE_PATHNAME', 'ledger_stream_wrapper';
 
 CREATE  FUNCTION event_store."fetch"(
 	"name" TEXT, /* Option < Text > */
@@ -2054,120 +2506,10 @@ VOLATILE PARALLEL UNSAFE
 LANGUAGE c /* Rust */
 AS 'MODULE_PATHNAME', 'fetch_wrapper';
 
-CREATE  FUNCTION event_store."publish_ledger"(
-	"publish" bool /* Option < bool > */
-) RETURNS bigint /* Option < i64 > */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'publish_ledger_wrapper';
-
-CREATE  FUNCTION event_store."reset_subscription"(
-	"name" TEXT, /* Option < Text > */
-	"start" TEXT /* Option < Text > */
-) RETURNS void
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'reset_subscription_wrapper';
-
-CREATE  FUNCTION event_store."append_events"(
-	"aggregate_type" TEXT, /* Option < Text > */
-	"aggregate_id" uuid, /* Option < pgrx :: Uuid > */
-	"events" jsonb, /* Option < JsonDatum > */
-	"expected_version" INT DEFAULT NULL /* Option < i32 > */
-) RETURNS bigint /* i64 */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'append_events_wrapper';
-
 CREATE  FUNCTION event_store."ledger_published_since"() RETURNS bigint /* i64 */
 STRICT STABLE PARALLEL UNSAFE 
 LANGUAGE c /* Rust */
 AS 'MODULE_PATHNAME', 'ledger_published_since_wrapper';
-
-CREATE  FUNCTION event_store."nack"(
-	"name" TEXT, /* Option < Text > */
-	"lease_token" bigint, /* Option < i64 > */
-	"event_id" uuid, /* Option < pgrx :: Uuid > */
-	"reason" TEXT, /* Option < Text > */
-	"retry_in_ms" INT DEFAULT NULL, /* Option < i32 > */
-	"park" bool DEFAULT false /* Option < bool > */
-) RETURNS timestamptz /* Option < Time > */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'nack_wrapper';
-
-CREATE  FUNCTION event_store."get_aggregate_state"(
-	"p_aggregate_id" uuid, /* Option < pgrx :: Uuid > */
-	"p_up_to_version" INT DEFAULT NULL /* Option < i32 > */
-) RETURNS jsonb /* JsonDatum */
-STABLE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'get_aggregate_state_wrapper';
-
-CREATE  FUNCTION event_store."define_reducer"(
-	"aggregate_type" TEXT, /* Option < Text > */
-	"event_type" TEXT, /* Option < Text > */
-	"operations" jsonb DEFAULT NULL, /* Option < JsonDatum > */
-	"handler" regproc DEFAULT NULL /* Option < RegProc > */
-) RETURNS void
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'define_reducer_wrapper';
-
-CREATE  FUNCTION event_store."extend_lease"(
-	"name" TEXT, /* Option < Text > */
-	"lease_token" bigint, /* Option < i64 > */
-	"by_ms" INT DEFAULT NULL /* Option < i32 > */
-) RETURNS timestamptz /* Option < Time > */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'extend_lease_wrapper';
-
-CREATE  FUNCTION event_store."alter_subscription"(
-	"name" TEXT, /* Option < Text > */
-	"max_attempts" INT DEFAULT NULL, /* Option < i32 > */
-	"backoff_first_ms" INT DEFAULT NULL, /* Option < i32 > */
-	"backoff_most_ms" INT DEFAULT NULL, /* Option < i32 > */
-	"lease_ms" INT DEFAULT NULL, /* Option < i32 > */
-	"parked_blocks" bool DEFAULT NULL, /* Option < bool > */
-	"paused" bool DEFAULT NULL /* Option < bool > */
-) RETURNS void
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'alter_subscription_wrapper';
-
-CREATE  FUNCTION event_store."append_events_if"(
-	"aggregate_type" TEXT, /* Option < Text > */
-	"aggregate_id" uuid, /* Option < pgrx :: Uuid > */
-	"events" jsonb, /* Option < JsonDatum > */
-	"after_position" bigint, /* Option < i64 > */
-	"event_types" TEXT[] DEFAULT NULL, /* Option < Many < String > > */
-	"tags" TEXT[] DEFAULT NULL, /* Option < Many < String > > */
-	"expected_version" INT DEFAULT NULL /* Option < i32 > */
-) RETURNS bigint /* i64 */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'append_events_if_wrapper';
-
-CREATE  FUNCTION event_store."apply_retention"(
-	"max_events" INT DEFAULT 10000 /* Option < i32 > */
-) RETURNS TABLE (
-	"events" bigint,  /* i64 */
-	"streams" bigint,  /* i64 */
-	"done" bool  /* bool */
-)
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'apply_retention_wrapper';
-
-CREATE  FUNCTION event_store."ack"(
-	"name" TEXT, /* Option < Text > */
-	"lease_token" bigint, /* Option < i64 > */
-	"event_ids" uuid[] DEFAULT NULL /* Option < Many < pgrx :: Uuid > > */
-) RETURNS INT /* i32 */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'ack_wrapper';
 
 CREATE  FUNCTION event_store."drop_reducer"(
 	"aggregate_type" TEXT, /* Option < Text > */
@@ -2177,40 +2519,69 @@ VOLATILE PARALLEL UNSAFE
 LANGUAGE c /* Rust */
 AS 'MODULE_PATHNAME', 'drop_reducer_wrapper';
 
-CREATE  FUNCTION event_store."drop_subscription"(
-	"name" TEXT /* Option < Text > */
-) RETURNS void
+CREATE  FUNCTION pooling."bounded_pool_size"(
+	"pool_size" INT /* Option < i32 > */
+) RETURNS INT /* Option < i32 > */
+IMMUTABLE PARALLEL SAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'bounded_pool_size_wrapper';
+
+CREATE  FUNCTION pooling."bounded_period"(
+	"since" interval /* Option < Interval > */
+) RETURNS interval /* Interval */
+IMMUTABLE PARALLEL SAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'bounded_period_wrapper';
+
+CREATE  FUNCTION pooling."generate_pgbouncer_config"(
+	"databases" TEXT[] DEFAULT NULL, /* Option < Many < String > > */
+	"pool_mode" TEXT DEFAULT 'transaction', /* Option < Text > */
+	"host" TEXT DEFAULT NULL, /* Option < Text > */
+	"pool_size" INT DEFAULT NULL, /* Option < i32 > */
+	"settings" jsonb DEFAULT '{}', /* Option < JsonDatum > */
+	"cores" INT DEFAULT NULL /* Option < i32 > */
+) RETURNS TEXT /* String */
 VOLATILE PARALLEL UNSAFE 
 LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'drop_subscription_wrapper';
+AS 'MODULE_PATHNAME', 'generate_pgbouncer_config_wrapper';
 
-CREATE  FUNCTION event_store."append_event"(
-	"p_aggregate_type" TEXT, /* Option < Text > */
-	"p_aggregate_id" uuid, /* Option < pgrx :: Uuid > */
-	"p_event_type" TEXT, /* Option < Text > */
-	"p_event_data" jsonb, /* Option < JsonDatum > */
-	"p_expected_version" INT DEFAULT NULL, /* Option < i32 > */
-	"p_metadata" jsonb DEFAULT NULL, /* Option < JsonDatum > */
-	"p_event_id" uuid DEFAULT NULL, /* Option < pgrx :: Uuid > */
-	"p_tags" TEXT[] DEFAULT NULL /* Option < Many < String > > */
-) RETURNS uuid /* pgrx :: Uuid */
-VOLATILE PARALLEL UNSAFE 
+CREATE  FUNCTION pooling."calculate_pool_size"(
+	"p_max_db_connections" INT, /* Option < i32 > */
+	"p_avg_query_time_ms" numeric, /* Option < Numeric > */
+	"p_target_tps" INT, /* Option < i32 > */
+	"p_safety_margin" numeric DEFAULT 0.8, /* Option < Numeric > */
+	"p_cores" INT DEFAULT NULL /* Option < i32 > */
+) RETURNS TABLE (
+	"metric" TEXT,  /* String */
+	"value" TEXT,  /* String */
+	"explanation" TEXT  /* String */
+)
+STABLE PARALLEL SAFE 
 LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'append_event_wrapper';
+AS 'MODULE_PATHNAME', 'calculate_pool_size_wrapper';
 
-CREATE OR REPLACE  FUNCTION neobank."guard_ledger"(
-
-) RETURNS trigger /* Triggered */
-STRICT
+CREATE  FUNCTION pooling."what_if"(
+	"pool_size" INT, /* Option < i32 > */
+	"arrival_rate" numeric, /* Option < Numeric > */
+	"service_time_ms" numeric /* Option < Numeric > */
+) RETURNS TABLE (
+	"busy_connections" numeric,  /* Option < Numeric > */
+	"utilization" numeric,  /* Option < Numeric > */
+	"wait_probability" numeric,  /* Option < Numeric > */
+	"mean_wait_ms" numeric,  /* Option < Numeric > */
+	"p95_wait_ms" numeric,  /* Option < Numeric > */
+	"mean_response_ms" numeric,  /* Option < Numeric > */
+	"queue_length" numeric,  /* Option < Numeric > */
+	"is_stable" bool  /* bool */
+)
+IMMUTABLE PARALLEL SAFE 
 LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'guard_ledger_wrapper';
+AS 'MODULE_PATHNAME', 'what_if_wrapper';
 
-CREATE OR REPLACE  FUNCTION neobank."guard_accounts"(
-
-) RETURNS trigger /* Triggered */
-STRICT
+CREATE  FUNCTION pooling."machine_cores"() RETURNS INT /* i32 */
+STRICT STABLE PARALLEL SAFE 
 LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'guard_accounts_wrapper';
+AS 'MODULE_PATHNAME', 'machine_cores_wrapper';
 
 CREATE  FUNCTION pooling."recommended_size"(
 	"arrival_rate" numeric, /* Option < Numeric > */
@@ -2238,13 +2609,6 @@ IMMUTABLE PARALLEL SAFE
 LANGUAGE c /* Rust */
 AS 'MODULE_PATHNAME', 'bounded_seconds_wrapper';
 
-CREATE  FUNCTION pooling."bounded_period"(
-	"since" interval /* Option < Interval > */
-) RETURNS interval /* Interval */
-IMMUTABLE PARALLEL SAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'bounded_period_wrapper';
-
 CREATE  FUNCTION pooling."capture_sample"(
 	"keep" interval DEFAULT '7 days', /* Option < Interval > */
 	"max_groups" INT DEFAULT 100 /* Option < i32 > */
@@ -2252,63 +2616,6 @@ CREATE  FUNCTION pooling."capture_sample"(
 VOLATILE PARALLEL UNSAFE 
 LANGUAGE c /* Rust */
 AS 'MODULE_PATHNAME', 'capture_sample_wrapper';
-
-CREATE  FUNCTION pooling."what_if"(
-	"pool_size" INT, /* Option < i32 > */
-	"arrival_rate" numeric, /* Option < Numeric > */
-	"service_time_ms" numeric /* Option < Numeric > */
-) RETURNS TABLE (
-	"busy_connections" numeric,  /* Option < Numeric > */
-	"utilization" numeric,  /* Option < Numeric > */
-	"wait_probability" numeric,  /* Option < Numeric > */
-	"mean_wait_ms" numeric,  /* Option < Numeric > */
-	"p95_wait_ms" numeric,  /* Option < Numeric > */
-	"mean_response_ms" numeric,  /* Option < Numeric > */
-	"queue_length" numeric,  /* Option < Numeric > */
-	"is_stable" bool  /* bool */
-)
-IMMUTABLE PARALLEL SAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'what_if_wrapper';
-
-CREATE  FUNCTION pooling."generate_pgbouncer_config"(
-	"databases" TEXT[] DEFAULT NULL, /* Option < Many < String > > */
-	"pool_mode" TEXT DEFAULT 'transaction', /* Option < Text > */
-	"host" TEXT DEFAULT NULL, /* Option < Text > */
-	"pool_size" INT DEFAULT NULL, /* Option < i32 > */
-	"settings" jsonb DEFAULT '{}', /* Option < JsonDatum > */
-	"cores" INT DEFAULT NULL /* Option < i32 > */
-) RETURNS TEXT /* String */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'generate_pgbouncer_config_wrapper';
-
-CREATE  FUNCTION pooling."machine_cores"() RETURNS INT /* i32 */
-STRICT STABLE PARALLEL SAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'machine_cores_wrapper';
-
-CREATE  FUNCTION pooling."calculate_pool_size"(
-	"p_max_db_connections" INT, /* Option < i32 > */
-	"p_avg_query_time_ms" numeric, /* Option < Numeric > */
-	"p_target_tps" INT, /* Option < i32 > */
-	"p_safety_margin" numeric DEFAULT 0.8, /* Option < Numeric > */
-	"p_cores" INT DEFAULT NULL /* Option < i32 > */
-) RETURNS TABLE (
-	"metric" TEXT,  /* String */
-	"value" TEXT,  /* String */
-	"explanation" TEXT  /* String */
-)
-STABLE PARALLEL SAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'calculate_pool_size_wrapper';
-
-CREATE  FUNCTION pooling."bounded_pool_size"(
-	"pool_size" INT /* Option < i32 > */
-) RETURNS INT /* Option < i32 > */
-IMMUTABLE PARALLEL SAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'bounded_pool_size_wrapper';
 
 ALTER FUNCTION pooling.what_if(integer, numeric, numeric) ROWS 1;
 
@@ -2545,148 +2852,6 @@ END;
 
 COMMENT ON FUNCTION pooling.session_groups(integer) IS
     'The rows that pooling.capture_sample writes: other sessions by database, role and application, the largest max_groups, the rest as (others). Null: all groups; below 0: as 0.';
-
-COMMENT ON FUNCTION troubleshoot.slow_query_rows(integer, text) IS
-    'The bound itself, for troubleshoot.slow_queries. NB021: max_rows not 1 to 1,000, or another order_by; 22004: null.';
-
-CREATE FUNCTION troubleshoot.slow_queries(max_rows integer DEFAULT 20, order_by text DEFAULT 'total')
-RETURNS TABLE (
-    queryid bigint, query_preview text, calls bigint, total_time_ms numeric, avg_time_ms numeric, stddev_ms numeric,
-    rows bigint, cache_hit_pct numeric, max_time_ms numeric, share_pct numeric, read_time_ms numeric,
-    temp_blocks_written bigint, wal_bytes numeric, user_name text, database_name text, is_slow boolean, hint text)
-LANGUAGE plpgsql STABLE PARALLEL UNSAFE ROWS 20
-SET search_path = pg_catalog, pg_temp
-AS $$
-#variable_conflict use_column
-DECLARE
-    bound integer := troubleshoot.slow_query_rows(max_rows, order_by);
-    place text;
-    has text[];
-    total text;
-    problem text;
-    cure text;
-BEGIN
-    -- The view of the extension, whatever its schema, and not another one of its name.
-    SELECT format('%I.%I', n.nspname, c.relname), array_agg(a.attname::text)
-      INTO place, has
-      FROM pg_extension e
-      JOIN pg_depend d ON d.refclassid = 'pg_extension'::regclass AND d.refobjid = e.oid AND d.deptype = 'e'
-                      AND d.classid = 'pg_class'::regclass
-      JOIN pg_class c ON c.oid = d.objid AND c.relname = 'pg_stat_statements'
-      JOIN pg_namespace n ON n.oid = c.relnamespace
-      JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
-     WHERE e.extname = 'pg_stat_statements'
-     GROUP BY n.nspname, c.relname;
-    IF place IS NULL THEN
-        problem := '<pg_stat_statements is not installed>';
-        cure := CASE WHEN current_setting('pg_stat_statements.max', true) IS NULL
-                     THEN 'Add pg_stat_statements to shared_preload_libraries, restart the server, and CREATE EXTENSION pg_stat_statements.'
-                     ELSE 'CREATE EXTENSION pg_stat_statements in this database.' END;
-    ELSE
-        -- Its columns have been renamed by its versions 1.8 and 1.11, and others have come.
-        total := CASE WHEN 'total_exec_time' = ANY (has) THEN 'exec_time' ELSE 'time' END;
-        BEGIN
-            RETURN QUERY EXECUTE format(
-                $q$SELECT s.queryid, left(s.query, 100), s.calls, round(s.total_%1$s::numeric, 2),
-                          round(s.mean_%1$s::numeric, 2), round(s.stddev_%1$s::numeric, 2), s.rows,
-                          round(100.0 * s.shared_blks_hit / nullif(s.shared_blks_hit + s.shared_blks_read, 0), 2),
-                          round(s.max_%1$s::numeric, 2),
-                          round(100 * s.total_%1$s::numeric / nullif(sum(s.total_%1$s::numeric) OVER (), 0), 2),
-                          round(s.%2$s::numeric, 2), s.temp_blks_written, %3$s,
-                          (SELECT r.rolname::text FROM pg_roles r WHERE r.oid = s.userid),
-                          (SELECT b.datname::text FROM pg_database b WHERE b.oid = s.dbid),
-                          s.calls >= 50 AND s.mean_%1$s >= 50,
-                          CASE WHEN s.queryid IS NULL
-                               THEN 'The statements of other roles are shown to pg_read_all_stats (pg_monitor) only.' END
-                   FROM %4$s s
-                   ORDER BY CASE $2 WHEN 'total' THEN s.total_%1$s WHEN 'mean' THEN s.mean_%1$s WHEN 'calls' THEN s.calls
-                                    WHEN 'rows' THEN s.rows ELSE s.temp_blks_written END DESC, s.total_%1$s DESC
-                   LIMIT $1$q$,
-                total, CASE WHEN 'shared_blk_read_time' = ANY (has) THEN 'shared_blk_read_time' ELSE 'blk_read_time' END,
-                CASE WHEN 'wal_bytes' = ANY (has) THEN 's.wal_bytes' ELSE 'NULL::numeric' END, place)
-                USING bound, order_by;
-            IF FOUND THEN
-                RETURN;
-            END IF;
-            problem := '<nothing recorded>';
-            cure := 'Look at pg_stat_statements.track and compute_query_id; pg_stat_statements_reset() may have just been called.';
-        EXCEPTION
-            WHEN object_not_in_prerequisite_state THEN
-                problem := '<pg_stat_statements is not loaded>';
-                cure := 'Add pg_stat_statements to shared_preload_libraries, and restart the server.';
-            WHEN insufficient_privilege THEN
-                problem := '<insufficient privilege>';
-                cure := format('Grant USAGE on the schema of %s, SELECT on it, and pg_monitor.', place);
-        END;
-    END IF;
-    query_preview := problem;
-    hint := cure;
-    RETURN NEXT;
-END
-$$;
-
-COMMENT ON FUNCTION troubleshoot.slow_queries(integer, text) IS
-    'Statements by pg_stat_statements, of whatever version is installed. max_rows: 1 to 1,000; order_by: total (time), mean (time), calls, rows or temp (blocks written). Times in milliseconds since the statistics were last reset; share_pct: of the time of all statements; is_slow: 50 ms and more on average over 50 calls and more. Where pg_stat_statements is missing, not loaded, not visible or empty one row says so: queryid is null, and hint has the cure. NB021: a bound; 22004: null.';
-
-CREATE VIEW troubleshoot.v_slow_queries AS
-SELECT q.queryid, q.query_preview, q.calls, q.total_time_ms, q.avg_time_ms, q.stddev_ms, q.rows, q.cache_hit_pct,
-       q.max_time_ms, q.share_pct, q.read_time_ms, q.temp_blocks_written, q.wal_bytes, q.user_name, q.database_name,
-       q.is_slow, q.hint
-FROM troubleshoot.slow_queries() q;
-
-COMMENT ON VIEW troubleshoot.v_slow_queries IS
-    'The twenty statements that have taken the most time: troubleshoot.slow_queries(). One row with a hint where they cannot be told.';
-
-CREATE FUNCTION troubleshoot.connection_analysis() RETURNS TABLE (metric text, value text, status text)
-LANGUAGE sql VOLATILE PARALLEL UNSAFE ROWS 10
-BEGIN ATOMIC
-    WITH seen AS MATERIALIZED (
-        SELECT pg_catalog.count(*) AS connections, pg_catalog.count(*) FILTER (WHERE NOT s.is_visible) AS hidden,
-               pg_catalog.count(*) FILTER (WHERE s.state IN ('active', 'fastpath function call')) AS active,
-               pg_catalog.count(*) FILTER (WHERE s.state = 'idle') AS idle,
-               pg_catalog.count(*) FILTER (WHERE s.state LIKE 'idle in transaction%') AS in_transaction,
-               pg_catalog.max(s.seconds_in_state) FILTER (WHERE s.state LIKE 'idle in transaction%') AS longest,
-               pg_catalog.count(*) FILTER (WHERE s.wait_event_type = 'Lock') AS waiting,
-               pooling.usable_connections() AS usable
-        FROM pooling.sessions() s
-    ), lines AS (
-        SELECT 1 AS no, 'Max Connections' AS metric, pg_catalog.current_setting('max_connections') AS value, 'INFO' AS status,
-               false AS is_counted, s.hidden FROM seen s
-        UNION ALL
-        SELECT 2, 'Current Connections', s.connections::text,
-               CASE WHEN s.connections >= 0.75 * s.usable THEN 'WARNING' ELSE 'OK' END, false, s.hidden FROM seen s
-        UNION ALL
-        SELECT 3, 'Active Connections', s.active::text, 'INFO', true, s.hidden FROM seen s
-        UNION ALL
-        -- Idle connections of a pool cost little while there is room.
-        SELECT 4, 'Idle Connections', s.idle::text,
-               CASE WHEN s.idle > 0.7 * s.connections AND s.connections > 0.5 * s.usable THEN 'WARNING' ELSE 'OK' END,
-               true, s.hidden FROM seen s
-        UNION ALL
-        SELECT 5, 'Idle in Transaction', s.in_transaction::text,
-               CASE WHEN s.longest >= 900 THEN 'CRITICAL' WHEN s.in_transaction > 5 OR s.longest >= 300 THEN 'WARNING' ELSE 'OK' END,
-               true, s.hidden FROM seen s
-        UNION ALL
-        SELECT 6, 'Connection Utilization', pg_catalog.round(100.0 * s.connections / s.usable, 1) || '%',
-               CASE WHEN s.connections >= 0.9 * s.usable THEN 'CRITICAL'
-                    WHEN s.connections >= 0.75 * s.usable THEN 'WARNING' ELSE 'OK' END, false, s.hidden FROM seen s
-        UNION ALL
-        SELECT 7, 'Usable Connections', s.usable::text, 'INFO', false, s.hidden FROM seen s
-        UNION ALL
-        SELECT 8, 'Waiting for a Lock', s.waiting::text, 'INFO', true, s.hidden FROM seen s
-        UNION ALL
-        SELECT 9, 'Longest Idle in Transaction', coalesce(pg_catalog.round(s.longest, 1) || ' s', 'none'), 'INFO', true, s.hidden
-        FROM seen s
-        UNION ALL
-        SELECT 10, 'Not Visible', s.hidden::text, CASE WHEN s.hidden > 0 THEN 'UNKNOWN' ELSE 'OK' END, false, 0 FROM seen s
-    )
-    SELECT l.metric, CASE WHEN l.is_counted AND l.hidden > 0 THEN 'at least ' || l.value ELSE l.value END,
-           CASE WHEN l.hidden > 0 AND (l.status = 'OK' OR l.is_counted AND l.status = 'INFO') THEN 'UNKNOWN' ELSE l.status END
-    FROM lines l ORDER BY l.no;
-END;
-
-COMMENT ON FUNCTION troubleshoot.connection_analysis() IS
-    'Connections at this moment. Utilization is of those that clients may use, without the reserved ones (75 and 90 %); idle in transaction: more than 5, or one for 300 and 900 s, failed transactions with them. status: INFO, OK, WARNING, CRITICAL, or UNKNOWN where sessions are not visible to the caller (pg_monitor sees all).';
 
 CREATE FUNCTION pooling.load(since interval DEFAULT '01:00:00') RETURNS TABLE (
     database_name text, first_at timestamptz, last_at timestamptz, steps bigint, seconds numeric, transactions numeric,
@@ -2956,418 +3121,147 @@ END;
 COMMENT ON FUNCTION pooling.check_pool_health(numeric) IS
     'Connections at this moment: of those that clients may use (75 and 90 %), idle in a transaction for more than so many seconds (1 and 5 of them) and the longest (300 and 900 s), their mean age (an hour), the wait that the pooler tells of (0 and 1,000 ms, pooling.pool_stats), the last sample. status: OK, REVIEW, WARNING, CRITICAL, or UNKNOWN: the caller may not see it (pg_monitor may), or nobody has measured it. NB021: seconds; 22004: null.';
 
-CREATE  FUNCTION saga."create_saga"(
-	"p_saga_type" TEXT, /* Option < Text > */
-	"p_steps" TEXT[], /* Option < Many < String > > */
-	"p_context" jsonb DEFAULT '{}' /* Option < JsonDatum > */
-) RETURNS uuid /* pgrx :: Uuid */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'create_saga_wrapper';
+COMMENT ON FUNCTION troubleshoot.slow_query_rows(integer, text) IS
+    'The bound itself, for troubleshoot.slow_queries. NB021: max_rows not 1 to 1,000, or another order_by; 22004: null.';
 
-CREATE  FUNCTION saga."start"(
-	"saga_type" TEXT, /* Option < Text > */
-	"context" jsonb DEFAULT '{}', /* Option < JsonDatum > */
-	"idempotency_key" TEXT DEFAULT NULL, /* Option < Text > */
-	"deadline" timestamptz DEFAULT NULL /* Option < Time > */
-) RETURNS uuid /* pgrx :: Uuid */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'start_wrapper';
+CREATE FUNCTION troubleshoot.slow_queries(max_rows integer DEFAULT 20, order_by text DEFAULT 'total')
+RETURNS TABLE (
+    queryid bigint, query_preview text, calls bigint, total_time_ms numeric, avg_time_ms numeric, stddev_ms numeric,
+    rows bigint, cache_hit_pct numeric, max_time_ms numeric, share_pct numeric, read_time_ms numeric,
+    temp_blocks_written bigint, wal_bytes numeric, user_name text, database_name text, is_slow boolean, hint text)
+LANGUAGE plpgsql STABLE PARALLEL UNSAFE ROWS 20
+SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_column
+DECLARE
+    bound integer := troubleshoot.slow_query_rows(max_rows, order_by);
+    place text;
+    has text[];
+    total text;
+    problem text;
+    cure text;
+BEGIN
+    -- The view of the extension, whatever its schema, and not another one of its name.
+    SELECT format('%I.%I', n.nspname, c.relname), array_agg(a.attname::text)
+      INTO place, has
+      FROM pg_extension e
+      JOIN pg_depend d ON d.refclassid = 'pg_extension'::regclass AND d.refobjid = e.oid AND d.deptype = 'e'
+                      AND d.classid = 'pg_class'::regclass
+      JOIN pg_class c ON c.oid = d.objid AND c.relname = 'pg_stat_statements'
+      JOIN pg_namespace n ON n.oid = c.relnamespace
+      JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+     WHERE e.extname = 'pg_stat_statements'
+     GROUP BY n.nspname, c.relname;
+    IF place IS NULL THEN
+        problem := '<pg_stat_statements is not installed>';
+        cure := CASE WHEN current_setting('pg_stat_statements.max', true) IS NULL
+                     THEN 'Add pg_stat_statements to shared_preload_libraries, restart the server, and CREATE EXTENSION pg_stat_statements.'
+                     ELSE 'CREATE EXTENSION pg_stat_statements in this database.' END;
+    ELSE
+        -- Its columns have been renamed by its versions 1.8 and 1.11, and others have come.
+        total := CASE WHEN 'total_exec_time' = ANY (has) THEN 'exec_time' ELSE 'time' END;
+        BEGIN
+            RETURN QUERY EXECUTE format(
+                $q$SELECT s.queryid, left(s.query, 100), s.calls, round(s.total_%1$s::numeric, 2),
+                          round(s.mean_%1$s::numeric, 2), round(s.stddev_%1$s::numeric, 2), s.rows,
+                          round(100.0 * s.shared_blks_hit / nullif(s.shared_blks_hit + s.shared_blks_read, 0), 2),
+                          round(s.max_%1$s::numeric, 2),
+                          round(100 * s.total_%1$s::numeric / nullif(sum(s.total_%1$s::numeric) OVER (), 0), 2),
+                          round(s.%2$s::numeric, 2), s.temp_blks_written, %3$s,
+                          (SELECT r.rolname::text FROM pg_roles r WHERE r.oid = s.userid),
+                          (SELECT b.datname::text FROM pg_database b WHERE b.oid = s.dbid),
+                          s.calls >= 50 AND s.mean_%1$s >= 50,
+                          CASE WHEN s.queryid IS NULL
+                               THEN 'The statements of other roles are shown to pg_read_all_stats (pg_monitor) only.' END
+                   FROM %4$s s
+                   ORDER BY CASE $2 WHEN 'total' THEN s.total_%1$s WHEN 'mean' THEN s.mean_%1$s WHEN 'calls' THEN s.calls
+                                    WHEN 'rows' THEN s.rows ELSE s.temp_blks_written END DESC, s.total_%1$s DESC
+                   LIMIT $1$q$,
+                total, CASE WHEN 'shared_blk_read_time' = ANY (has) THEN 'shared_blk_read_time' ELSE 'blk_read_time' END,
+                CASE WHEN 'wal_bytes' = ANY (has) THEN 's.wal_bytes' ELSE 'NULL::numeric' END, place)
+                USING bound, order_by;
+            IF FOUND THEN
+                RETURN;
+            END IF;
+            problem := '<nothing recorded>';
+            cure := 'Look at pg_stat_statements.track and compute_query_id; pg_stat_statements_reset() may have just been called.';
+        EXCEPTION
+            WHEN object_not_in_prerequisite_state THEN
+                problem := '<pg_stat_statements is not loaded>';
+                cure := 'Add pg_stat_statements to shared_preload_libraries, and restart the server.';
+            WHEN insufficient_privilege THEN
+                problem := '<insufficient privilege>';
+                cure := format('Grant USAGE on the schema of %s, SELECT on it, and pg_monitor.', place);
+        END;
+    END IF;
+    query_preview := problem;
+    hint := cure;
+    RETURN NEXT;
+END
+$$;
 
-CREATE  FUNCTION saga."retry_compensation"(
-	"saga_id" uuid, /* Option < pgrx :: Uuid > */
-	"reason" TEXT /* Option < Text > */
-) RETURNS TEXT /* Text */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'retry_compensation_wrapper';
+COMMENT ON FUNCTION troubleshoot.slow_queries(integer, text) IS
+    'Statements by pg_stat_statements, of whatever version is installed. max_rows: 1 to 1,000; order_by: total (time), mean (time), calls, rows or temp (blocks written). Times in milliseconds since the statistics were last reset; share_pct: of the time of all statements; is_slow: 50 ms and more on average over 50 calls and more. Where pg_stat_statements is missing, not loaded, not visible or empty one row says so: queryid is null, and hint has the cure. NB021: a bound; 22004: null.';
 
-CREATE  FUNCTION saga."prune"(
-	"before" timestamptz, /* Option < Time > */
-	"max_sagas" INT DEFAULT 1000, /* Option < i32 > */
-	"saga_type" TEXT DEFAULT NULL /* Option < Text > */
-) RETURNS TABLE (
-	"sagas" bigint,  /* i64 */
-	"done" bool  /* bool */
-)
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'prune_wrapper';
+CREATE VIEW troubleshoot.v_slow_queries AS
+SELECT q.queryid, q.query_preview, q.calls, q.total_time_ms, q.avg_time_ms, q.stddev_ms, q.rows, q.cache_hit_pct,
+       q.max_time_ms, q.share_pct, q.read_time_ms, q.temp_blocks_written, q.wal_bytes, q.user_name, q.database_name,
+       q.is_slow, q.hint
+FROM troubleshoot.slow_queries() q;
 
-CREATE  FUNCTION saga."extend_lease"(
-	"step_id" uuid, /* Option < pgrx :: Uuid > */
-	"lease_token" bigint, /* Option < i64 > */
-	"lease_ms" INT DEFAULT 30000 /* Option < i32 > */
-) RETURNS timestamptz /* Time */
-VOLATILE PARALLEL UNSAFE  
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'extend_step_lease_wrapper';
+COMMENT ON VIEW troubleshoot.v_slow_queries IS
+    'The twenty statements that have taken the most time: troubleshoot.slow_queries(). One row with a hint where they cannot be told.';
 
-CREATE  FUNCTION saga."define"(
-	"saga_type" TEXT, /* Option < Text > */
-	"steps" jsonb /* Option < JsonDatum > */
-) RETURNS INT /* i32 */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'define_wrapper';
+CREATE FUNCTION troubleshoot.connection_analysis() RETURNS TABLE (metric text, value text, status text)
+LANGUAGE sql VOLATILE PARALLEL UNSAFE ROWS 10
+BEGIN ATOMIC
+    WITH seen AS MATERIALIZED (
+        SELECT pg_catalog.count(*) AS connections, pg_catalog.count(*) FILTER (WHERE NOT s.is_visible) AS hidden,
+               pg_catalog.count(*) FILTER (WHERE s.state IN ('active', 'fastpath function call')) AS active,
+               pg_catalog.count(*) FILTER (WHERE s.state = 'idle') AS idle,
+               pg_catalog.count(*) FILTER (WHERE s.state LIKE 'idle in transaction%') AS in_transaction,
+               pg_catalog.max(s.seconds_in_state) FILTER (WHERE s.state LIKE 'idle in transaction%') AS longest,
+               pg_catalog.count(*) FILTER (WHERE s.wait_event_type = 'Lock') AS waiting,
+               pooling.usable_connections() AS usable
+        FROM pooling.sessions() s
+    ), lines AS (
+        SELECT 1 AS no, 'Max Connections' AS metric, pg_catalog.current_setting('max_connections') AS value, 'INFO' AS status,
+               false AS is_counted, s.hidden FROM seen s
+        UNION ALL
+        SELECT 2, 'Current Connections', s.connections::text,
+               CASE WHEN s.connections >= 0.75 * s.usable THEN 'WARNING' ELSE 'OK' END, false, s.hidden FROM seen s
+        UNION ALL
+        SELECT 3, 'Active Connections', s.active::text, 'INFO', true, s.hidden FROM seen s
+        UNION ALL
+        -- Idle connections of a pool cost little while there is room.
+        SELECT 4, 'Idle Connections', s.idle::text,
+               CASE WHEN s.idle > 0.7 * s.connections AND s.connections > 0.5 * s.usable THEN 'WARNING' ELSE 'OK' END,
+               true, s.hidden FROM seen s
+        UNION ALL
+        SELECT 5, 'Idle in Transaction', s.in_transaction::text,
+               CASE WHEN s.longest >= 900 THEN 'CRITICAL' WHEN s.in_transaction > 5 OR s.longest >= 300 THEN 'WARNING' ELSE 'OK' END,
+               true, s.hidden FROM seen s
+        UNION ALL
+        SELECT 6, 'Connection Utilization', pg_catalog.round(100.0 * s.connections / s.usable, 1) || '%',
+               CASE WHEN s.connections >= 0.9 * s.usable THEN 'CRITICAL'
+                    WHEN s.connections >= 0.75 * s.usable THEN 'WARNING' ELSE 'OK' END, false, s.hidden FROM seen s
+        UNION ALL
+        SELECT 7, 'Usable Connections', s.usable::text, 'INFO', false, s.hidden FROM seen s
+        UNION ALL
+        SELECT 8, 'Waiting for a Lock', s.waiting::text, 'INFO', true, s.hidden FROM seen s
+        UNION ALL
+        SELECT 9, 'Longest Idle in Transaction', coalesce(pg_catalog.round(s.longest, 1) || ' s', 'none'), 'INFO', true, s.hidden
+        FROM seen s
+        UNION ALL
+        SELECT 10, 'Not Visible', s.hidden::text, CASE WHEN s.hidden > 0 THEN 'UNKNOWN' ELSE 'OK' END, false, 0 FROM seen s
+    )
+    SELECT l.metric, CASE WHEN l.is_counted AND l.hidden > 0 THEN 'at least ' || l.value ELSE l.value END,
+           CASE WHEN l.hidden > 0 AND (l.status = 'OK' OR l.is_counted AND l.status = 'INFO') THEN 'UNKNOWN' ELSE l.status END
+    FROM lines l ORDER BY l.no;
+END;
 
-CREATE  FUNCTION saga."complete_step"(
-	"step_id" uuid, /* Option < pgrx :: Uuid > */
-	"lease_token" bigint, /* Option < i64 > */
-	"output" jsonb DEFAULT '{}' /* Option < JsonDatum > */
-) RETURNS TEXT /* Text */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'complete_step_wrapper';
-
-CREATE  FUNCTION saga."retry_step"(
-	"saga_id" uuid, /* Option < pgrx :: Uuid > */
-	"reason" TEXT /* Option < Text > */
-) RETURNS TEXT /* Text */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'retry_step_wrapper';
-
-CREATE  FUNCTION saga."forget_keys"(
-	"before" timestamptz, /* Option < Time > */
-	"max_keys" INT DEFAULT 10000 /* Option < i32 > */
-) RETURNS TABLE (
-	"keys" bigint,  /* i64 */
-	"done" bool  /* bool */
-)
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'forget_keys_wrapper';
-
-CREATE  FUNCTION saga."execute_step"(
-	"p_saga_id" uuid, /* Option < pgrx :: Uuid > */
-	"p_output" jsonb DEFAULT '{}', /* Option < JsonDatum > */
-	"p_step_id" uuid DEFAULT NULL /* Option < pgrx :: Uuid > */
-) RETURNS jsonb /* JsonB */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'execute_step_wrapper';
-
-CREATE  FUNCTION saga."fail_step"(
-	"step_id" uuid, /* Option < pgrx :: Uuid > */
-	"lease_token" bigint, /* Option < i64 > */
-	"reason" TEXT, /* Option < Text > */
-	"retryable" bool DEFAULT true, /* Option < bool > */
-	"effect_possible" bool DEFAULT false /* Option < bool > */
-) RETURNS TEXT /* Text */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'fail_step_wrapper';
-
-CREATE  FUNCTION saga."run_ready"(
-	"max_sagas" INT DEFAULT 100 /* Option < i32 > */
-) RETURNS TABLE (
-	"saga_id" uuid,  /* pgrx :: Uuid */
-	"status" TEXT,  /* & '_ str */
-	"step_number" INT,  /* Option < i32 > */
-	"waits_for" TEXT,  /* Option < & '_ str > */
-	"code" TEXT,  /* Option < String > */
-	"message" TEXT  /* Option < String > */
-)
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'run_ready_wrapper';
-
-CREATE  FUNCTION saga."signal"(
-	"saga_id" uuid, /* Option < pgrx :: Uuid > */
-	"name" TEXT, /* Option < Text > */
-	"payload" jsonb DEFAULT '{}', /* Option < JsonDatum > */
-	"signal_id" uuid DEFAULT NULL /* Option < pgrx :: Uuid > */
-) RETURNS uuid /* pgrx :: Uuid */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'signal_wrapper';
-
-CREATE  FUNCTION saga."run"(
-	"saga_id" uuid /* Option < pgrx :: Uuid > */
-) RETURNS TEXT /* Text */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'run_wrapper';
-
-CREATE  FUNCTION saga."claim_step"(
-	"worker" TEXT, /* Option < Text > */
-	"types" TEXT[] DEFAULT NULL, /* Option < Many < String > > */
-	"lease_ms" INT DEFAULT 30000, /* Option < i32 > */
-	"max_steps" INT DEFAULT 1 /* Option < i32 > */
-) RETURNS TABLE (
-	"saga_id" uuid,  /* pgrx :: Uuid */
-	"saga_type" TEXT,  /* String */
-	"step_id" uuid,  /* pgrx :: Uuid */
-	"step_number" INT,  /* i32 */
-	"step_name" TEXT,  /* String */
-	"kind" TEXT,  /* & '_ str */
-	"effect_id" uuid,  /* pgrx :: Uuid */
-	"work_type" TEXT,  /* String */
-	"attempt" INT,  /* i32 */
-	"lease_token" bigint,  /* i64 */
-	"leased_until" timestamptz,  /* Time */
-	"context" jsonb,  /* JsonBytes */
-	"outputs" jsonb  /* JsonBytes */
-)
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'claim_step_wrapper';
-
-CREATE  FUNCTION saga."cancel"(
-	"saga_id" uuid, /* Option < pgrx :: Uuid > */
-	"reason" TEXT /* Option < Text > */
-) RETURNS TEXT /* Text */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'cancel_wrapper';
-
-CREATE  FUNCTION saga."resolve"(
-	"saga_id" uuid, /* Option < pgrx :: Uuid > */
-	"outcome" TEXT, /* Option < Text > */
-	"reason" TEXT, /* Option < Text > */
-	"output" jsonb DEFAULT NULL /* Option < JsonDatum > */
-) RETURNS TEXT /* Text */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'resolve_wrapper';
-
-CREATE  FUNCTION temporal."delete_portion"(
-	"p_table" regclass, /* Option < RegClass > */
-	"key" jsonb, /* Option < JsonDatum > */
-	"valid_from" timestamptz, /* Option < Time > */
-	"valid_to" timestamptz /* Option < Time > */
-) RETURNS bigint /* i64 */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'delete_portion_wrapper';
-
-CREATE  FUNCTION temporal."insert_portion"(
-	"p_table" regclass, /* Option < RegClass > */
-	"row_values" jsonb, /* Option < JsonDatum > */
-	"valid_from" timestamptz, /* Option < Time > */
-	"valid_to" timestamptz DEFAULT 'infinity' /* Option < Time > */
-) RETURNS bigint /* i64 */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'insert_portion_wrapper';
-
-CREATE  FUNCTION temporal."balance_as_of"(
-	"account_id" uuid, /* Option < pgrx :: Uuid > */
-	"valid_at" timestamptz DEFAULT now(), /* Option < Time > */
-	"known_at" timestamptz DEFAULT now() /* Option < Time > */
-) RETURNS numeric /* Option < Numeric > */
-STABLE PARALLEL RESTRICTED  
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'account_balance_as_of_wrapper';
-
-CREATE  FUNCTION temporal."update_portion"(
-	"p_table" regclass, /* Option < RegClass > */
-	"key" jsonb, /* Option < JsonDatum > */
-	"valid_from" timestamptz, /* Option < Time > */
-	"valid_to" timestamptz, /* Option < Time > */
-	"changes" jsonb /* Option < JsonDatum > */
-) RETURNS bigint /* i64 */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'update_portion_wrapper';
-
-CREATE  FUNCTION temporal."balance_before"(
-	"account_id" uuid, /* Option < pgrx :: Uuid > */
-	"valid_to" timestamptz, /* Option < Time > */
-	"transaction_to" timestamptz /* Option < Time > */
-) RETURNS numeric /* Option < Numeric > */
-STABLE PARALLEL RESTRICTED 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'balance_before_wrapper';
-
-CREATE  FUNCTION temporal."get_account_as_of"(
-	"p_account_id" uuid, /* Option < pgrx :: Uuid > */
-	"p_as_of_time" timestamptz DEFAULT now(), /* Option < Time > */
-	"p_transaction_time" timestamptz DEFAULT now() /* Option < Time > */
-) RETURNS TABLE (
-	"account_id" uuid,  /* pgrx :: Uuid */
-	"customer_id" uuid,  /* Option < pgrx :: Uuid > */
-	"account_number" varchar(50),  /* Option < Varchar > */
-	"current_balance" numeric,  /* Option < Numeric > */
-	"account_status" TEXT,  /* Option < String > */
-	"valid_from" timestamptz,  /* Option < Time > */
-	"valid_to" timestamptz,  /* Option < Time > */
-	"account_type" TEXT,  /* Option < String > */
-	"overdraft_limit" numeric,  /* Option < Numeric > */
-	"limits" jsonb,  /* Option < JsonBytes > */
-	"transaction_from" timestamptz,  /* Option < Time > */
-	"transaction_to" timestamptz,  /* Option < Time > */
-	"changed_by" TEXT,  /* Option < String > */
-	"change_reason" TEXT  /* Option < String > */
-)
-STABLE PARALLEL RESTRICTED 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'get_account_as_of_wrapper';
-
-CREATE  FUNCTION temporal."record_account_change"(
-	"account_id" uuid, /* Option < pgrx :: Uuid > */
-	"created_at" timestamptz, /* Option < Time > */
-	"customer_id" uuid, /* Option < pgrx :: Uuid > */
-	"account_status" TEXT, /* Option < Text > */
-	"overdraft_limit" numeric, /* Option < Numeric > */
-	"account_type" TEXT, /* Option < Text > */
-	"account_number" TEXT /* Option < Text > */
-) RETURNS void
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'record_account_change_wrapper';
-
-CREATE  FUNCTION temporal."correct"(
-	"account_id" uuid, /* Option < pgrx :: Uuid > */
-	"valid_from" timestamptz, /* Option < Time > */
-	"valid_to" timestamptz, /* Option < Time > */
-	"changes" jsonb, /* Option < JsonDatum > */
-	"reason" TEXT, /* Option < Text > */
-	"tenant" uuid DEFAULT NULL /* Option < pgrx :: Uuid > */
-) RETURNS timestamptz /* Option < Time > */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'correct_wrapper';
-
-CREATE  FUNCTION temporal."check_snapshot"(
-	"p_table" regclass, /* Option < RegClass > */
-	"p_key" jsonb /* Option < JsonDatum > */
-) RETURNS void
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'check_snapshot_wrapper';
-
-ALTER TABLE banking.customers ALTER COLUMN customer_number
-    SET DEFAULT ('C' || pg_catalog.to_char(pg_catalog.nextval('banking.customer_number_seq'), 'FM9999999990000000000'));
-
-UPDATE txn_processing.transaction_queue SET max_retries = CASE WHEN max_retries < 0 THEN 0 ELSE 100 END
-WHERE NOT max_retries BETWEEN 0 AND 100;
-
-ALTER TABLE txn_processing.transaction_queue
-    ADD CONSTRAINT transaction_queue_max_retries_check CHECK (max_retries BETWEEN 0 AND 100);
-
-ALTER TABLE banking.account_limits REPLICA IDENTITY FULL;
-
-CREATE  FUNCTION concurrency."acquire_lease"(
-	"name" TEXT, /* Option < Text > */
-	"holder" TEXT, /* Option < Text > */
-	"lease_ms" INT DEFAULT 30000, /* Option < i32 > */
-	"timeout_ms" INT DEFAULT 0 /* Option < i32 > */
-) RETURNS bigint /* Option < i64 > */
-VOLATILE PARALLEL UNSAFE  
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'acquire_lease_sql_wrapper';
-
-CREATE  FUNCTION concurrency."release_lock"(
-	"name" TEXT, /* Option < Text > */
-	"scope" TEXT DEFAULT 'transaction' /* Option < Text > */
-) RETURNS bool /* bool */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'release_lock_wrapper';
-
-CREATE  FUNCTION concurrency."acquire_locks"(
-	"names" TEXT[], /* Option < Many < String > > */
-	"timeout_ms" INT DEFAULT 5000, /* Option < i32 > */
-	"scope" TEXT DEFAULT 'transaction' /* Option < Text > */
-) RETURNS bool /* bool */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'acquire_locks_wrapper';
-
-CREATE  FUNCTION concurrency."acquire_lock"(
-	"name" TEXT, /* Option < Text > */
-	"timeout_ms" INT DEFAULT 5000, /* Option < i32 > */
-	"scope" TEXT DEFAULT 'transaction' /* Option < Text > */
-) RETURNS bool /* bool */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'acquire_lock_wrapper';
-
-CREATE  FUNCTION concurrency."release_customer_lock"(
-	"p_customer_id" uuid /* Option < pgrx :: Uuid > */
-) RETURNS bool /* bool */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'release_customer_lock_wrapper';
-
-CREATE  FUNCTION concurrency."release_locks"(
-	"names" TEXT[], /* Option < Many < String > > */
-	"scope" TEXT DEFAULT 'transaction' /* Option < Text > */
-) RETURNS INT /* i32 */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'release_locks_wrapper';
-
-CREATE  FUNCTION concurrency."release_lease"(
-	"name" TEXT, /* Option < Text > */
-	"token" bigint /* Option < i64 > */
-) RETURNS bool /* bool */
-VOLATILE PARALLEL UNSAFE  
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'release_lease_sql_wrapper';
-
-CREATE  FUNCTION concurrency."acquire_leases"(
-	"names" TEXT[], /* Option < Many < String > > */
-	"holder" TEXT, /* Option < Text > */
-	"lease_ms" INT DEFAULT 30000, /* Option < i32 > */
-	"timeout_ms" INT DEFAULT 0 /* Option < i32 > */
-) RETURNS TABLE (
-	"name" TEXT,  /* String */
-	"token" bigint  /* i64 */
-)
-VOLATILE PARALLEL UNSAFE  
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'acquire_leases_sql_wrapper';
-
-CREATE  FUNCTION concurrency."collect_deadlocks"() RETURNS INT /* i32 */
-STRICT VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'collect_deadlocks_wrapper';
-
-CREATE  FUNCTION concurrency."extend_lease"(
-	"name" TEXT, /* Option < Text > */
-	"token" bigint, /* Option < i64 > */
-	"lease_ms" INT DEFAULT 30000 /* Option < i32 > */
-) RETURNS timestamptz /* Option < Time > */
-VOLATILE PARALLEL UNSAFE  
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'extend_lease_sql_wrapper';
-
-CREATE  FUNCTION concurrency."acquire_customer_lock"(
-	"p_customer_id" uuid, /* Option < pgrx :: Uuid > */
-	"p_timeout_ms" INT DEFAULT 5000 /* Option < i32 > */
-) RETURNS bool /* bool */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'acquire_customer_lock_wrapper';
-
-CREATE  FUNCTION concurrency."break_lease"(
-	"name" TEXT /* Option < Text > */
-) RETURNS bool /* bool */
-VOLATILE PARALLEL UNSAFE  
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'break_lease_sql_wrapper';
-
-CREATE  FUNCTION concurrency."hold_lease"(
-	"name" TEXT, /* Option < Text > */
-	"token" bigint /* Option < i64 > */
-) RETURNS void
-VOLATILE PARALLEL UNSAFE  
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'hold_lease_sql_wrapper';
-
-CREATE  FUNCTION concurrency."record_deadlock"(
-	"detail" TEXT, /* Option < Text > */
-	"query_text" TEXT DEFAULT NULL, /* Option < Text > */
-	"resolution" TEXT DEFAULT NULL, /* Option < Text > */
-	"process_id" INT DEFAULT NULL /* Option < i32 > */
-) RETURNS bigint /* i64 */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'record_deadlock_wrapper';
+COMMENT ON FUNCTION troubleshoot.connection_analysis() IS
+    'Connections at this moment. Utilization is of those that clients may use, without the reserved ones (75 and 90 %); idle in transaction: more than 5, or one for 300 and 900 s, failed transactions with them. status: INFO, OK, WARNING, CRITICAL, or UNKNOWN where sessions are not visible to the caller (pg_monitor sees all).';
 
 CREATE OR REPLACE FUNCTION txn_processing.daily_reconciliation(p_date date DEFAULT CURRENT_DATE)
 RETURNS TABLE (
@@ -3427,335 +3321,6 @@ BEGIN ATOMIC
     FROM balances b
     ORDER BY pg_catalog.abs(b.ledger_balance - b.account_balance) DESC, b.account_number, b.account_id;
 END;
-
-CREATE TYPE temporal.account_range AS RANGE (subtype = uuid, multirange_type_name = temporal.account_multirange);
-
-COMMENT ON TYPE temporal.account_range IS
-    'Ids of accounts from one to another. Gives the index that keeps an account''s periods apart a way to compare ids for equality, without another extension.';
-
-COMMENT ON TYPE temporal.account_multirange IS 'Several ranges of ids of accounts; comes with temporal.account_range.';
-
-CREATE TABLE temporal.account_periods (
-    history_id bigint GENERATED BY DEFAULT AS IDENTITY PRIMARY KEY,
-    account_id uuid NOT NULL,
-    customer_id uuid,
-    valid_from timestamptz NOT NULL,
-    valid_to timestamptz,
-    transaction_from timestamptz NOT NULL,
-    transaction_to timestamptz,
-    account_status banking.account_status NOT NULL,
-    overdraft_limit numeric NOT NULL,
-    account_type varchar(30) NOT NULL,
-    account_number varchar(50) NOT NULL,
-    changed_by text,
-    change_reason text,
-    CONSTRAINT account_periods_valid_check CHECK (
-        pg_catalog.isfinite(valid_from) AND (valid_to IS NULL OR pg_catalog.isfinite(valid_to) AND valid_from < valid_to)),
-    CONSTRAINT account_periods_transaction_check CHECK (
-        pg_catalog.isfinite(transaction_from)
-        AND (transaction_to IS NULL OR pg_catalog.isfinite(transaction_to) AND transaction_from < transaction_to)),
-    -- Nothing is recorded before it is true: what was known at a time ends the search for what was valid later.
-    CONSTRAINT account_periods_recorded_check CHECK (
-        valid_from <= transaction_from AND (valid_to IS NULL OR valid_to <= transaction_from)),
-    CONSTRAINT account_periods_apart EXCLUDE USING gist (
-        temporal.account_range(account_id, account_id, '[]') WITH &&,
-        pg_catalog.tstzrange(valid_from, valid_to) WITH &&,
-        pg_catalog.tstzrange(transaction_from, transaction_to) WITH &&)
-);
-
-CREATE INDEX account_periods_account_id_idx ON temporal.account_periods (account_id, valid_from, transaction_from);
-
-CREATE INDEX account_periods_current_idx ON temporal.account_periods (account_id, valid_from) WHERE transaction_to IS NULL;
-
-CREATE INDEX account_periods_recorded_idx ON temporal.account_periods (account_id, transaction_from);
-
-COMMENT ON TABLE temporal.account_periods IS
-    'What was true of an account from valid_from to valid_to, as recorded from transaction_from to transaction_to (null: still). No two rows of an account overlap on both. Append-only, but that transaction_to is set once (NB009). Read it through temporal.accounts_history, which has the accounts that never changed too.';
-
-COMMENT ON COLUMN temporal.account_periods.transaction_from IS
-    'When it was recorded, taken from the clock under the account''s lock: later than everything recorded of the account before.';
-
-COMMENT ON COLUMN temporal.account_periods.changed_by IS 'The role that changed or corrected the account; null in its first period.';
-
-COMMENT ON SEQUENCE temporal.account_periods_history_id_seq IS 'Numbers of rows of an account''s history; gaps are possible.';
-
-SELECT pg_catalog.pg_extension_config_dump('temporal.account_periods', '');
-
-SELECT pg_catalog.pg_extension_config_dump('temporal.account_periods_history_id_seq', '');
-
-CREATE TRIGGER guard_ledger
-    BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON temporal.account_periods
-    FOR EACH STATEMENT EXECUTE FUNCTION neobank.guard_ledger();
-
-COMMENT ON TRIGGER guard_ledger ON temporal.account_periods IS 'Keeps the history append-only (NB009).';
-
-CREATE TRIGGER guard_loaded
-    AFTER INSERT ON temporal.account_periods
-    FOR EACH STATEMENT EXECUTE FUNCTION neobank.guard_ledger();
-
-COMMENT ON TRIGGER guard_loaded ON temporal.account_periods IS
-    'Lets a restore load a history whose present is what the accounts are, and nothing else (NB009).';
-
-ALTER TABLE temporal.account_periods ENABLE ALWAYS TRIGGER guard_ledger;
-
-ALTER TABLE temporal.account_periods ENABLE ALWAYS TRIGGER guard_loaded;
-
-CREATE FUNCTION temporal.record_account() RETURNS trigger
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
-SET search_path = pg_catalog, pg_temp
-AS $$
-BEGIN
-    PERFORM temporal.record_account_change(
-        OLD.account_id, OLD.created_at, OLD.customer_id, OLD.account_status, OLD.overdraft_limit, OLD.account_type,
-        OLD.account_number);
-    RETURN NULL;
-END
-$$;
-
-COMMENT ON FUNCTION temporal.record_account() IS
-    'Trigger: records a change of an account''s holder, number, type, status or overdraft limit.';
-
-CREATE TRIGGER record_account
-    AFTER UPDATE OF customer_id, account_status, overdraft_limit, account_type, account_number ON banking.accounts
-    FOR EACH ROW
-    WHEN (OLD.customer_id IS DISTINCT FROM NEW.customer_id OR OLD.account_status <> NEW.account_status
-          OR OLD.overdraft_limit <> NEW.overdraft_limit OR OLD.account_type <> NEW.account_type
-          OR OLD.account_number <> NEW.account_number)
-    EXECUTE FUNCTION temporal.record_account();
-
-COMMENT ON TRIGGER record_account ON banking.accounts IS 'Keeps the account''s history.';
-
-CREATE FUNCTION temporal.limits_as_of(p_account_id uuid, p_at timestamptz) RETURNS jsonb
-LANGUAGE plpgsql STABLE PARALLEL SAFE
-SET search_path = pg_catalog, pg_temp
-AS $$
-BEGIN
-    IF p_account_id IS NULL OR p_at IS NULL THEN
-        RAISE EXCEPTION 'argument "%" must not be null', CASE WHEN p_account_id IS NULL THEN 'p_account_id' ELSE 'p_at' END
-            USING ERRCODE = 'null_value_not_allowed', HINT = 'Give a value.';
-    END IF;
-    RETURN coalesce(jsonb_object_agg(
-               c.period, jsonb_build_object('max_amount', c.max_amount, 'max_postings', c.max_postings)), '{}')
-    FROM (SELECT DISTINCT ON (l.period) l.period, l.max_amount, l.max_postings
-          FROM banking.limit_changes l
-          WHERE l.account_id = p_account_id AND l.changed_at <= p_at
-          ORDER BY l.period, l.changed_at DESC) c
-    WHERE c.max_amount IS NOT NULL OR c.max_postings IS NOT NULL;
-END
-$$;
-
-COMMENT ON FUNCTION temporal.limits_as_of(uuid, timestamptz) IS
-    'p_account_id; p_at: a time, inclusive. The spending limits that were set for the account itself then, by period: {"day": {"max_amount": ..., "max_postings": ...}}; {} where there were none. 22004: null.';
-
-CREATE VIEW temporal.accounts_history AS
-SELECT
-    p.history_id, p.account_id, p.customer_id, p.account_number, p.account_type,
-    temporal.balance_before(p.account_id, p.valid_to, p.transaction_to) AS current_balance,
-    p.account_status::varchar(20) AS account_status, p.valid_from, p.valid_to, p.transaction_from, p.transaction_to,
-    p.changed_by, p.change_reason, p.overdraft_limit
-FROM temporal.account_periods p
-UNION ALL
-SELECT
-    NULL::bigint, a.account_id, a.customer_id, a.account_number, a.account_type,
-    temporal.balance_before(a.account_id, NULL, NULL),
-    a.account_status::varchar(20), a.created_at, NULL::timestamptz, a.created_at, NULL::timestamptz,
-    NULL::text, NULL::text, a.overdraft_limit
-FROM banking.accounts a
-WHERE NOT EXISTS (SELECT FROM temporal.account_periods p WHERE p.account_id = a.account_id);
-
-COMMENT ON VIEW temporal.accounts_history IS
-    'The history of every account on both axes: a row is what was true from valid_from to valid_to (null: still), as recorded from transaction_from to transaction_to (null: still). An account that never changed has one row, with history_id null.';
-
-COMMENT ON COLUMN temporal.accounts_history.current_balance IS
-    'What the account held when valid_to ended, as known when transaction_to ended, by effective time; of an open row, what it holds. Read from the ledger, only where it is asked for.';
-
-CREATE FUNCTION temporal.accounts_as_of(
-    p_as_of_time timestamptz DEFAULT now(),
-    p_transaction_time timestamptz DEFAULT now()
-)
-RETURNS TABLE (
-    account_id uuid,
-    customer_id uuid,
-    account_number varchar(50),
-    current_balance numeric,
-    account_status varchar(20),
-    valid_from timestamptz,
-    valid_to timestamptz,
-    account_type varchar(30),
-    overdraft_limit numeric,
-    limits jsonb,
-    transaction_from timestamptz,
-    transaction_to timestamptz,
-    changed_by text,
-    change_reason text
-)
-LANGUAGE sql STABLE PARALLEL RESTRICTED
-BEGIN ATOMIC
-    SELECT
-        h.account_id, h.customer_id, h.account_number, temporal.balance_as_of(h.account_id, $1, $2), h.account_status,
-        h.valid_from, h.valid_to, h.account_type, h.overdraft_limit,
-        temporal.limits_as_of(h.account_id, least($1, $2)), h.transaction_from, h.transaction_to, h.changed_by,
-        h.change_reason
-    FROM temporal.accounts_history h
-    WHERE h.valid_from <= $1 AND (h.valid_to IS NULL OR h.valid_to > $1)
-      AND h.transaction_from <= $2 AND (h.transaction_to IS NULL OR h.transaction_to > $2);
-END;
-
-COMMENT ON FUNCTION temporal.accounts_as_of(timestamptz, timestamptz) IS
-    'Every account as temporal.get_account_as_of answers it for these times, for reports on the whole bank; no row where one is null. Balances and limits are worked out only where they are asked for.';
-
-CREATE FUNCTION temporal.adopt_status_changes() RETURNS void
-LANGUAGE sql VOLATILE PARALLEL UNSAFE
-BEGIN ATOMIC
-    WITH changes AS (
-        SELECT c.*, pg_catalog.row_number() OVER w AS n, pg_catalog.count(*) OVER (PARTITION BY c.account_id) AS changes
-        FROM banking.account_status_changes c
-        WHERE c.old_value <> c.new_value
-        WINDOW w AS (PARTITION BY c.account_id ORDER BY c.changed_at)
-    ), segments AS (
-        -- Number 0 is from the opening to the first change. Times ascend, if only by a microsecond.
-        SELECT
-            a.account_id, s.n, a.customer_id, a.account_type, a.account_number, c.changed_by, c.reason,
-            CASE s.n WHEN 0 THEN a.created_at
-                 ELSE (SELECT pg_catalog.max(e.changed_at + (s.n - e.n) * interval '1 microsecond')
-                       FROM changes e WHERE e.account_id = a.account_id AND e.n <= s.n) END AS begins,
-            coalesce(
-                (SELECT e.old_value FROM changes e WHERE e.account_id = a.account_id AND e.change = 'status' AND e.n > s.n
-                 ORDER BY e.n LIMIT 1), a.account_status) AS status,
-            coalesce(
-                (SELECT e.old_value::numeric FROM changes e
-                 WHERE e.account_id = a.account_id AND e.change = 'overdraft_limit' AND e.n > s.n ORDER BY e.n LIMIT 1),
-                a.overdraft_limit) AS overdraft_limit
-        FROM (SELECT DISTINCT account_id, changes FROM changes) l
-        JOIN banking.accounts a ON a.account_id = l.account_id
-        CROSS JOIN LATERAL pg_catalog.generate_series(0, l.changes) AS s (n)
-        LEFT JOIN changes c ON c.account_id = a.account_id AND c.n = s.n
-    ), periods AS (
-        SELECT s.*, pg_catalog.lead(s.begins) OVER (PARTITION BY s.account_id ORDER BY s.n) AS ends FROM segments s
-    )
-    INSERT INTO temporal.account_periods
-        (account_id, customer_id, valid_from, valid_to, transaction_from, transaction_to, account_status, overdraft_limit,
-         account_type, account_number, changed_by, change_reason)
-    SELECT
-        p.account_id, p.customer_id, p.begins, r.valid_to, r.transaction_from, r.transaction_to,
-        p.status::banking.account_status, p.overdraft_limit, p.account_type, p.account_number, p.changed_by, p.reason
-    FROM periods p
-    CROSS JOIN LATERAL (VALUES (NULL::timestamptz, p.begins, p.ends), (p.ends, p.ends, NULL)) r (valid_to, transaction_from, transaction_to)
-    WHERE r.transaction_from IS NOT NULL
-    ORDER BY p.account_id, p.n;
-END;
-
-COMMENT ON FUNCTION temporal.adopt_status_changes() IS
-    'For the extension''s owner, once after accounts of a release without a history were brought in (an upgrade does it by itself): writes the history of their statuses and overdraft limits from banking.account_status_changes. NB009: there is a history.';
-
-CREATE FUNCTION temporal.timeline(account_id uuid, known_at timestamptz DEFAULT now())
-RETURNS TABLE (
-    valid_from timestamptz,
-    valid_to timestamptz,
-    customer_id uuid,
-    account_number varchar(50),
-    account_type varchar(30),
-    account_status varchar(20),
-    overdraft_limit numeric,
-    current_balance numeric,
-    transaction_from timestamptz,
-    changed_by text,
-    change_reason text
-)
-LANGUAGE plpgsql STABLE PARALLEL RESTRICTED
-SET search_path = pg_catalog, pg_temp
-AS $$
-BEGIN
-    IF account_id IS NULL OR known_at IS NULL THEN
-        RAISE EXCEPTION 'argument "%" must not be null', CASE WHEN account_id IS NULL THEN 'account_id' ELSE 'known_at' END
-            USING ERRCODE = 'null_value_not_allowed', HINT = 'Give a value.';
-    END IF;
-    RETURN QUERY
-    SELECT
-        h.valid_from, h.valid_to, h.customer_id, h.account_number, h.account_type, h.account_status, h.overdraft_limit,
-        temporal.balance_as_of(
-            h.account_id, coalesce(h.valid_to - interval '1 microsecond', 'infinity'), timeline.known_at),
-        h.transaction_from, h.changed_by, h.change_reason
-    FROM temporal.accounts_history h
-    WHERE h.account_id = timeline.account_id AND h.transaction_from <= timeline.known_at
-      AND (h.transaction_to IS NULL OR h.transaction_to > timeline.known_at)
-    ORDER BY h.valid_from;
-END
-$$;
-
-COMMENT ON FUNCTION temporal.timeline(uuid, timestamptz) IS
-    'account_id; known_at: as it was recorded then, ''infinity'' for all that is. The periods of the account one after the other, each with what the account held at its end. No row for an unknown account, or before it was opened. 22004: null.';
-
-CREATE FUNCTION temporal.diff(
-    account_id uuid,
-    t1 timestamptz,
-    t2 timestamptz,
-    known_at_1 timestamptz DEFAULT now(),
-    known_at_2 timestamptz DEFAULT now()
-)
-RETURNS TABLE (attribute text, old_value text, new_value text)
-LANGUAGE sql STABLE PARALLEL RESTRICTED
-BEGIN ATOMIC
-    WITH attributes (position, attribute) AS (
-        VALUES (1, 'customer_id'), (2, 'account_number'), (3, 'account_type'), (4, 'account_status'),
-               (5, 'overdraft_limit'), (6, 'limits'), (7, 'current_balance')
-    ), before AS (
-        SELECT pg_catalog.to_jsonb(s.*) AS state FROM temporal.get_account_as_of($1, $2, $4) s
-    ), after AS (
-        SELECT pg_catalog.to_jsonb(s.*) AS state FROM temporal.get_account_as_of($1, $3, $5) s
-    )
-    SELECT a.attribute, (SELECT b.state ->> a.attribute FROM before b), (SELECT f.state ->> a.attribute FROM after f)
-    FROM attributes a
-    WHERE (SELECT b.state -> a.attribute FROM before b) IS DISTINCT FROM (SELECT f.state -> a.attribute FROM after f)
-    ORDER BY a.position;
-END;
-
-COMMENT ON FUNCTION temporal.diff(uuid, timestamptz, timestamptz, timestamptz, timestamptz) IS
-    'account_id; t1, t2: two times; known_at_1, known_at_2: each as it was recorded then. What is different between them, by attribute; with the same time twice and two known_at, what was corrected in between. An account that was not there has nulls. 22004: null.';
-
-CREATE FUNCTION temporal.safe_horizon() RETURNS timestamptz
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-    asked CONSTANT timestamptz := clock_timestamp();
-    writing integer[];
-    began timestamptz;
-    prepared timestamptz;
-BEGIN
-    IF pg_is_in_recovery() THEN
-        RETURN NULL;
-    END IF;
-    -- Times are taken from the clock by who holds a writer's lock on a table, and mostly a transaction number: whoever has
-    -- neither when we look takes his times after we asked. Locks first: a writer has one until its number is there.
-    writing := ARRAY(
-        SELECT l.pid FROM pg_locks l
-        WHERE l.locktype = 'relation' AND l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())
-          AND l.mode IN ('RowExclusiveLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock')
-          AND l.pid IS NOT NULL);
-    PERFORM pg_stat_clear_snapshot();
-    -- A session that hides from us has no time when it began: then nothing can be said.
-    SELECT min(CASE WHEN a.backend_start IS NULL THEN '-infinity' ELSE coalesce(a.xact_start, a.backend_start) END) INTO began
-    FROM pg_stat_activity a
-    WHERE a.datname = current_database()
-      AND (a.backend_xid IS NOT NULL OR a.pid = ANY (writing) OR a.backend_start IS NULL)
-      AND coalesce(a.backend_type, '') <> 'autovacuum worker';
-    -- When a prepared transaction began is in a lock that it took for that: see src/pg/prepared.rs.
-    SELECT min(coalesce(
-        (SELECT timestamptz '2000-01-01 00:00:00Z'
-                + ((m.classid::bigint << 32) + m.objid::bigint) * interval '1 microsecond'
-         FROM pg_locks o
-         JOIN pg_locks m ON m.virtualtransaction = o.virtualtransaction AND m.locktype = 'advisory' AND m.objsubid = 20035
-         WHERE o.locktype = 'transactionid' AND o.transactionid = p.transaction AND o.granted AND o.pid IS NULL),
-        '-infinity')) INTO prepared
-    FROM pg_prepared_xacts p
-    WHERE p.database = current_database();
-    RETURN nullif(least(asked, began, prepared) - interval '1 microsecond', '-infinity');
-END
-$$;
-
-COMMENT ON FUNCTION temporal.safe_horizon() IS
-    'Up to when nothing can be recorded any more: an answer of temporal.get_account_as_of with p_transaction_time at or before it stays the same for ever. The start of the oldest open transaction that writes in this database, prepared ones included, or now. Null where it cannot be known: on a standby, and while a transaction is prepared by a session that had not loaded the extension.';
 
 CREATE TABLE event_store.streams (
     aggregate_id uuid PRIMARY KEY,
@@ -3912,6 +3477,282 @@ ALTER TABLE event_store.streams ENABLE ALWAYS TRIGGER guard_ledger;
 SELECT pg_catalog.pg_extension_config_dump('event_store.streams', '');
 
 SELECT pg_catalog.pg_extension_config_dump('event_store.events', '');
+
+CREATE TABLE event_store.reducers (
+    aggregate_type varchar(100),
+    event_type varchar(100),
+    operations jsonb,
+    handler text,
+    defined_by text NOT NULL,
+    defined_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    UNIQUE NULLS NOT DISTINCT (aggregate_type, event_type),
+    CHECK ((operations IS NULL) <> (handler IS NULL))
+);
+
+ALTER TABLE event_store.reducers REPLICA IDENTITY FULL;
+
+COMMENT ON TABLE event_store.reducers IS
+    'What events do to the state of their aggregate. Written by event_store.define_reducer and drop_reducer (NB009).';
+
+COMMENT ON COLUMN event_store.reducers.aggregate_type IS 'Null: any.';
+
+COMMENT ON COLUMN event_store.reducers.event_type IS 'Null: any that has no reducer of its own.';
+
+COMMENT ON COLUMN event_store.reducers.handler IS
+    'The function (state jsonb, event event_store.events) returning jsonb, by its name: looked up when it is called.';
+
+CREATE TABLE event_store.snapshots (
+    aggregate_id uuid NOT NULL,
+    generation uuid NOT NULL,
+    version integer NOT NULL,
+    bytes integer NOT NULL,
+    kept boolean NOT NULL,
+    state jsonb NOT NULL,
+    PRIMARY KEY (aggregate_id, version)
+);
+
+COMMENT ON TABLE event_store.snapshots IS
+    'States of long streams at some of their versions, from which event_store.get_aggregate_state goes on. Written by the appending functions only (NB009), in the transaction of the events. All of it may be missing: states are only slower then.';
+
+COMMENT ON COLUMN event_store.snapshots.generation IS
+    'Of the reducers that made it; readers with others pass it by.';
+
+COMMENT ON COLUMN event_store.snapshots.bytes IS 'The size of the state: a large one is written less often.';
+
+COMMENT ON COLUMN event_store.snapshots.kept IS 'Stays when newer ones come, for the states at old versions.';
+
+CREATE TRIGGER guard_ledger
+    BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON event_store.reducers
+    FOR EACH STATEMENT EXECUTE FUNCTION neobank.guard_ledger();
+
+COMMENT ON TRIGGER guard_ledger ON event_store.reducers IS 'Keeps the reducers to those that were checked (NB009).';
+
+CREATE TRIGGER guard_ledger
+    BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON event_store.snapshots
+    FOR EACH STATEMENT EXECUTE FUNCTION neobank.guard_ledger();
+
+COMMENT ON TRIGGER guard_ledger ON event_store.snapshots IS 'Keeps states to what events make of them (NB009).';
+
+ALTER TABLE event_store.reducers ENABLE ALWAYS TRIGGER guard_ledger;
+
+ALTER TABLE event_store.snapshots ENABLE ALWAYS TRIGGER guard_ledger;
+
+SELECT pg_catalog.pg_extension_config_dump('event_store.reducers', '');
+
+CREATE TABLE event_store.ledger_publications (
+    publication integer PRIMARY KEY,
+    stream_id uuid NOT NULL,
+    started_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    accounts bigint NOT NULL DEFAULT 0,
+    last_account uuid,
+    first_position bigint,
+    last_position bigint,
+    opened_position bigint,
+    opened_at timestamptz,
+    closed_position bigint,
+    closed_at timestamptz,
+    state text NOT NULL CHECK (state IN ('preparing', 'on', 'off')),
+    started_by text NOT NULL,
+    opened_by text,
+    closed_by text
+);
+
+COMMENT ON TABLE event_store.ledger_publications IS
+    'When the ledger''s postings were published as events. Written by event_store.publish_ledger and prepare_ledger_publication only (NB009).';
+
+COMMENT ON COLUMN event_store.ledger_publications.stream_id IS
+    'The aggregate whose events PublicationOpened and PublicationClosed are its beginning and end.';
+
+COMMENT ON COLUMN event_store.ledger_publications.accounts IS
+    'How many accounts were brought forward; one that changed between its preparation and the opening counts twice.';
+
+COMMENT ON COLUMN event_store.ledger_publications.last_account IS 'The last account that was brought forward: they go by ascending id.';
+
+COMMENT ON COLUMN event_store.ledger_publications.first_position IS
+    'The first of its events: balances cannot be rebuilt without those from here on.';
+
+COMMENT ON COLUMN event_store.ledger_publications.last_position IS 'The last BalanceBroughtForward so far.';
+
+COMMENT ON COLUMN event_store.ledger_publications.opened_position IS
+    'PublicationOpened: what is brought forward is below, the postings are above.';
+
+CREATE TRIGGER guard_ledger
+    BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON event_store.ledger_publications
+    FOR EACH STATEMENT EXECUTE FUNCTION neobank.guard_ledger();
+
+COMMENT ON TRIGGER guard_ledger ON event_store.ledger_publications IS
+    'Keeps what is published to the functions that see to it (NB009).';
+
+CREATE TRIGGER guard_loaded
+    AFTER INSERT ON event_store.ledger_publications
+    FOR EACH STATEMENT EXECUTE FUNCTION neobank.guard_ledger();
+
+COMMENT ON TRIGGER guard_loaded ON event_store.ledger_publications IS
+    'Tells sessions that are open what a restore has loaded.';
+
+ALTER TABLE event_store.ledger_publications ENABLE ALWAYS TRIGGER guard_ledger;
+
+ALTER TABLE event_store.ledger_publications ENABLE ALWAYS TRIGGER guard_loaded;
+
+CREATE VIEW event_store.ledger_publication AS
+-- A WITH keeps the server from taking the view for one that can be written to.
+WITH publications AS (SELECT p.* FROM event_store.ledger_publications p)
+SELECT
+    p.publication,
+    p.state,
+    p.accounts,
+    p.opened_position,
+    p.opened_at,
+    p.opened_by,
+    p.closed_position,
+    p.closed_at,
+    p.closed_by,
+    (
+        SELECT count(*)
+        FROM event_store.events e
+        WHERE e.aggregate_type = 'LedgerTransaction'
+          AND e.global_position > p.opened_position
+          AND e.global_position < coalesce(p.closed_position, 9223372036854775807)
+    ) AS events
+FROM publications p;
+
+COMMENT ON VIEW event_store.ledger_publication IS
+    'Each time that the ledger was published: since when, by whom, from which position, how many accounts were brought forward and how many postings'' events there are.';
+
+CREATE FUNCTION event_store.ledger_balances(as_of_position bigint DEFAULT NULL)
+RETURNS TABLE (account_id uuid, currency_code text, balance numeric, postings bigint)
+LANGUAGE sql STABLE PARALLEL SAFE ROWS 10000
+BEGIN ATOMIC
+    WITH opened AS (
+        SELECT e.global_position AS at, e.event_data -> 'publication' AS publication
+        FROM event_store.events e
+        WHERE e.aggregate_type = 'LedgerPublication'
+          AND e.event_type = 'PublicationOpened'
+          AND e.global_position <= coalesce(as_of_position, 9223372036854775807)
+        ORDER BY e.global_position DESC
+        LIMIT 1
+    ), brought AS (
+        SELECT DISTINCT ON (e.event_data ->> 'account_id')
+            (e.event_data ->> 'account_id')::uuid AS account_id,
+            e.event_data ->> 'currency' AS currency_code,
+            (e.event_data ->> 'balance')::numeric AS change
+        FROM opened o
+        JOIN event_store.events e
+            ON e.aggregate_type = 'LedgerOpening'
+           AND e.global_position < o.at
+           AND e.event_data -> 'publication' = o.publication
+        ORDER BY e.event_data ->> 'account_id', e.global_position DESC
+    ), posted AS (
+        SELECT side.account_id, e.event_data ->> 'currency' AS currency_code, side.change
+        FROM opened o
+        JOIN event_store.events e
+            ON e.aggregate_type = 'LedgerTransaction'
+           AND e.global_position > o.at
+           AND e.global_position <= coalesce(as_of_position, 9223372036854775807)
+        CROSS JOIN LATERAL (
+            VALUES
+                ((e.event_data ->> 'debit_account')::uuid, (e.event_data ->> 'debit_change')::numeric),
+                ((e.event_data ->> 'credit_account')::uuid, (e.event_data ->> 'credit_change')::numeric)
+        ) side (account_id, change)
+    )
+    SELECT c.account_id, c.currency_code, sum(c.change), sum(c.posting)::bigint
+    FROM (
+        SELECT b.account_id, b.currency_code, b.change, 0 AS posting FROM brought b
+        UNION ALL
+        SELECT p.account_id, p.currency_code, p.change, 1 FROM posted p
+    ) c
+    GROUP BY c.account_id, c.currency_code;
+END;
+
+COMMENT ON FUNCTION event_store.ledger_balances(bigint) IS
+    'What each account holds by the events alone: what the last publication at that position brought forward, and its postings to there. as_of_position: the last position that counts, null: all that is committed. Equal to banking.account_balances in the same snapshot while the ledger is published; after it was switched off, as it was then. An account that was opened since and has no posting has no row. postings: its legs since the opening.';
+
+CREATE FUNCTION event_store.check_ledger_events()
+RETURNS TABLE (account_id uuid, by_events numeric, by_ledger numeric, wrong_events bigint, missing_events bigint)
+LANGUAGE sql STABLE PARALLEL UNSAFE ROWS 10
+BEGIN ATOMIC
+    WITH since AS MATERIALIZED (
+        SELECT event_store.ledger_published_since() AS at
+    ), by_ledger AS (
+        SELECT a.account_id,
+               coalesce(a.current_balance,
+                        (SELECT sum(s.balance) FROM banking.account_slots s WHERE s.account_id = a.account_id)) AS balance,
+               -- Every posting takes a number of the account's, or of one of its slots.
+               a.version - 1 + coalesce(
+                   (SELECT sum(s.sequence - (s.slot_no::bigint << 48) - 1)
+                    FROM banking.account_slots s WHERE s.account_id = a.account_id), 0) AS postings
+        FROM banking.accounts a
+    ), brought AS (
+        SELECT DISTINCT ON (e.event_data ->> 'account_id')
+            (e.event_data ->> 'account_id')::uuid AS account_id,
+            (e.event_data ->> 'postings')::bigint AS postings
+        FROM since
+        JOIN event_store.ledger_publications p ON p.opened_position = since.at
+        JOIN event_store.events e
+            ON e.aggregate_type = 'LedgerOpening' AND e.global_position BETWEEN p.first_position AND since.at
+           AND (e.event_data ->> 'publication')::integer = p.publication
+        ORDER BY e.event_data ->> 'account_id', e.global_position DESC
+    ), by_events AS (
+        SELECT coalesce(e.account_id, b.account_id) AS account_id, e.balance,
+               -- An account that was opened since has none before.
+               CASE WHEN b.account_id IS NULL THEN e.postings ELSE coalesce(e.postings, 0) + b.postings END AS postings
+        FROM event_store.ledger_balances() e
+        FULL JOIN brought b ON b.account_id = e.account_id
+    ), wrong AS (
+        SELECT side.account_id, count(*) AS events
+        FROM since
+        JOIN event_store.events e ON e.aggregate_type = 'LedgerTransaction' AND e.global_position > since.at
+        LEFT JOIN txn_processing.movements m
+            ON m.transaction_id = (e.event_data ->> 'transaction_id')::uuid AND m.leg = (e.event_data ->> 'leg')::smallint
+        CROSS JOIN LATERAL (
+            VALUES ((e.event_data ->> 'debit_account')::uuid), ((e.event_data ->> 'credit_account')::uuid)
+        ) side (account_id)
+        WHERE m.debit_account IS DISTINCT FROM (e.event_data ->> 'debit_account')::uuid
+           OR m.credit_account IS DISTINCT FROM (e.event_data ->> 'credit_account')::uuid
+           OR m.amount IS DISTINCT FROM (e.event_data ->> 'amount')::numeric
+           OR m.amount IS DISTINCT FROM abs((e.event_data ->> 'debit_change')::numeric)
+           OR m.amount IS DISTINCT FROM abs((e.event_data ->> 'credit_change')::numeric)
+           OR m.currency_code IS DISTINCT FROM e.event_data ->> 'currency'
+        GROUP BY side.account_id
+    )
+    SELECT coalesce(l.account_id, e.account_id, w.account_id), e.balance, l.balance, coalesce(w.events, 0),
+           coalesce(CASE WHEN e.account_id IS NULL THEN l.postings ELSE l.postings - e.postings END, 0)
+    FROM since
+    CROSS JOIN (
+        by_events e
+        FULL JOIN by_ledger l ON l.account_id = e.account_id
+        FULL JOIN wrong w ON w.account_id = coalesce(l.account_id, e.account_id)
+    )
+    WHERE coalesce(e.balance, 0) IS DISTINCT FROM l.balance OR w.events > 0
+       OR (e.account_id IS NOT NULL AND l.postings <> e.postings)
+       OR (e.account_id IS NULL AND l.postings > 0);
+END;
+
+COMMENT ON FUNCTION event_store.check_ledger_events() IS
+    'Accounts on which the events of the publication that is on and the ledger differ, at one moment, whoever posts meanwhile; none where all is right. by_events, by_ledger: the balances; wrong_events: events since then that say something else than their posting; missing_events: its postings since then less their events, so that lost ones which cancel each other out are found too. NB130: the ledger is not published.';
+
+CREATE PROCEDURE event_store.run_ledger_publication(max_accounts integer DEFAULT 10000)
+LANGUAGE plpgsql
+AS $$
+DECLARE
+    is_done boolean;
+BEGIN
+    LOOP
+        SET LOCAL search_path = pg_catalog, pg_temp;
+        is_done := event_store.prepare_ledger_publication(run_ledger_publication.max_accounts) = 0;
+        COMMIT;
+        EXIT WHEN is_done;
+    END LOOP;
+    SET LOCAL search_path = pg_catalog, pg_temp;
+    PERFORM event_store.publish_ledger(true);
+    COMMIT;
+END
+$$;
+
+COMMENT ON PROCEDURE event_store.run_ledger_publication(integer) IS
+    'Publishes the ledger of a bank with many accounts: calls event_store.prepare_ledger_publication, max_accounts (1 to 100,000) at a time, and commits after each call, so that other sessions see in event_store.ledger_publication how far it is; then event_store.publish_ledger(true). May be stopped and called again. Errors: of both; 2D000 inside a transaction block.';
+
+SELECT pg_catalog.pg_extension_config_dump('event_store.ledger_publications', '');
 
 CREATE TABLE event_store.subscriptions (
     name text COLLATE "C" PRIMARY KEY,
@@ -4705,282 +4546,6 @@ COMMENT ON COLUMN cqrs.account_activity.transaction_count IS 'All postings on th
 COMMENT ON COLUMN cqrs.account_activity.average_transaction_amount_30d IS
     'The mean amount of the postings that transaction_count_30d counts; null without any.';
 
-CREATE TABLE event_store.reducers (
-    aggregate_type varchar(100),
-    event_type varchar(100),
-    operations jsonb,
-    handler text,
-    defined_by text NOT NULL,
-    defined_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
-    UNIQUE NULLS NOT DISTINCT (aggregate_type, event_type),
-    CHECK ((operations IS NULL) <> (handler IS NULL))
-);
-
-ALTER TABLE event_store.reducers REPLICA IDENTITY FULL;
-
-COMMENT ON TABLE event_store.reducers IS
-    'What events do to the state of their aggregate. Written by event_store.define_reducer and drop_reducer (NB009).';
-
-COMMENT ON COLUMN event_store.reducers.aggregate_type IS 'Null: any.';
-
-COMMENT ON COLUMN event_store.reducers.event_type IS 'Null: any that has no reducer of its own.';
-
-COMMENT ON COLUMN event_store.reducers.handler IS
-    'The function (state jsonb, event event_store.events) returning jsonb, by its name: looked up when it is called.';
-
-CREATE TABLE event_store.snapshots (
-    aggregate_id uuid NOT NULL,
-    generation uuid NOT NULL,
-    version integer NOT NULL,
-    bytes integer NOT NULL,
-    kept boolean NOT NULL,
-    state jsonb NOT NULL,
-    PRIMARY KEY (aggregate_id, version)
-);
-
-COMMENT ON TABLE event_store.snapshots IS
-    'States of long streams at some of their versions, from which event_store.get_aggregate_state goes on. Written by the appending functions only (NB009), in the transaction of the events. All of it may be missing: states are only slower then.';
-
-COMMENT ON COLUMN event_store.snapshots.generation IS
-    'Of the reducers that made it; readers with others pass it by.';
-
-COMMENT ON COLUMN event_store.snapshots.bytes IS 'The size of the state: a large one is written less often.';
-
-COMMENT ON COLUMN event_store.snapshots.kept IS 'Stays when newer ones come, for the states at old versions.';
-
-CREATE TRIGGER guard_ledger
-    BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON event_store.reducers
-    FOR EACH STATEMENT EXECUTE FUNCTION neobank.guard_ledger();
-
-COMMENT ON TRIGGER guard_ledger ON event_store.reducers IS 'Keeps the reducers to those that were checked (NB009).';
-
-CREATE TRIGGER guard_ledger
-    BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON event_store.snapshots
-    FOR EACH STATEMENT EXECUTE FUNCTION neobank.guard_ledger();
-
-COMMENT ON TRIGGER guard_ledger ON event_store.snapshots IS 'Keeps states to what events make of them (NB009).';
-
-ALTER TABLE event_store.reducers ENABLE ALWAYS TRIGGER guard_ledger;
-
-ALTER TABLE event_store.snapshots ENABLE ALWAYS TRIGGER guard_ledger;
-
-SELECT pg_catalog.pg_extension_config_dump('event_store.reducers', '');
-
-CREATE TABLE event_store.ledger_publications (
-    publication integer PRIMARY KEY,
-    stream_id uuid NOT NULL,
-    started_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
-    accounts bigint NOT NULL DEFAULT 0,
-    last_account uuid,
-    first_position bigint,
-    last_position bigint,
-    opened_position bigint,
-    opened_at timestamptz,
-    closed_position bigint,
-    closed_at timestamptz,
-    state text NOT NULL CHECK (state IN ('preparing', 'on', 'off')),
-    started_by text NOT NULL,
-    opened_by text,
-    closed_by text
-);
-
-COMMENT ON TABLE event_store.ledger_publications IS
-    'When the ledger''s postings were published as events. Written by event_store.publish_ledger and prepare_ledger_publication only (NB009).';
-
-COMMENT ON COLUMN event_store.ledger_publications.stream_id IS
-    'The aggregate whose events PublicationOpened and PublicationClosed are its beginning and end.';
-
-COMMENT ON COLUMN event_store.ledger_publications.accounts IS
-    'How many accounts were brought forward; one that changed between its preparation and the opening counts twice.';
-
-COMMENT ON COLUMN event_store.ledger_publications.last_account IS 'The last account that was brought forward: they go by ascending id.';
-
-COMMENT ON COLUMN event_store.ledger_publications.first_position IS
-    'The first of its events: balances cannot be rebuilt without those from here on.';
-
-COMMENT ON COLUMN event_store.ledger_publications.last_position IS 'The last BalanceBroughtForward so far.';
-
-COMMENT ON COLUMN event_store.ledger_publications.opened_position IS
-    'PublicationOpened: what is brought forward is below, the postings are above.';
-
-CREATE TRIGGER guard_ledger
-    BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON event_store.ledger_publications
-    FOR EACH STATEMENT EXECUTE FUNCTION neobank.guard_ledger();
-
-COMMENT ON TRIGGER guard_ledger ON event_store.ledger_publications IS
-    'Keeps what is published to the functions that see to it (NB009).';
-
-CREATE TRIGGER guard_loaded
-    AFTER INSERT ON event_store.ledger_publications
-    FOR EACH STATEMENT EXECUTE FUNCTION neobank.guard_ledger();
-
-COMMENT ON TRIGGER guard_loaded ON event_store.ledger_publications IS
-    'Tells sessions that are open what a restore has loaded.';
-
-ALTER TABLE event_store.ledger_publications ENABLE ALWAYS TRIGGER guard_ledger;
-
-ALTER TABLE event_store.ledger_publications ENABLE ALWAYS TRIGGER guard_loaded;
-
-CREATE VIEW event_store.ledger_publication AS
--- A WITH keeps the server from taking the view for one that can be written to.
-WITH publications AS (SELECT p.* FROM event_store.ledger_publications p)
-SELECT
-    p.publication,
-    p.state,
-    p.accounts,
-    p.opened_position,
-    p.opened_at,
-    p.opened_by,
-    p.closed_position,
-    p.closed_at,
-    p.closed_by,
-    (
-        SELECT count(*)
-        FROM event_store.events e
-        WHERE e.aggregate_type = 'LedgerTransaction'
-          AND e.global_position > p.opened_position
-          AND e.global_position < coalesce(p.closed_position, 9223372036854775807)
-    ) AS events
-FROM publications p;
-
-COMMENT ON VIEW event_store.ledger_publication IS
-    'Each time that the ledger was published: since when, by whom, from which position, how many accounts were brought forward and how many postings'' events there are.';
-
-CREATE FUNCTION event_store.ledger_balances(as_of_position bigint DEFAULT NULL)
-RETURNS TABLE (account_id uuid, currency_code text, balance numeric, postings bigint)
-LANGUAGE sql STABLE PARALLEL SAFE ROWS 10000
-BEGIN ATOMIC
-    WITH opened AS (
-        SELECT e.global_position AS at, e.event_data -> 'publication' AS publication
-        FROM event_store.events e
-        WHERE e.aggregate_type = 'LedgerPublication'
-          AND e.event_type = 'PublicationOpened'
-          AND e.global_position <= coalesce(as_of_position, 9223372036854775807)
-        ORDER BY e.global_position DESC
-        LIMIT 1
-    ), brought AS (
-        SELECT DISTINCT ON (e.event_data ->> 'account_id')
-            (e.event_data ->> 'account_id')::uuid AS account_id,
-            e.event_data ->> 'currency' AS currency_code,
-            (e.event_data ->> 'balance')::numeric AS change
-        FROM opened o
-        JOIN event_store.events e
-            ON e.aggregate_type = 'LedgerOpening'
-           AND e.global_position < o.at
-           AND e.event_data -> 'publication' = o.publication
-        ORDER BY e.event_data ->> 'account_id', e.global_position DESC
-    ), posted AS (
-        SELECT side.account_id, e.event_data ->> 'currency' AS currency_code, side.change
-        FROM opened o
-        JOIN event_store.events e
-            ON e.aggregate_type = 'LedgerTransaction'
-           AND e.global_position > o.at
-           AND e.global_position <= coalesce(as_of_position, 9223372036854775807)
-        CROSS JOIN LATERAL (
-            VALUES
-                ((e.event_data ->> 'debit_account')::uuid, (e.event_data ->> 'debit_change')::numeric),
-                ((e.event_data ->> 'credit_account')::uuid, (e.event_data ->> 'credit_change')::numeric)
-        ) side (account_id, change)
-    )
-    SELECT c.account_id, c.currency_code, sum(c.change), sum(c.posting)::bigint
-    FROM (
-        SELECT b.account_id, b.currency_code, b.change, 0 AS posting FROM brought b
-        UNION ALL
-        SELECT p.account_id, p.currency_code, p.change, 1 FROM posted p
-    ) c
-    GROUP BY c.account_id, c.currency_code;
-END;
-
-COMMENT ON FUNCTION event_store.ledger_balances(bigint) IS
-    'What each account holds by the events alone: what the last publication at that position brought forward, and its postings to there. as_of_position: the last position that counts, null: all that is committed. Equal to banking.account_balances in the same snapshot while the ledger is published; after it was switched off, as it was then. An account that was opened since and has no posting has no row. postings: its legs since the opening.';
-
-CREATE FUNCTION event_store.check_ledger_events()
-RETURNS TABLE (account_id uuid, by_events numeric, by_ledger numeric, wrong_events bigint, missing_events bigint)
-LANGUAGE sql STABLE PARALLEL UNSAFE ROWS 10
-BEGIN ATOMIC
-    WITH since AS MATERIALIZED (
-        SELECT event_store.ledger_published_since() AS at
-    ), by_ledger AS (
-        SELECT a.account_id,
-               coalesce(a.current_balance,
-                        (SELECT sum(s.balance) FROM banking.account_slots s WHERE s.account_id = a.account_id)) AS balance,
-               -- Every posting takes a number of the account's, or of one of its slots.
-               a.version - 1 + coalesce(
-                   (SELECT sum(s.sequence - (s.slot_no::bigint << 48) - 1)
-                    FROM banking.account_slots s WHERE s.account_id = a.account_id), 0) AS postings
-        FROM banking.accounts a
-    ), brought AS (
-        SELECT DISTINCT ON (e.event_data ->> 'account_id')
-            (e.event_data ->> 'account_id')::uuid AS account_id,
-            (e.event_data ->> 'postings')::bigint AS postings
-        FROM since
-        JOIN event_store.ledger_publications p ON p.opened_position = since.at
-        JOIN event_store.events e
-            ON e.aggregate_type = 'LedgerOpening' AND e.global_position BETWEEN p.first_position AND since.at
-           AND (e.event_data ->> 'publication')::integer = p.publication
-        ORDER BY e.event_data ->> 'account_id', e.global_position DESC
-    ), by_events AS (
-        SELECT coalesce(e.account_id, b.account_id) AS account_id, e.balance,
-               -- An account that was opened since has none before.
-               CASE WHEN b.account_id IS NULL THEN e.postings ELSE coalesce(e.postings, 0) + b.postings END AS postings
-        FROM event_store.ledger_balances() e
-        FULL JOIN brought b ON b.account_id = e.account_id
-    ), wrong AS (
-        SELECT side.account_id, count(*) AS events
-        FROM since
-        JOIN event_store.events e ON e.aggregate_type = 'LedgerTransaction' AND e.global_position > since.at
-        LEFT JOIN txn_processing.movements m
-            ON m.transaction_id = (e.event_data ->> 'transaction_id')::uuid AND m.leg = (e.event_data ->> 'leg')::smallint
-        CROSS JOIN LATERAL (
-            VALUES ((e.event_data ->> 'debit_account')::uuid), ((e.event_data ->> 'credit_account')::uuid)
-        ) side (account_id)
-        WHERE m.debit_account IS DISTINCT FROM (e.event_data ->> 'debit_account')::uuid
-           OR m.credit_account IS DISTINCT FROM (e.event_data ->> 'credit_account')::uuid
-           OR m.amount IS DISTINCT FROM (e.event_data ->> 'amount')::numeric
-           OR m.amount IS DISTINCT FROM abs((e.event_data ->> 'debit_change')::numeric)
-           OR m.amount IS DISTINCT FROM abs((e.event_data ->> 'credit_change')::numeric)
-           OR m.currency_code IS DISTINCT FROM e.event_data ->> 'currency'
-        GROUP BY side.account_id
-    )
-    SELECT coalesce(l.account_id, e.account_id, w.account_id), e.balance, l.balance, coalesce(w.events, 0),
-           coalesce(CASE WHEN e.account_id IS NULL THEN l.postings ELSE l.postings - e.postings END, 0)
-    FROM since
-    CROSS JOIN (
-        by_events e
-        FULL JOIN by_ledger l ON l.account_id = e.account_id
-        FULL JOIN wrong w ON w.account_id = coalesce(l.account_id, e.account_id)
-    )
-    WHERE coalesce(e.balance, 0) IS DISTINCT FROM l.balance OR w.events > 0
-       OR (e.account_id IS NOT NULL AND l.postings <> e.postings)
-       OR (e.account_id IS NULL AND l.postings > 0);
-END;
-
-COMMENT ON FUNCTION event_store.check_ledger_events() IS
-    'Accounts on which the events of the publication that is on and the ledger differ, at one moment, whoever posts meanwhile; none where all is right. by_events, by_ledger: the balances; wrong_events: events since then that say something else than their posting; missing_events: its postings since then less their events, so that lost ones which cancel each other out are found too. NB130: the ledger is not published.';
-
-CREATE PROCEDURE event_store.run_ledger_publication(max_accounts integer DEFAULT 10000)
-LANGUAGE plpgsql
-AS $$
-DECLARE
-    is_done boolean;
-BEGIN
-    LOOP
-        SET LOCAL search_path = pg_catalog, pg_temp;
-        is_done := event_store.prepare_ledger_publication(run_ledger_publication.max_accounts) = 0;
-        COMMIT;
-        EXIT WHEN is_done;
-    END LOOP;
-    SET LOCAL search_path = pg_catalog, pg_temp;
-    PERFORM event_store.publish_ledger(true);
-    COMMIT;
-END
-$$;
-
-COMMENT ON PROCEDURE event_store.run_ledger_publication(integer) IS
-    'Publishes the ledger of a bank with many accounts: calls event_store.prepare_ledger_publication, max_accounts (1 to 100,000) at a time, and commits after each call, so that other sessions see in event_store.ledger_publication how far it is; then event_store.publish_ledger(true). May be stopped and called again. Errors: of both; 2D000 inside a transaction block.';
-
-SELECT pg_catalog.pg_extension_config_dump('event_store.ledger_publications', '');
-
 CREATE TABLE event_store.retention_rules (
     aggregate_type varchar(100) PRIMARY KEY,
     keep interval NOT NULL,
@@ -5113,680 +4678,6 @@ COMMENT ON PROCEDURE event_store.run_retention(integer) IS
 SELECT pg_catalog.pg_extension_config_dump('event_store.retention_rules', '');
 
 SELECT pg_catalog.pg_extension_config_dump('event_store.tombstones', '');
-
-CREATE TYPE saga.saga_status AS ENUM ('started', 'running', 'completed', 'compensating', 'failed', 'parked');
-
-COMMENT ON TYPE saga.saga_status IS
-    'started (no step has begun), running, completed, compensating (what was done is being undone), failed (it has ended, and all that it did is undone), parked (somebody has to decide: see saga.parked_sagas).';
-
-CREATE TABLE saga.definitions (
-    saga_type varchar(100) NOT NULL,
-    version integer NOT NULL CHECK (version > 0),
-    steps jsonb NOT NULL,
-    defined_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
-    defined_by text NOT NULL DEFAULT CURRENT_USER,
-    PRIMARY KEY (saga_type, version)
-);
-
-COMMENT ON TABLE saga.definitions IS
-    'The steps of each type of saga, every version that there was: a saga keeps the one that it was started with. Written by saga.define.';
-
-COMMENT ON COLUMN saga.definitions.version IS 'From 1, without gap, within its type; the highest is the one that is started.';
-
-COMMENT ON COLUMN saga.definitions.steps IS
-    'As given to saga.define, with every key that was left out filled in, and functions as schema and name.';
-
-CREATE TABLE saga.sagas (
-    saga_id uuid PRIMARY KEY DEFAULT neobank.uuid_v7(),
-    saga_type varchar(100) NOT NULL,
-    status saga.saga_status NOT NULL DEFAULT 'started',
-    current_step integer NOT NULL DEFAULT 0,
-    context jsonb NOT NULL DEFAULT '{}',
-    started_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
-    completed_at timestamptz,
-    error_message text,
-    definition_version integer,
-    idempotency_key varchar(200),
-    started_by text NOT NULL DEFAULT CURRENT_USER,
-    deadline_at timestamptz,
-    due_at timestamptz,
-    work_type varchar(100),
-    work_at timestamptz,
-    waits_for text CHECK (waits_for IN ('runner', 'worker', 'signal', 'delay', 'child', 'client', 'person')),
-    error_code text,
-    parked_reason text,
-    past_return boolean NOT NULL DEFAULT false,
-    parent_saga_id uuid,
-    parent_step integer,
-    transitions integer NOT NULL DEFAULT 0,
-    CHECK (status NOT IN ('completed', 'failed') OR (due_at IS NULL AND work_type IS NULL AND completed_at IS NOT NULL))
-) WITH (fillfactor = 70);
-
-CREATE INDEX sagas_due_idx ON saga.sagas (due_at, saga_id) WHERE due_at IS NOT NULL;
-
-CREATE UNIQUE INDEX sagas_idempotency_key_idx ON saga.sagas (saga_type, idempotency_key)
-    WHERE idempotency_key IS NOT NULL;
-
-CREATE INDEX sagas_work_idx ON saga.sagas (work_type, work_at, saga_id) WHERE work_type IS NOT NULL;
-
-CREATE INDEX sagas_open_idx ON saga.sagas (started_at) WHERE status NOT IN ('completed', 'failed');
-
-CREATE INDEX sagas_parent_idx ON saga.sagas (parent_saga_id) WHERE parent_saga_id IS NOT NULL;
-
-CREATE INDEX sagas_ended_idx ON saga.sagas (saga_type, completed_at)
-    WHERE status IN ('completed', 'failed') AND parent_saga_id IS NULL;
-
-COMMENT ON TABLE saga.sagas IS
-    'Sagas: whoever changes one locks its row here first. Start with saga.start, or saga.create_saga where the client drives the steps itself.';
-
-COMMENT ON COLUMN saga.sagas.current_step IS 'The step that has begun last; 0: none.';
-
-COMMENT ON COLUMN saga.sagas.context IS 'As given at the start; it does not change. What steps answered is in saga.saga_steps.output_data.';
-
-COMMENT ON COLUMN saga.sagas.completed_at IS 'When it ended, completed or failed.';
-
-COMMENT ON COLUMN saga.sagas.error_message IS 'Why it is being undone, or was; the first reason stays.';
-
-COMMENT ON COLUMN saga.sagas.error_code IS 'The SQLSTATE of that reason; null while nothing has failed for good.';
-
-COMMENT ON COLUMN saga.sagas.definition_version IS 'Of saga.definitions; null: made by saga.create_saga, and driven by saga.execute_step.';
-
-COMMENT ON COLUMN saga.sagas.started_by IS 'The role that started it: its functions run with the rights of this role.';
-
-COMMENT ON COLUMN saga.sagas.deadline_at IS 'If it is not completed or past its point of no return by then, it is undone.';
-
-COMMENT ON COLUMN saga.sagas.due_at IS 'When saga.run_ready has something to do for it; null: nothing, until somebody else acts.';
-
-COMMENT ON COLUMN saga.sagas.work_type IS 'What saga.claim_step may hand out of it; null: nothing.';
-
-COMMENT ON COLUMN saga.sagas.work_at IS 'From when on it may: while a worker has it, when the lease runs out.';
-
-COMMENT ON COLUMN saga.sagas.waits_for IS 'runner (saga.run_ready), worker (of an external step), signal, delay, child, client (saga.execute_step) or person (parked); null: it has ended.';
-
-COMMENT ON COLUMN saga.sagas.parked_reason IS 'Why somebody has to decide; null: nobody has to.';
-
-COMMENT ON COLUMN saga.sagas.past_return IS 'The step of no return is completed: from here it goes on, or is parked.';
-
-COMMENT ON COLUMN saga.sagas.parent_saga_id IS 'The saga whose step parent_step it is; null: none.';
-
-COMMENT ON COLUMN saga.sagas.transitions IS 'Rows of saga.transitions about it.';
-
-CREATE TABLE saga.saga_steps (
-    step_id uuid PRIMARY KEY DEFAULT neobank.uuid_v7(),
-    saga_id uuid NOT NULL,
-    step_number integer NOT NULL,
-    step_name varchar(100) NOT NULL,
-    status varchar(20) NOT NULL DEFAULT 'pending'
-        CHECK (status IN ('pending', 'running', 'waiting', 'completed', 'failed', 'compensated')),
-    input_data jsonb,
-    output_data jsonb,
-    error_message text,
-    started_at timestamptz,
-    completed_at timestamptz,
-    compensation_needed boolean NOT NULL DEFAULT false,
-    compensated_at timestamptz,
-    attempts integer NOT NULL DEFAULT 0,
-    put_off integer NOT NULL DEFAULT 0,
-    next_attempt_at timestamptz,
-    timeout_at timestamptz,
-    lease_token bigint,
-    leased_until timestamptz,
-    claimed_by text,
-    error_code text,
-    child_saga_id uuid,
-    effect_possible boolean NOT NULL DEFAULT false,
-    UNIQUE (saga_id, step_number)
-) WITH (fillfactor = 50);
-
-COMMENT ON TABLE saga.saga_steps IS 'The steps of sagas, each with its action. Their compensations are in saga.compensations.';
-
-COMMENT ON COLUMN saga.saga_steps.step_id IS 'Also the key of its effect: the same for all attempts.';
-
-COMMENT ON COLUMN saga.saga_steps.status IS
-    'pending (not reached), running (a worker or client has it), waiting (for a worker, a signal, a time, a child, or another attempt), completed, failed (given up), compensated.';
-
-COMMENT ON COLUMN saga.saga_steps.input_data IS
-    'What saga.execute_step was given when the step began; null in a saga with a definition.';
-
-COMMENT ON COLUMN saga.saga_steps.output_data IS 'What the action answered, the worker reported, or the signal brought.';
-
-COMMENT ON COLUMN saga.saga_steps.compensation_needed IS
-    'If the saga fails, this step is to be undone: set with its start where it has a compensation, taken back where it surely had no effect.';
-
-COMMENT ON COLUMN saga.saga_steps.attempts IS 'How often the action was begun.';
-
-COMMENT ON COLUMN saga.saga_steps.put_off IS 'How often a lock stood in the way since then, which counts as no attempt.';
-
-COMMENT ON COLUMN saga.saga_steps.timeout_at IS 'No attempt begins after that, and no wait lasts longer; null: no limit.';
-
-COMMENT ON COLUMN saga.saga_steps.lease_token IS
-    'The fencing token under which a worker has it, or had it when it answered: of two leases the later has the higher one.';
-
-COMMENT ON COLUMN saga.saga_steps.claimed_by IS 'The worker that had it last.';
-
-COMMENT ON COLUMN saga.saga_steps.error_code IS 'The SQLSTATE of the last attempt that failed; null after a success.';
-
-COMMENT ON COLUMN saga.saga_steps.effect_possible IS
-    'An attempt ended without an answer, so it may have had its effect; then the step is undone though it failed.';
-
-COMMENT ON COLUMN saga.saga_steps.child_saga_id IS 'The saga that it has started and waits for.';
-
-CREATE TABLE saga.compensations (
-    compensation_id uuid PRIMARY KEY DEFAULT neobank.uuid_v7(),
-    saga_id uuid NOT NULL,
-    step_number integer NOT NULL,
-    status varchar(20) NOT NULL DEFAULT 'pending'
-        CHECK (status IN ('pending', 'running', 'waiting', 'completed', 'failed')),
-    output_data jsonb,
-    error_message text,
-    started_at timestamptz,
-    completed_at timestamptz,
-    attempts integer NOT NULL DEFAULT 0,
-    put_off integer NOT NULL DEFAULT 0,
-    next_attempt_at timestamptz,
-    lease_token bigint,
-    leased_until timestamptz,
-    claimed_by text,
-    error_code text,
-    UNIQUE (saga_id, step_number)
-) WITH (fillfactor = 50);
-
-COMMENT ON TABLE saga.compensations IS
-    'What undoes a step: one row for each that has to be undone, made when its turn comes.';
-
-COMMENT ON COLUMN saga.compensations.compensation_id IS 'Also the key of its effect: the same for all attempts, another than the step''s.';
-
-COMMENT ON COLUMN saga.compensations.status IS
-    'pending, running (a worker has it), waiting (for a worker or another attempt), completed, failed (attempts are used up: the saga is parked).';
-
-CREATE SEQUENCE saga.lease_token_seq;
-
-COMMENT ON SEQUENCE saga.lease_token_seq IS 'Fencing tokens: of two leases of a step the later has the higher one.';
-
-CREATE TABLE saga.signals (
-    signal_id uuid PRIMARY KEY DEFAULT neobank.uuid_v7(),
-    saga_id uuid NOT NULL,
-    name varchar(100) NOT NULL,
-    payload jsonb NOT NULL,
-    received_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
-    sent_by text NOT NULL DEFAULT CURRENT_USER,
-    consumed_by integer,
-    consumed_at timestamptz
-);
-
-ALTER TABLE saga.signals ADD signal_no bigint GENERATED ALWAYS AS IDENTITY;
-
-CREATE INDEX signals_saga_idx ON saga.signals (saga_id, name, signal_no);
-
-COMMENT ON TABLE saga.signals IS
-    'What sagas were told from outside: kept until a step waits for it, each for one step. Sent with saga.signal.';
-
-COMMENT ON COLUMN saga.signals.consumed_by IS 'The number of the step that took it; null: none yet.';
-
-COMMENT ON COLUMN saga.signals.signal_no IS 'Steps take signals of a name in this order.';
-
-COMMENT ON SEQUENCE saga.signals_signal_no_seq IS 'Numbers of signals; gaps are possible.';
-
-CREATE TABLE saga.transitions (
-    saga_id uuid NOT NULL,
-    transition_no integer NOT NULL,
-    recorded_at timestamptz NOT NULL,
-    step_number integer,
-    attempt integer,
-    subject text NOT NULL CHECK (subject IN ('saga', 'step', 'compensation')),
-    from_state text,
-    to_state text NOT NULL,
-    actor text NOT NULL,
-    code text,
-    message text,
-    PRIMARY KEY (saga_id, transition_no),
-    CHECK (from_state IS DISTINCT FROM to_state)
-);
-
-COMMENT ON TABLE saga.transitions IS
-    'Everything that happened to every saga that is not pruned, append-only (NB009): each change of state of a saga, its steps and their compensations, in its order.';
-
-COMMENT ON COLUMN saga.transitions.transition_no IS 'From 1, without gap, within its saga.';
-
-COMMENT ON COLUMN saga.transitions.recorded_at IS 'The clock''s time when it was decided.';
-
-COMMENT ON COLUMN saga.transitions.attempt IS 'Of a step or compensation: which attempt began or ended.';
-
-COMMENT ON COLUMN saga.transitions.from_state IS 'Null: it begins.';
-
-COMMENT ON COLUMN saga.transitions.actor IS 'The role that did it, or the worker under its lease.';
-
-COMMENT ON COLUMN saga.transitions.code IS 'Why, where something failed: an SQLSTATE.';
-
-CREATE TRIGGER guard_ledger
-    BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON saga.transitions
-    FOR EACH STATEMENT EXECUTE FUNCTION neobank.guard_ledger();
-
-COMMENT ON TRIGGER guard_ledger ON saga.transitions IS 'Keeps the log append-only (NB009).';
-
-ALTER TABLE saga.transitions ENABLE ALWAYS TRIGGER guard_ledger;
-
-CREATE VIEW saga.running_sagas AS
-SELECT s.saga_id, s.saga_type, s.definition_version, s.status, s.current_step, p.step_name, p.status AS step_status,
-       p.attempts, s.waits_for, s.due_at, s.work_type, p.claimed_by, p.leased_until, p.timeout_at, s.deadline_at,
-       s.started_at, pg_catalog.clock_timestamp() - s.started_at AS age, s.error_code, s.error_message,
-       p.error_code AS step_error_code, p.error_message AS step_error_message, s.started_by, s.parent_saga_id
-FROM saga.sagas s
-LEFT JOIN saga.saga_steps p ON p.saga_id = s.saga_id AND p.step_number = s.current_step
-WHERE s.status NOT IN ('completed', 'failed');
-
-COMMENT ON VIEW saga.running_sagas IS
-    'Sagas that have not ended, parked ones too: the step they are at, what they wait for (see saga.sagas), their age, why they are being undone (error_code, error_message) and what went wrong with the step last (step_error_code, step_error_message).';
-
-CREATE VIEW saga.parked_sagas AS
-SELECT s.saga_id, s.saga_type, CASE WHEN s.error_code IS NULL THEN 'forward' ELSE 'compensating' END AS direction,
-       s.parked_reason, u.step_number, u.step_name, u.code AS error_code, u.message AS error_message, u.attempts,
-       s.error_code AS saga_error_code, s.error_message AS saga_error_message, s.started_at,
-       (SELECT max(t.recorded_at) FROM saga.transitions t
-        WHERE t.saga_id = s.saga_id AND t.subject = 'saga' AND t.to_state = 'parked') AS parked_at
-FROM saga.sagas s
-LEFT JOIN LATERAL (
-    SELECT c.step_number, p.step_name, c.error_code AS code, c.error_message AS message, c.attempts
-    FROM saga.compensations c
-    JOIN saga.saga_steps p ON p.saga_id = c.saga_id AND p.step_number = c.step_number
-    WHERE c.saga_id = s.saga_id AND c.status = 'failed' AND s.error_code IS NOT NULL
-    UNION ALL
-    SELECT p.step_number, p.step_name, p.error_code, p.error_message, p.attempts
-    FROM saga.saga_steps p
-    WHERE p.saga_id = s.saga_id AND p.status = 'failed' AND s.error_code IS NULL
-    LIMIT 1
-) u ON true
-WHERE s.status = 'parked';
-
-COMMENT ON VIEW saga.parked_sagas IS
-    'Sagas on which somebody has to decide: direction (forward: past the point of no return, or its outcome is not known; compensating), parked_reason, the step with its last error, and why the saga is being undone (saga_error_code, saga_error_message). See saga.retry_step, saga.retry_compensation and saga.resolve.';
-
-CREATE VIEW saga.failed_sagas AS
-SELECT s.saga_id, s.saga_type, s.definition_version, s.error_code, s.error_message, s.current_step, p.step_name,
-       (SELECT count(*) FROM saga.compensations c WHERE c.saga_id = s.saga_id AND c.status = 'completed')
-           AS compensated_steps,
-       s.started_at, s.completed_at, s.started_by
-FROM saga.sagas s
-LEFT JOIN saga.saga_steps p ON p.saga_id = s.saga_id AND p.step_number = s.current_step
-WHERE s.status = 'failed';
-
-COMMENT ON VIEW saga.failed_sagas IS
-    'Sagas that have ended without success, with the reason, the last step that had begun, and how many steps were undone.';
-
-CREATE VIEW saga.stuck_sagas AS
-SELECT s.saga_id, s.saga_type, s.status, s.waits_for, p.step_number, p.step_name, r.reason, r.since,
-       pg_catalog.clock_timestamp() - r.since AS waiting
-FROM saga.sagas s
-LEFT JOIN saga.saga_steps p ON p.saga_id = s.saga_id AND p.step_number = s.current_step
-CROSS JOIN LATERAL (
-    SELECT 'parked: ' || s.parked_reason AS reason,
-           (SELECT max(t.recorded_at) FROM saga.transitions t
-            WHERE t.saga_id = s.saga_id AND t.subject = 'saga' AND t.to_state = 'parked') AS since
-    WHERE s.status = 'parked'
-    UNION ALL
-    SELECT 'it is due, and nobody calls saga.run_ready', s.due_at
-    WHERE s.due_at < pg_catalog.clock_timestamp() - interval '1 minute'
-    UNION ALL
-    SELECT 'no worker claims steps of type ' || s.work_type, s.work_at
-    WHERE s.work_at < pg_catalog.clock_timestamp() - interval '5 minutes'
-) r
-WHERE s.status NOT IN ('completed', 'failed');
-
-COMMENT ON VIEW saga.stuck_sagas IS
-    'Sagas for which nobody does what is to be done: parked ones, those due for more than a minute, and those whose external step no worker has claimed for five; with the reason and since when.';
-
-SELECT pg_catalog.pg_extension_config_dump('saga.definitions', '');
-
-SELECT pg_catalog.pg_extension_config_dump('saga.sagas', '');
-
-SELECT pg_catalog.pg_extension_config_dump('saga.saga_steps', '');
-
-SELECT pg_catalog.pg_extension_config_dump('saga.compensations', '');
-
-SELECT pg_catalog.pg_extension_config_dump('saga.signals', '');
-
-SELECT pg_catalog.pg_extension_config_dump('saga.signals_signal_no_seq', '');
-
-SELECT pg_catalog.pg_extension_config_dump('saga.transitions', '');
-
-SELECT pg_catalog.pg_extension_config_dump('saga.lease_token_seq', '');
-
-COMMENT ON FUNCTION saga.define IS
-    'Defines the steps of a type of saga, in a new version; sagas that are under way keep theirs. saga_type: 1 to 100 characters; steps: an array of 1 to 100 steps, see docs/saga.md, whose functions take (saga_id uuid, effect_id uuid, context jsonb, outputs jsonb), return jsonb, and may be executed by the caller; they are called with the rights of whoever started the saga and search_path = pg_catalog. Returns the version; the same steps again: the newest one''s. A definition is code that runs in others'' names: no level of neobank.grant_usage may define. NB021: a bound; NB202: steps; 22004: null.';
-
-COMMENT ON FUNCTION saga.start IS
-    'Starts a saga of the newest version of its type; saga.run_ready or a background worker runs it. saga_type; context: JSON of up to 1 MB and 64 levels, given to every step; idempotency_key: 1 to 200 characters, per type: the same key with the same context by the same role answers the same saga, one that saga.prune has deleted too (until saga.forget_keys), null: none; deadline: if it is not completed or past its point of no return by then it is undone, null: none. Returns the saga''s id. NB203: no definition; NB204: key with other content; NB021: a bound; 22004: null.';
-
-COMMENT ON FUNCTION saga.run IS
-    'Runs one saga as far as it can go, in this transaction, and waits for whoever has it. saga_id. Returns its status. A step''s function runs in a subtransaction; what it did and the record of it commit together. NB200: no such saga; NB201: it has no definition; NB206: called by a step; 22004: null.';
-
-COMMENT ON FUNCTION saga.run_ready IS
-    'Runs sagas that are due, those due longest first, each as far as it can go; those that another session has are passed over. max_sagas: 1 to 10,000. Returns for each its id, status, the step that has begun last, what it waits for (as saga.sagas.waits_for), and code and message of its last failure. A cancelled statement (57014) or a lack of memory or disk (class 53) undoes the whole call. NB021: max_sagas; NB029: not at READ COMMITTED; NB206: called by a step; 22004: null.';
-
-COMMENT ON FUNCTION saga.claim_step IS
-    'Hands external steps and external compensations to a worker. worker: its name, 1 to 100 characters, kept in the log; types: what it can do, by the steps'' types, null: everything; lease_ms: for how long nobody else gets them, in milliseconds, 1 to 604,800,000, cut to the step''s timeout; max_steps: 1 to 1,000. Returns saga, step, kind (action or compensation), effect_id (the same for all attempts: the key to give to the other system), attempt, lease_token (later leases of a step have higher ones), leased_until, the saga''s context and the outputs of its completed steps by name. NB021: a bound; NB029: not at READ COMMITTED; 22004: null.';
-
-COMMENT ON FUNCTION saga.complete_step IS
-    'The worker has done it. step_id, lease_token: as saga.claim_step answered; output: JSON of up to 1 MB and 64 levels. Returns completed; a repeated call answers the same, also when the step has been undone since. NB205: the lease ran out and the step was handed on, a person has settled it, or the saga has gone on without it: nothing is changed; NB209: no such step; NB206; NB021: output; 22004: null.';
-
-COMMENT ON FUNCTION saga.fail_step IS
-    'The worker could not do it. step_id, lease_token; reason: 1 to 1,000 characters; retryable: false where another attempt would fail too; effect_possible: true where it may have been done all the same: then the step is undone too if the saga fails, and a step of no return is parked. Returns the step''s status, or its compensation''s: waiting (for another attempt) or failed. NB205, NB206, NB209, NB021, 22004: as saga.complete_step.';
-
-COMMENT ON FUNCTION saga.extend_lease IS
-    'Gives the worker more time. step_id, lease_token; lease_ms: from now on, in milliseconds, 1 to 604,800,000. Returns until when it has the step; never less than before, never more than the step''s timeout. NB201: the saga is being undone, and waits for this step to end; NB205, NB206, NB209, NB021, 22004: as saga.complete_step.';
-
-COMMENT ON FUNCTION saga.signal IS
-    'Tells a saga something; the oldest signal of a name is taken by the first step that waits for it, however early it came. saga_id; name: 1 to 100 characters; payload: JSON of up to 1 MB and 64 levels, the step''s output; signal_id: the sender''s, so that a retry is told once, null: drawn. Returns the signal''s id. NB200: no such saga; NB201: it has ended; NB208: id with other content; NB021: a bound; 22004: null.';
-
-COMMENT ON FUNCTION saga.cancel IS
-    'Has a saga undone. saga_id; reason: 1 to 1,000 characters. Returns its status: compensating, or what it was where it was being undone already, or is. A worker that has a step may still answer until its lease ends, and is undone after that. NB200: no such saga; NB201: it is completed; NB206: it is run by this session; NB207: it is past its point of no return, or may be; NB021: reason; 22004: null.';
-
-COMMENT ON FUNCTION saga.retry_step IS
-    'Tries the step anew on which a saga was parked past its point of no return, with all its attempts and time. saga_id; reason: 1 to 1,000 characters, kept in the log. Returns the status, running. NB200: no such saga; NB201: it is not parked, or on a compensation; NB021: reason; 22004: null.';
-
-COMMENT ON FUNCTION saga.retry_compensation IS
-    'Tries the compensation anew on which a saga was parked, with all its attempts. saga_id; reason: 1 to 1,000 characters, kept in the log. Returns the status, compensating. NB200: no such saga; NB201: it is not parked, or not on a compensation; NB021: reason; 22004: null.';
-
-COMMENT ON FUNCTION saga.resolve IS
-    'Settles a parked saga by hand. saga_id; outcome: step_done (the step or compensation was done by hand: it goes on), step_failed (the step of no return surely had no effect: the saga is undone), completed or failed (all is settled: it ends so); reason: 1 to 1,000 characters, kept in the log; output: of a step that is done, null: none. Returns the status. NB200: no such saga; NB201: it is not parked; NB207: step_failed past the point of no return; NB021: a bound; 22004: null.';
-
-COMMENT ON FUNCTION saga.create_saga IS
-    'Makes a saga without a definition, whose steps the client does and completes with saga.execute_step. p_saga_type: 1 to 100 characters; p_steps: names of up to 1,000 steps, of 1 to 100 characters; p_context: JSON of up to 1 MB and 64 levels. Returns the saga''s id. NB021: a bound; 22004: null.';
-
-COMMENT ON FUNCTION saga.execute_step IS
-    'Completes the step in hand with that output, and puts the next one into the client''s hand, with the output as its input. p_saga_id; p_output: JSON of up to 1 MB and 64 levels; p_step_id: the step that the client takes to be in hand, so that a retry does not complete the next one, null: whichever is. Returns step_id, step_name and step_number of the next step, {"status": "completed"} after the last, or error, code, sqlstate and detail: saga_not_found, saga_state, step_not_found, saga_nested, argument_out_of_bounds, null_argument.';
-
-CREATE TABLE saga.pruned_keys (
-    saga_type varchar(100) NOT NULL,
-    idempotency_key varchar(200) NOT NULL,
-    saga_id uuid NOT NULL,
-    started_by text NOT NULL,
-    context_hash bytea NOT NULL,
-    status saga.saga_status NOT NULL,
-    error_code text,
-    started_at timestamptz NOT NULL,
-    completed_at timestamptz NOT NULL,
-    pruned_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
-    PRIMARY KEY (saga_type, idempotency_key)
-);
-
-CREATE INDEX pruned_keys_completed_idx ON saga.pruned_keys (completed_at);
-
-COMMENT ON TABLE saga.pruned_keys IS
-    'The idempotency keys of sagas that saga.prune has deleted: saga.start with one of them answers the same saga still, until saga.forget_keys.';
-
-COMMENT ON COLUMN saga.pruned_keys.context_hash IS
-    'sha256 of the saga''s context as text, in UTF-8: another context is a conflict (NB204) as before.';
-
-COMMENT ON COLUMN saga.pruned_keys.status IS 'How it ended: completed or failed.';
-
-COMMENT ON COLUMN saga.pruned_keys.error_code IS 'The SQLSTATE of the reason why it was undone; null: it was not.';
-
-COMMENT ON COLUMN saga.pruned_keys.completed_at IS 'When it ended, completed or failed.';
-
-CREATE TABLE saga.prunings (
-    pruning_id uuid PRIMARY KEY DEFAULT neobank.uuid_v7(),
-    pruned_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
-    pruned_by text NOT NULL,
-    before timestamptz NOT NULL,
-    saga_type varchar(100),
-    sagas bigint NOT NULL,
-    transitions bigint NOT NULL,
-    keys bigint NOT NULL,
-    last_completed_at timestamptz
-);
-
-COMMENT ON TABLE saga.prunings IS
-    'A row for each call of saga.prune and saga.forget_keys that has deleted something: who, when and what. Append-only (NB009).';
-
-COMMENT ON COLUMN saga.prunings.before IS 'As it was given: what ended before could go.';
-
-COMMENT ON COLUMN saga.prunings.saga_type IS 'As it was given; null: of all types.';
-
-COMMENT ON COLUMN saga.prunings.sagas IS 'How many were deleted, children too.';
-
-COMMENT ON COLUMN saga.prunings.transitions IS 'Rows of their log.';
-
-COMMENT ON COLUMN saga.prunings.keys IS 'Rows of saga.pruned_keys that saga.forget_keys has deleted.';
-
-COMMENT ON COLUMN saga.prunings.last_completed_at IS 'When the last of what was deleted had ended.';
-
-CREATE TRIGGER guard_ledger
-    BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON saga.prunings
-    FOR EACH STATEMENT EXECUTE FUNCTION neobank.guard_ledger();
-
-COMMENT ON TRIGGER guard_ledger ON saga.prunings IS 'Keeps what was deleted on record (NB009).';
-
-ALTER TABLE saga.prunings ENABLE ALWAYS TRIGGER guard_ledger;
-
-COMMENT ON FUNCTION saga.prune IS
-    'Deletes sagas that ended, completed or failed, before an instant: with their steps, compensations, signals and log, and with their children, all of which must have ended before it too. What has not ended stays, and so does what another session has. A saga with an idempotency key leaves a row in saga.pruned_keys, each call one in saga.prunings. before: not yet to come; max_sagas: how many at the most, 1 to 10,000; one with more children than that goes alone; saga_type: of the saga itself, not of its children, null: all. Returns how many sagas were deleted, and whether nothing is left that it could have taken. NB021: a bound; 22004: null.';
-
-COMMENT ON FUNCTION saga.forget_keys IS
-    'Deletes keys of sagas that are pruned and ended before an instant: saga.start with such a key starts another saga. before: not yet to come; max_keys: 1 to 100,000. Returns how many were deleted, and whether none is left. NB021: a bound; 22004: null.';
-
-CREATE PROCEDURE saga.run_prune(before timestamptz, max_sagas integer DEFAULT 1000, saga_type text DEFAULT NULL)
-LANGUAGE plpgsql
-AS $$
-DECLARE
-    is_over boolean;
-BEGIN
-    LOOP
-        SET LOCAL search_path = pg_catalog, pg_temp;
-        SELECT p.done OR p.sagas = 0 INTO is_over
-        FROM saga.prune(run_prune.before, run_prune.max_sagas, run_prune.saga_type) p;
-        COMMIT;
-        EXIT WHEN is_over;
-    END LOOP;
-END
-$$;
-
-COMMENT ON PROCEDURE saga.run_prune(timestamptz, integer, text) IS
-    'Calls saga.prune until nothing is left that it could delete or other sessions hold the rest, and commits after each call; saga.prunings shows how far it is. before, max_sagas, saga_type and errors: as saga.prune; 2D000 inside a transaction block.';
-
-SELECT pg_catalog.pg_extension_config_dump('saga.pruned_keys', '');
-
-SELECT pg_catalog.pg_extension_config_dump('saga.prunings', '');
-
-CREATE FUNCTION saga.step_does(plan jsonb) RETURNS text
-LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN CASE
-    WHEN plan IS NULL THEN 'the client does it'
-    WHEN plan ? 'signal' THEN 'waits for signal ' || (plan ->> 'signal')
-    WHEN plan ? 'delay_ms' THEN 'waits ' || (plan ->> 'delay_ms') || ' ms'
-    WHEN plan ? 'child' THEN 'starts saga ' || (plan ->> 'child')
-    WHEN plan -> 'action' = '"external"'::jsonb THEN 'external: ' || coalesce(plan ->> 'type', plan ->> 'name')
-    ELSE 'calls ' || (plan -> 'action' ->> 'schema') || '.' || (plan -> 'action' ->> 'name')
-END;
-
-COMMENT ON FUNCTION saga.step_does(jsonb) IS 'What a step of a definition does, in words. plan: an element of saga.definitions.steps; null: a step that has no definition.';
-
-CREATE VIEW saga.step_plans AS
-SELECT p.saga_id, p.step_number, p.step_name, p.status, p.attempts, p.claimed_by, p.leased_until, p.next_attempt_at,
-       p.timeout_at, p.child_saga_id, p.started_at, p.completed_at,
-       saga.step_does(d.plan) AS does,
-       CASE WHEN d.plan -> 'compensation' = '"external"'::jsonb THEN 'external'
-            ELSE (d.plan -> 'compensation' ->> 'schema') || '.' || (d.plan -> 'compensation' ->> 'name') END AS undone_by,
-       coalesce((d.plan ->> 'point_of_no_return')::boolean, false) AS point_of_no_return,
-       c.status AS compensation_status, c.attempts AS compensation_attempts,
-       coalesce(c.error_code, p.error_code) AS error_code, coalesce(c.error_message, p.error_message) AS error_message
-FROM saga.saga_steps p
-JOIN saga.sagas s USING (saga_id)
-LEFT JOIN saga.definitions f ON f.saga_type = s.saga_type AND f.version = s.definition_version
-LEFT JOIN saga.compensations c USING (saga_id, step_number)
-CROSS JOIN LATERAL (SELECT f.steps -> (p.step_number - 1) AS plan) d;
-
-COMMENT ON VIEW saga.step_plans IS
-    'Every step of every saga with what its definition says of it (does, undone_by, point_of_no_return), how far it and its compensation are, and what went wrong last.';
-
-CREATE FUNCTION saga.describe_as_text(saga_id uuid) RETURNS SETOF text
-LANGUAGE sql STABLE PARALLEL SAFE ROWS 10
-BEGIN ATOMIC
-    WITH steps AS MATERIALIZED (
-        SELECT p.*, max(pg_catalog.length(p.step_name)) OVER () AS name_width,
-               max(pg_catalog.length(p.does)) OVER () AS does_width
-        FROM saga.step_plans p WHERE p.saga_id = $1
-    ), lines (place, line) AS (
-        SELECT 0, pg_catalog.format('%s %s: %s', s.saga_type, s.saga_id, s.status)
-        FROM saga.sagas s WHERE s.saga_id = $1
-        UNION ALL
-        SELECT 1, '  because ' || s.error_message || coalesce(' (' || s.error_code || ')', '')
-        FROM saga.sagas s WHERE s.saga_id = $1 AND s.error_message IS NOT NULL
-        UNION ALL
-        SELECT 2, '  parked: ' || s.parked_reason FROM saga.sagas s WHERE s.saga_id = $1 AND s.parked_reason IS NOT NULL
-        UNION ALL
-        SELECT 3, '  waits for ' || s.waits_for
-                  || coalesce(', due ' || pg_catalog.to_char(s.due_at, 'YYYY-MM-DD HH24:MI:SS TZ'), '')
-        FROM saga.sagas s WHERE s.saga_id = $1 AND s.waits_for IS NOT NULL
-        UNION ALL
-        SELECT 4, '  deadline ' || pg_catalog.to_char(s.deadline_at, 'YYYY-MM-DD HH24:MI:SS TZ')
-        FROM saga.sagas s WHERE s.saga_id = $1 AND s.deadline_at IS NOT NULL
-        UNION ALL
-        SELECT 5, '  child of ' || s.parent_saga_id::text || ', step ' || s.parent_step::text
-        FROM saga.sagas s WHERE s.saga_id = $1 AND s.parent_saga_id IS NOT NULL
-        UNION ALL
-        SELECT 10 + p.step_number, pg_catalog.rtrim(pg_catalog.format('  %s %s %s  %s  %s',
-            pg_catalog.lpad(p.step_number::text, 3),
-            CASE p.status WHEN 'completed' THEN '[x]' WHEN 'compensated' THEN '[<]' WHEN 'failed' THEN '[!]'
-                          WHEN 'running' THEN '[>]' WHEN 'waiting' THEN '[.]' ELSE '[ ]' END,
-            pg_catalog.rpad(p.step_name, p.name_width), pg_catalog.rpad(p.does, p.does_width),
-            pg_catalog.concat_ws(', ',
-                p.status,
-                CASE WHEN p.attempts > 1 THEN p.attempts::text || ' attempts' END,
-                'by ' || CASE WHEN p.status = 'running' THEN p.claimed_by END,
-                'saga ' || p.child_saga_id::text,
-                CASE WHEN p.compensation_status IS NOT NULL AND p.compensation_status <> 'completed'
-                     THEN 'undoing is ' || p.compensation_status END,
-                CASE WHEN p.point_of_no_return THEN 'point of no return' END,
-                CASE WHEN p.status = 'compensated' AND p.undone_by IS NOT NULL THEN 'by ' || p.undone_by END,
-                p.error_message || coalesce(' (' || p.error_code || ')', ''))))
-        FROM steps p
-    )
-    SELECT l.line FROM lines l ORDER BY l.place;
-END;
-
-COMMENT ON FUNCTION saga.describe_as_text(uuid) IS
-    'A saga as lines of text: its status and why, what it waits for, and a line for each step. saga_id. No line: there is no such saga.';
-
-CREATE FUNCTION saga.mermaid_text(name text) RETURNS text
-LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN CASE WHEN name IS NOT NULL THEN pg_catalog.replace(pg_catalog.replace(coalesce((
-    SELECT pg_catalog.string_agg(
-        CASE WHEN c.letter ~ '[[:cntrl:]]' THEN ' '
-             WHEN pg_catalog.ascii(c.letter) > 127 OR c.letter ~ '[A-Za-z0-9 _.,()/-]' THEN c.letter
-             ELSE '#' || pg_catalog.ascii(c.letter)::text || ';' END, '' ORDER BY c.place)
-    FROM pg_catalog.string_to_table(name, NULL) WITH ORDINALITY AS c (letter, place)), ''),
-    '#58;fa-', '#58;#8203;fa-'), 'direction', 'directio#110;') END;
-
-COMMENT ON FUNCTION saga.mermaid_text(text) IS 'A text as it may stand between quotation marks in a Mermaid diagram. name; null for null.';
-
-CREATE FUNCTION saga.describe_as_mermaid(saga_id uuid) RETURNS SETOF text
-LANGUAGE sql STABLE PARALLEL SAFE ROWS 20
-BEGIN ATOMIC
-    WITH steps AS MATERIALIZED (
-        SELECT p.*, pg_catalog.lag(p.step_number) OVER (ORDER BY p.step_number) AS before
-        FROM saga.step_plans p WHERE p.saga_id = $1
-    ), lines (place, line) AS (
-        SELECT 0, 'flowchart LR' FROM saga.sagas s WHERE s.saga_id = $1
-        UNION ALL
-        SELECT 1, pg_catalog.format('    start(["%s"]):::%s', saga.mermaid_text(s.saga_type), s.status)
-        FROM saga.sagas s WHERE s.saga_id = $1
-        UNION ALL
-        SELECT 10 * p.step_number, pg_catalog.format('    s%s["%s %s<br/>%s<br/>%s"]:::%s', p.step_number, p.step_number,
-            saga.mermaid_text(p.step_name), saga.mermaid_text(p.does), p.status, p.status)
-        FROM steps p
-        UNION ALL
-        SELECT 10 * p.step_number + 1, pg_catalog.format('    %s %s s%s', coalesce('s' || p.before::text, 'start'),
-            CASE WHEN p.status = 'pending' THEN '-.->' ELSE '-->' END, p.step_number)
-        FROM steps p
-        UNION ALL
-        SELECT 10 * p.step_number + 2, pg_catalog.format('    u%s["undo %s<br/>%s<br/>%s"]:::%s', p.step_number,
-            saga.mermaid_text(p.step_name), saga.mermaid_text(coalesce(p.undone_by, '')), p.compensation_status,
-            CASE p.compensation_status WHEN 'completed' THEN 'compensated' ELSE p.compensation_status END)
-        FROM steps p WHERE p.compensation_status IS NOT NULL
-        UNION ALL
-        SELECT 10 * p.step_number + 3, pg_catalog.format('    s%s -- undone --> u%s', p.step_number, p.step_number)
-        FROM steps p WHERE p.compensation_status IS NOT NULL
-        UNION ALL
-        SELECT 100000, '    classDef ' || c.style
-        FROM saga.sagas s, pg_catalog.unnest(ARRAY[
-            'completed fill:#d9f2dd,stroke:#2e7d32,color:#12351a', 'compensated fill:#e8e3f3,stroke:#5e4b8b,color:#2b2145',
-            'compensating fill:#e8e3f3,stroke:#5e4b8b,color:#2b2145', 'failed fill:#fbdcdc,stroke:#b3261e,color:#4a0f0c',
-            'parked fill:#ffe8c7,stroke:#b26a00,color:#4a2c00', 'running fill:#dbe9fb,stroke:#1f5fa8,color:#0e2b4d',
-            'waiting fill:#fff6d6,stroke:#8a7300,color:#3d3300', 'started fill:#f2f2f2,stroke:#777777,color:#222222',
-            'pending fill:#f2f2f2,stroke:#999999,color:#444444']) AS c (style)
-        WHERE s.saga_id = $1
-    )
-    SELECT l.line FROM lines l ORDER BY l.place, l.line;
-END;
-
-COMMENT ON FUNCTION saga.describe_as_mermaid(uuid) IS
-    'A saga as the lines of a Mermaid flowchart: its steps and what undid them, coloured by their states. saga_id. No line: there is no such saga.';
-
-CREATE FUNCTION saga.describe(saga_id uuid, format text DEFAULT 'text') RETURNS text
-LANGUAGE plpgsql STABLE PARALLEL SAFE
-SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-    drawn text;
-BEGIN
-    IF saga_id IS NULL OR format IS NULL THEN
-        RAISE EXCEPTION 'argument "%" must not be null', CASE WHEN saga_id IS NULL THEN 'saga_id' ELSE 'format' END
-            USING ERRCODE = 'null_value_not_allowed', HINT = 'Pass a value.';
-    ELSIF format = 'text' THEN
-        SELECT string_agg(d.line, E'\n') INTO drawn FROM saga.describe_as_text(describe.saga_id) AS d (line);
-    ELSIF format = 'mermaid' THEN
-        SELECT string_agg(d.line, E'\n') INTO drawn FROM saga.describe_as_mermaid(describe.saga_id) AS d (line);
-    ELSE
-        RAISE EXCEPTION 'argument "format" is out of bounds'
-            USING ERRCODE = 'NB021', DETAIL = pg_catalog.format('%L is none.', pg_catalog.left(format, 100)), HINT = 'Use text or mermaid.';
-    END IF;
-    IF drawn IS NULL THEN
-        RAISE EXCEPTION 'saga not found'
-            USING ERRCODE = 'NB200', DETAIL = pg_catalog.format('There is no saga %s.', describe.saga_id),
-                  HINT = 'See saga.sagas.';
-    END IF;
-    RETURN drawn;
-END
-$$;
-
-COMMENT ON FUNCTION saga.describe(uuid, text) IS
-    'Draws a saga: each step with what it does and how far it is, what went wrong, what undid it. saga_id; format: text, or mermaid for a Mermaid flowchart. NB200: no such saga; NB021: format; 22004: null.';
-
-CREATE FUNCTION neobank.guard_shipped() RETURNS trigger
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
-SET search_path = pg_catalog, pg_temp
-AS $$
-BEGIN
-    RAISE EXCEPTION 'row belongs to the extension'
-        USING ERRCODE = 'NB023',
-              DETAIL = format('%s of a shipped row of %s.%s is refused.', TG_OP, TG_TABLE_SCHEMA, TG_TABLE_NAME),
-              HINT = 'A dump leaves such rows out. Add a row of your own, with shipped false.';
-END
-$$;
-
-COMMENT ON FUNCTION neobank.guard_shipped() IS
-    'Trigger: refuses with NB023 to mark a row as made by CREATE EXTENSION, which a dump would lose, and to change one that is.';
-
-CREATE TRIGGER guard_shipped BEFORE INSERT OR UPDATE OF shipped ON banking.currencies
-    FOR EACH ROW WHEN (NEW.shipped) EXECUTE FUNCTION neobank.guard_shipped();
-
-COMMENT ON TRIGGER guard_shipped ON banking.currencies IS 'Keeps rows of users from being marked as shipped (NB023).';
-
-CREATE TRIGGER guard_shipped BEFORE INSERT OR UPDATE OF shipped ON banking.account_types
-    FOR EACH ROW WHEN (NEW.shipped) EXECUTE FUNCTION neobank.guard_shipped();
-
-COMMENT ON TRIGGER guard_shipped ON banking.account_types IS 'Keeps rows of users from being marked as shipped (NB023).';
-
-CREATE TRIGGER guard_shipped BEFORE INSERT OR UPDATE OF shipped ON txn_processing.dispute_policies
-    FOR EACH ROW WHEN (NEW.shipped) EXECUTE FUNCTION neobank.guard_shipped();
-
-COMMENT ON TRIGGER guard_shipped ON txn_processing.dispute_policies IS 'Keeps rows of users from being marked as shipped (NB023).';
-
-CREATE TRIGGER keep_shipped BEFORE UPDATE OR DELETE ON txn_processing.dispute_policies
-    FOR EACH ROW WHEN (OLD.shipped) EXECUTE FUNCTION neobank.guard_shipped();
-
-COMMENT ON TRIGGER keep_shipped ON txn_processing.dispute_policies IS 'Keeps rows that CREATE EXTENSION made (NB023).';
 
 CREATE TABLE temporal.tables (
     table_name regclass PRIMARY KEY,
@@ -7824,6 +6715,680 @@ $$;
 COMMENT ON FUNCTION temporal.grant_tables(name) IS
     'p_role: who may give tables of its own a history, and change and read histories as far as its rights on the tables go; nothing of the bank''s books. neobank.revoke_usage takes it back. 42704: no such role; 22004: null.';
 
+CREATE TYPE saga.saga_status AS ENUM ('started', 'running', 'completed', 'compensating', 'failed', 'parked');
+
+COMMENT ON TYPE saga.saga_status IS
+    'started (no step has begun), running, completed, compensating (what was done is being undone), failed (it has ended, and all that it did is undone), parked (somebody has to decide: see saga.parked_sagas).';
+
+CREATE TABLE saga.definitions (
+    saga_type varchar(100) NOT NULL,
+    version integer NOT NULL CHECK (version > 0),
+    steps jsonb NOT NULL,
+    defined_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    defined_by text NOT NULL DEFAULT CURRENT_USER,
+    PRIMARY KEY (saga_type, version)
+);
+
+COMMENT ON TABLE saga.definitions IS
+    'The steps of each type of saga, every version that there was: a saga keeps the one that it was started with. Written by saga.define.';
+
+COMMENT ON COLUMN saga.definitions.version IS 'From 1, without gap, within its type; the highest is the one that is started.';
+
+COMMENT ON COLUMN saga.definitions.steps IS
+    'As given to saga.define, with every key that was left out filled in, and functions as schema and name.';
+
+CREATE TABLE saga.sagas (
+    saga_id uuid PRIMARY KEY DEFAULT neobank.uuid_v7(),
+    saga_type varchar(100) NOT NULL,
+    status saga.saga_status NOT NULL DEFAULT 'started',
+    current_step integer NOT NULL DEFAULT 0,
+    context jsonb NOT NULL DEFAULT '{}',
+    started_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    completed_at timestamptz,
+    error_message text,
+    definition_version integer,
+    idempotency_key varchar(200),
+    started_by text NOT NULL DEFAULT CURRENT_USER,
+    deadline_at timestamptz,
+    due_at timestamptz,
+    work_type varchar(100),
+    work_at timestamptz,
+    waits_for text CHECK (waits_for IN ('runner', 'worker', 'signal', 'delay', 'child', 'client', 'person')),
+    error_code text,
+    parked_reason text,
+    past_return boolean NOT NULL DEFAULT false,
+    parent_saga_id uuid,
+    parent_step integer,
+    transitions integer NOT NULL DEFAULT 0,
+    CHECK (status NOT IN ('completed', 'failed') OR (due_at IS NULL AND work_type IS NULL AND completed_at IS NOT NULL))
+) WITH (fillfactor = 70);
+
+CREATE INDEX sagas_due_idx ON saga.sagas (due_at, saga_id) WHERE due_at IS NOT NULL;
+
+CREATE UNIQUE INDEX sagas_idempotency_key_idx ON saga.sagas (saga_type, idempotency_key)
+    WHERE idempotency_key IS NOT NULL;
+
+CREATE INDEX sagas_work_idx ON saga.sagas (work_type, work_at, saga_id) WHERE work_type IS NOT NULL;
+
+CREATE INDEX sagas_open_idx ON saga.sagas (started_at) WHERE status NOT IN ('completed', 'failed');
+
+CREATE INDEX sagas_parent_idx ON saga.sagas (parent_saga_id) WHERE parent_saga_id IS NOT NULL;
+
+CREATE INDEX sagas_ended_idx ON saga.sagas (saga_type, completed_at)
+    WHERE status IN ('completed', 'failed') AND parent_saga_id IS NULL;
+
+COMMENT ON TABLE saga.sagas IS
+    'Sagas: whoever changes one locks its row here first. Start with saga.start, or saga.create_saga where the client drives the steps itself.';
+
+COMMENT ON COLUMN saga.sagas.current_step IS 'The step that has begun last; 0: none.';
+
+COMMENT ON COLUMN saga.sagas.context IS 'As given at the start; it does not change. What steps answered is in saga.saga_steps.output_data.';
+
+COMMENT ON COLUMN saga.sagas.completed_at IS 'When it ended, completed or failed.';
+
+COMMENT ON COLUMN saga.sagas.error_message IS 'Why it is being undone, or was; the first reason stays.';
+
+COMMENT ON COLUMN saga.sagas.error_code IS 'The SQLSTATE of that reason; null while nothing has failed for good.';
+
+COMMENT ON COLUMN saga.sagas.definition_version IS 'Of saga.definitions; null: made by saga.create_saga, and driven by saga.execute_step.';
+
+COMMENT ON COLUMN saga.sagas.started_by IS 'The role that started it: its functions run with the rights of this role.';
+
+COMMENT ON COLUMN saga.sagas.deadline_at IS 'If it is not completed or past its point of no return by then, it is undone.';
+
+COMMENT ON COLUMN saga.sagas.due_at IS 'When saga.run_ready has something to do for it; null: nothing, until somebody else acts.';
+
+COMMENT ON COLUMN saga.sagas.work_type IS 'What saga.claim_step may hand out of it; null: nothing.';
+
+COMMENT ON COLUMN saga.sagas.work_at IS 'From when on it may: while a worker has it, when the lease runs out.';
+
+COMMENT ON COLUMN saga.sagas.waits_for IS 'runner (saga.run_ready), worker (of an external step), signal, delay, child, client (saga.execute_step) or person (parked); null: it has ended.';
+
+COMMENT ON COLUMN saga.sagas.parked_reason IS 'Why somebody has to decide; null: nobody has to.';
+
+COMMENT ON COLUMN saga.sagas.past_return IS 'The step of no return is completed: from here it goes on, or is parked.';
+
+COMMENT ON COLUMN saga.sagas.parent_saga_id IS 'The saga whose step parent_step it is; null: none.';
+
+COMMENT ON COLUMN saga.sagas.transitions IS 'Rows of saga.transitions about it.';
+
+CREATE TABLE saga.saga_steps (
+    step_id uuid PRIMARY KEY DEFAULT neobank.uuid_v7(),
+    saga_id uuid NOT NULL,
+    step_number integer NOT NULL,
+    step_name varchar(100) NOT NULL,
+    status varchar(20) NOT NULL DEFAULT 'pending'
+        CHECK (status IN ('pending', 'running', 'waiting', 'completed', 'failed', 'compensated')),
+    input_data jsonb,
+    output_data jsonb,
+    error_message text,
+    started_at timestamptz,
+    completed_at timestamptz,
+    compensation_needed boolean NOT NULL DEFAULT false,
+    compensated_at timestamptz,
+    attempts integer NOT NULL DEFAULT 0,
+    put_off integer NOT NULL DEFAULT 0,
+    next_attempt_at timestamptz,
+    timeout_at timestamptz,
+    lease_token bigint,
+    leased_until timestamptz,
+    claimed_by text,
+    error_code text,
+    child_saga_id uuid,
+    effect_possible boolean NOT NULL DEFAULT false,
+    UNIQUE (saga_id, step_number)
+) WITH (fillfactor = 50);
+
+COMMENT ON TABLE saga.saga_steps IS 'The steps of sagas, each with its action. Their compensations are in saga.compensations.';
+
+COMMENT ON COLUMN saga.saga_steps.step_id IS 'Also the key of its effect: the same for all attempts.';
+
+COMMENT ON COLUMN saga.saga_steps.status IS
+    'pending (not reached), running (a worker or client has it), waiting (for a worker, a signal, a time, a child, or another attempt), completed, failed (given up), compensated.';
+
+COMMENT ON COLUMN saga.saga_steps.input_data IS
+    'What saga.execute_step was given when the step began; null in a saga with a definition.';
+
+COMMENT ON COLUMN saga.saga_steps.output_data IS 'What the action answered, the worker reported, or the signal brought.';
+
+COMMENT ON COLUMN saga.saga_steps.compensation_needed IS
+    'If the saga fails, this step is to be undone: set with its start where it has a compensation, taken back where it surely had no effect.';
+
+COMMENT ON COLUMN saga.saga_steps.attempts IS 'How often the action was begun.';
+
+COMMENT ON COLUMN saga.saga_steps.put_off IS 'How often a lock stood in the way since then, which counts as no attempt.';
+
+COMMENT ON COLUMN saga.saga_steps.timeout_at IS 'No attempt begins after that, no wait lasts longer, and a function that has not ended is interrupted; null: no limit.';
+
+COMMENT ON COLUMN saga.saga_steps.lease_token IS
+    'The fencing token under which a worker has it, or had it when it answered: of two leases the later has the higher one.';
+
+COMMENT ON COLUMN saga.saga_steps.claimed_by IS 'The worker that had it last.';
+
+COMMENT ON COLUMN saga.saga_steps.error_code IS 'The SQLSTATE of the last attempt that failed; null after a success.';
+
+COMMENT ON COLUMN saga.saga_steps.effect_possible IS
+    'An attempt ended without an answer, so it may have had its effect; then the step is undone though it failed.';
+
+COMMENT ON COLUMN saga.saga_steps.child_saga_id IS 'The saga that it has started and waits for.';
+
+CREATE TABLE saga.compensations (
+    compensation_id uuid PRIMARY KEY DEFAULT neobank.uuid_v7(),
+    saga_id uuid NOT NULL,
+    step_number integer NOT NULL,
+    status varchar(20) NOT NULL DEFAULT 'pending'
+        CHECK (status IN ('pending', 'running', 'waiting', 'completed', 'failed')),
+    output_data jsonb,
+    error_message text,
+    started_at timestamptz,
+    completed_at timestamptz,
+    attempts integer NOT NULL DEFAULT 0,
+    put_off integer NOT NULL DEFAULT 0,
+    next_attempt_at timestamptz,
+    lease_token bigint,
+    leased_until timestamptz,
+    claimed_by text,
+    error_code text,
+    UNIQUE (saga_id, step_number)
+) WITH (fillfactor = 50);
+
+COMMENT ON TABLE saga.compensations IS
+    'What undoes a step: one row for each that has to be undone, made when its turn comes.';
+
+COMMENT ON COLUMN saga.compensations.compensation_id IS 'Also the key of its effect: the same for all attempts, another than the step''s.';
+
+COMMENT ON COLUMN saga.compensations.status IS
+    'pending, running (a worker has it), waiting (for a worker or another attempt), completed, failed (attempts are used up: the saga is parked).';
+
+CREATE SEQUENCE saga.lease_token_seq;
+
+COMMENT ON SEQUENCE saga.lease_token_seq IS 'Fencing tokens: of two leases of a step the later has the higher one.';
+
+CREATE TABLE saga.signals (
+    signal_id uuid PRIMARY KEY DEFAULT neobank.uuid_v7(),
+    saga_id uuid NOT NULL,
+    name varchar(100) NOT NULL,
+    payload jsonb NOT NULL,
+    received_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    sent_by text NOT NULL DEFAULT CURRENT_USER,
+    consumed_by integer,
+    consumed_at timestamptz
+);
+
+ALTER TABLE saga.signals ADD signal_no bigint GENERATED ALWAYS AS IDENTITY;
+
+CREATE INDEX signals_saga_idx ON saga.signals (saga_id, name, signal_no);
+
+COMMENT ON TABLE saga.signals IS
+    'What sagas were told from outside: kept until a step waits for it, each for one step. Sent with saga.signal.';
+
+COMMENT ON COLUMN saga.signals.consumed_by IS 'The number of the step that took it; null: none yet.';
+
+COMMENT ON COLUMN saga.signals.signal_no IS 'Steps take signals of a name in this order.';
+
+COMMENT ON SEQUENCE saga.signals_signal_no_seq IS 'Numbers of signals; gaps are possible.';
+
+CREATE TABLE saga.transitions (
+    saga_id uuid NOT NULL,
+    transition_no integer NOT NULL,
+    recorded_at timestamptz NOT NULL,
+    step_number integer,
+    attempt integer,
+    subject text NOT NULL CHECK (subject IN ('saga', 'step', 'compensation')),
+    from_state text,
+    to_state text NOT NULL,
+    actor text NOT NULL,
+    code text,
+    message text,
+    PRIMARY KEY (saga_id, transition_no),
+    CHECK (from_state IS DISTINCT FROM to_state)
+);
+
+COMMENT ON TABLE saga.transitions IS
+    'Everything that happened to every saga that is not pruned, append-only (NB009): each change of state of a saga, its steps and their compensations, in its order.';
+
+COMMENT ON COLUMN saga.transitions.transition_no IS 'From 1, without gap, within its saga.';
+
+COMMENT ON COLUMN saga.transitions.recorded_at IS 'The clock''s time when it was decided.';
+
+COMMENT ON COLUMN saga.transitions.attempt IS 'Of a step or compensation: which attempt began or ended.';
+
+COMMENT ON COLUMN saga.transitions.from_state IS 'Null: it begins.';
+
+COMMENT ON COLUMN saga.transitions.actor IS 'The role that did it, or the worker under its lease.';
+
+COMMENT ON COLUMN saga.transitions.code IS 'Why, where something failed: an SQLSTATE.';
+
+CREATE TRIGGER guard_ledger
+    BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON saga.transitions
+    FOR EACH STATEMENT EXECUTE FUNCTION neobank.guard_ledger();
+
+COMMENT ON TRIGGER guard_ledger ON saga.transitions IS 'Keeps the log append-only (NB009).';
+
+ALTER TABLE saga.transitions ENABLE ALWAYS TRIGGER guard_ledger;
+
+CREATE VIEW saga.running_sagas AS
+SELECT s.saga_id, s.saga_type, s.definition_version, s.status, s.current_step, p.step_name, p.status AS step_status,
+       p.attempts, s.waits_for, s.due_at, s.work_type, p.claimed_by, p.leased_until, p.timeout_at, s.deadline_at,
+       s.started_at, pg_catalog.clock_timestamp() - s.started_at AS age, s.error_code, s.error_message,
+       p.error_code AS step_error_code, p.error_message AS step_error_message, s.started_by, s.parent_saga_id
+FROM saga.sagas s
+LEFT JOIN saga.saga_steps p ON p.saga_id = s.saga_id AND p.step_number = s.current_step
+WHERE s.status NOT IN ('completed', 'failed');
+
+COMMENT ON VIEW saga.running_sagas IS
+    'Sagas that have not ended, parked ones too: the step they are at, what they wait for (see saga.sagas), their age, why they are being undone (error_code, error_message) and what went wrong with the step last (step_error_code, step_error_message).';
+
+CREATE VIEW saga.parked_sagas AS
+SELECT s.saga_id, s.saga_type, CASE WHEN s.error_code IS NULL THEN 'forward' ELSE 'compensating' END AS direction,
+       s.parked_reason, u.step_number, u.step_name, u.code AS error_code, u.message AS error_message, u.attempts,
+       s.error_code AS saga_error_code, s.error_message AS saga_error_message, s.started_at,
+       (SELECT max(t.recorded_at) FROM saga.transitions t
+        WHERE t.saga_id = s.saga_id AND t.subject = 'saga' AND t.to_state = 'parked') AS parked_at
+FROM saga.sagas s
+LEFT JOIN LATERAL (
+    SELECT c.step_number, p.step_name, c.error_code AS code, c.error_message AS message, c.attempts
+    FROM saga.compensations c
+    JOIN saga.saga_steps p ON p.saga_id = c.saga_id AND p.step_number = c.step_number
+    WHERE c.saga_id = s.saga_id AND c.status = 'failed' AND s.error_code IS NOT NULL
+    UNION ALL
+    SELECT p.step_number, p.step_name, p.error_code, p.error_message, p.attempts
+    FROM saga.saga_steps p
+    WHERE p.saga_id = s.saga_id AND p.status = 'failed' AND s.error_code IS NULL
+    LIMIT 1
+) u ON true
+WHERE s.status = 'parked';
+
+COMMENT ON VIEW saga.parked_sagas IS
+    'Sagas on which somebody has to decide: direction (forward: past the point of no return, or its outcome is not known; compensating), parked_reason, the step with its last error, and why the saga is being undone (saga_error_code, saga_error_message). See saga.retry_step, saga.retry_compensation and saga.resolve.';
+
+CREATE VIEW saga.failed_sagas AS
+SELECT s.saga_id, s.saga_type, s.definition_version, s.error_code, s.error_message, s.current_step, p.step_name,
+       (SELECT count(*) FROM saga.compensations c WHERE c.saga_id = s.saga_id AND c.status = 'completed')
+           AS compensated_steps,
+       s.started_at, s.completed_at, s.started_by
+FROM saga.sagas s
+LEFT JOIN saga.saga_steps p ON p.saga_id = s.saga_id AND p.step_number = s.current_step
+WHERE s.status = 'failed';
+
+COMMENT ON VIEW saga.failed_sagas IS
+    'Sagas that have ended without success, with the reason, the last step that had begun, and how many steps were undone.';
+
+CREATE VIEW saga.stuck_sagas AS
+SELECT s.saga_id, s.saga_type, s.status, s.waits_for, p.step_number, p.step_name, r.reason, r.since,
+       pg_catalog.clock_timestamp() - r.since AS waiting
+FROM saga.sagas s
+LEFT JOIN saga.saga_steps p ON p.saga_id = s.saga_id AND p.step_number = s.current_step
+CROSS JOIN LATERAL (
+    SELECT 'parked: ' || s.parked_reason AS reason,
+           (SELECT max(t.recorded_at) FROM saga.transitions t
+            WHERE t.saga_id = s.saga_id AND t.subject = 'saga' AND t.to_state = 'parked') AS since
+    WHERE s.status = 'parked'
+    UNION ALL
+    SELECT 'it is due, and nobody calls saga.run_ready', s.due_at
+    WHERE s.due_at < pg_catalog.clock_timestamp() - interval '1 minute'
+    UNION ALL
+    SELECT 'no worker claims steps of type ' || s.work_type, s.work_at
+    WHERE s.work_at < pg_catalog.clock_timestamp() - interval '5 minutes'
+) r
+WHERE s.status NOT IN ('completed', 'failed');
+
+COMMENT ON VIEW saga.stuck_sagas IS
+    'Sagas for which nobody does what is to be done: parked ones, those due for more than a minute, and those whose external step no worker has claimed for five; with the reason and since when.';
+
+SELECT pg_catalog.pg_extension_config_dump('saga.definitions', '');
+
+SELECT pg_catalog.pg_extension_config_dump('saga.sagas', '');
+
+SELECT pg_catalog.pg_extension_config_dump('saga.saga_steps', '');
+
+SELECT pg_catalog.pg_extension_config_dump('saga.compensations', '');
+
+SELECT pg_catalog.pg_extension_config_dump('saga.signals', '');
+
+SELECT pg_catalog.pg_extension_config_dump('saga.signals_signal_no_seq', '');
+
+SELECT pg_catalog.pg_extension_config_dump('saga.transitions', '');
+
+SELECT pg_catalog.pg_extension_config_dump('saga.lease_token_seq', '');
+
+COMMENT ON FUNCTION saga.define IS
+    'Defines the steps of a type of saga, in a new version; sagas that are under way keep theirs. saga_type: 1 to 100 characters; steps: an array of 1 to 100 steps, see docs/saga.md, whose functions take (saga_id uuid, effect_id uuid, context jsonb, outputs jsonb), return jsonb, and may be executed by the caller; they are called with the rights of whoever started the saga and search_path = pg_catalog. Returns the version; the same steps again: the newest one''s. A definition is code that runs in others'' names: no level of neobank.grant_usage may define. NB021: a bound; NB202: steps; 22004: null.';
+
+COMMENT ON FUNCTION saga.start IS
+    'Starts a saga of the newest version of its type; saga.run_ready or a background worker runs it. saga_type; context: JSON of up to 1 MB and 64 levels, given to every step; idempotency_key: 1 to 200 characters, per type: the same key with the same context by the same role answers the same saga, one that saga.prune has deleted too (until saga.forget_keys), null: none; deadline: if it is not completed or past its point of no return by then it is undone, null: none. Returns the saga''s id. NB203: no definition; NB204: key with other content; NB021: a bound; 22004: null.';
+
+COMMENT ON FUNCTION saga.run IS
+    'Runs one saga as far as it can go, in this transaction, and waits for whoever has it. saga_id. Returns its status. A step''s function runs in a subtransaction; what it did and the record of it commit together. NB200: no such saga; NB201: it has no definition; NB206: called by a step; 22004: null.';
+
+COMMENT ON FUNCTION saga.run_ready IS
+    'Runs sagas that are due, those due longest first, each as far as it can go; those that another session has are passed over. max_sagas: 1 to 10,000. Returns for each its id, status, the step that has begun last, what it waits for (as saga.sagas.waits_for), and code and message of its last failure. A cancelled statement (57014) or a lack of memory or disk (class 53) undoes the whole call. NB021: max_sagas; NB029: not at READ COMMITTED; NB206: called by a step; 22004: null.';
+
+COMMENT ON FUNCTION saga.claim_step IS
+    'Hands external steps and external compensations to a worker. worker: its name, 1 to 100 characters, kept in the log; types: what it can do, by the steps'' types, null: everything; lease_ms: for how long nobody else gets them, in milliseconds, 1 to 604,800,000, cut to the step''s timeout; max_steps: 1 to 1,000. Returns saga, step, kind (action or compensation), effect_id (the same for all attempts: the key to give to the other system), attempt, lease_token (later leases of a step have higher ones), leased_until, the saga''s context and the outputs of its completed steps by name. NB021: a bound; NB029: not at READ COMMITTED; 22004: null.';
+
+COMMENT ON FUNCTION saga.complete_step IS
+    'The worker has done it. step_id, lease_token: as saga.claim_step answered; output: JSON of up to 1 MB and 64 levels. Returns completed; a repeated call answers the same, also when the step has been undone since. NB205: the lease ran out and the step was handed on, a person has settled it, or the saga has gone on without it: nothing is changed; NB209: no such step; NB206; NB021: output; 22004: null.';
+
+COMMENT ON FUNCTION saga.fail_step IS
+    'The worker could not do it. step_id, lease_token; reason: 1 to 1,000 characters; retryable: false where another attempt would fail too; effect_possible: true where it may have been done all the same: then the step is undone too if the saga fails, and a step of no return is parked. Returns the step''s status, or its compensation''s: waiting (for another attempt) or failed. NB205, NB206, NB209, NB021, 22004: as saga.complete_step.';
+
+COMMENT ON FUNCTION saga.extend_lease IS
+    'Gives the worker more time. step_id, lease_token; lease_ms: from now on, in milliseconds, 1 to 604,800,000. Returns until when it has the step; never less than before, never more than the step''s timeout. NB201: the saga is being undone, and waits for this step to end; NB205, NB206, NB209, NB021, 22004: as saga.complete_step.';
+
+COMMENT ON FUNCTION saga.signal IS
+    'Tells a saga something; the oldest signal of a name is taken by the first step that waits for it, however early it came. saga_id; name: 1 to 100 characters; payload: JSON of up to 1 MB and 64 levels, the step''s output; signal_id: the sender''s, so that a retry is told once, null: drawn. Returns the signal''s id. NB200: no such saga; NB201: it has ended; NB208: id with other content; NB021: a bound; 22004: null.';
+
+COMMENT ON FUNCTION saga.cancel IS
+    'Has a saga undone. saga_id; reason: 1 to 1,000 characters. Returns its status: compensating, or what it was where it was being undone already, or is. A worker that has a step may still answer until its lease ends, and is undone after that. NB200: no such saga; NB201: it is completed; NB206: it is run by this session; NB207: it is past its point of no return, or may be; NB021: reason; 22004: null.';
+
+COMMENT ON FUNCTION saga.retry_step IS
+    'Tries the step anew on which a saga was parked past its point of no return, with all its attempts and time. saga_id; reason: 1 to 1,000 characters, kept in the log. Returns the status, running. NB200: no such saga; NB201: it is not parked, or on a compensation; NB021: reason; 22004: null.';
+
+COMMENT ON FUNCTION saga.retry_compensation IS
+    'Tries the compensation anew on which a saga was parked, with all its attempts. saga_id; reason: 1 to 1,000 characters, kept in the log. Returns the status, compensating. NB200: no such saga; NB201: it is not parked, or not on a compensation; NB021: reason; 22004: null.';
+
+COMMENT ON FUNCTION saga.resolve IS
+    'Settles a parked saga by hand. saga_id; outcome: step_done (the step or compensation was done by hand: it goes on), step_failed (the step of no return surely had no effect: the saga is undone), completed or failed (all is settled: it ends so); reason: 1 to 1,000 characters, kept in the log; output: of a step that is done, null: none. Returns the status. NB200: no such saga; NB201: it is not parked; NB207: step_failed past the point of no return; NB021: a bound; 22004: null.';
+
+COMMENT ON FUNCTION saga.create_saga IS
+    'Makes a saga without a definition, whose steps the client does and completes with saga.execute_step. p_saga_type: 1 to 100 characters; p_steps: names of up to 1,000 steps, of 1 to 100 characters; p_context: JSON of up to 1 MB and 64 levels. Returns the saga''s id. NB021: a bound; 22004: null.';
+
+COMMENT ON FUNCTION saga.execute_step IS
+    'Completes the step in hand with that output, and puts the next one into the client''s hand, with the output as its input. p_saga_id; p_output: JSON of up to 1 MB and 64 levels; p_step_id: the step that the client takes to be in hand, so that a retry does not complete the next one, null: whichever is. Returns step_id, step_name and step_number of the next step, {"status": "completed"} after the last, or error, code, sqlstate and detail: saga_not_found, saga_state, step_not_found, saga_nested, argument_out_of_bounds, null_argument.';
+
+CREATE FUNCTION saga.step_does(plan jsonb) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE
+    WHEN plan IS NULL THEN 'the client does it'
+    WHEN plan ? 'signal' THEN 'waits for signal ' || (plan ->> 'signal')
+    WHEN plan ? 'delay_ms' THEN 'waits ' || (plan ->> 'delay_ms') || ' ms'
+    WHEN plan ? 'child' THEN 'starts saga ' || (plan ->> 'child')
+    WHEN plan -> 'action' = '"external"'::jsonb THEN 'external: ' || coalesce(plan ->> 'type', plan ->> 'name')
+    ELSE 'calls ' || (plan -> 'action' ->> 'schema') || '.' || (plan -> 'action' ->> 'name')
+END;
+
+COMMENT ON FUNCTION saga.step_does(jsonb) IS 'What a step of a definition does, in words. plan: an element of saga.definitions.steps; null: a step that has no definition.';
+
+CREATE VIEW saga.step_plans AS
+SELECT p.saga_id, p.step_number, p.step_name, p.status, p.attempts, p.claimed_by, p.leased_until, p.next_attempt_at,
+       p.timeout_at, p.child_saga_id, p.started_at, p.completed_at,
+       saga.step_does(d.plan) AS does,
+       CASE WHEN d.plan -> 'compensation' = '"external"'::jsonb THEN 'external'
+            ELSE (d.plan -> 'compensation' ->> 'schema') || '.' || (d.plan -> 'compensation' ->> 'name') END AS undone_by,
+       coalesce((d.plan ->> 'point_of_no_return')::boolean, false) AS point_of_no_return,
+       c.status AS compensation_status, c.attempts AS compensation_attempts,
+       coalesce(c.error_code, p.error_code) AS error_code, coalesce(c.error_message, p.error_message) AS error_message
+FROM saga.saga_steps p
+JOIN saga.sagas s USING (saga_id)
+LEFT JOIN saga.definitions f ON f.saga_type = s.saga_type AND f.version = s.definition_version
+LEFT JOIN saga.compensations c USING (saga_id, step_number)
+CROSS JOIN LATERAL (SELECT f.steps -> (p.step_number - 1) AS plan) d;
+
+COMMENT ON VIEW saga.step_plans IS
+    'Every step of every saga with what its definition says of it (does, undone_by, point_of_no_return), how far it and its compensation are, and what went wrong last.';
+
+CREATE FUNCTION saga.describe_as_text(saga_id uuid) RETURNS SETOF text
+LANGUAGE sql STABLE PARALLEL SAFE ROWS 10
+BEGIN ATOMIC
+    WITH steps AS MATERIALIZED (
+        SELECT p.*, max(pg_catalog.length(p.step_name)) OVER () AS name_width,
+               max(pg_catalog.length(p.does)) OVER () AS does_width
+        FROM saga.step_plans p WHERE p.saga_id = $1
+    ), lines (place, line) AS (
+        SELECT 0, pg_catalog.format('%s %s: %s', s.saga_type, s.saga_id, s.status)
+        FROM saga.sagas s WHERE s.saga_id = $1
+        UNION ALL
+        SELECT 1, '  because ' || s.error_message || coalesce(' (' || s.error_code || ')', '')
+        FROM saga.sagas s WHERE s.saga_id = $1 AND s.error_message IS NOT NULL
+        UNION ALL
+        SELECT 2, '  parked: ' || s.parked_reason FROM saga.sagas s WHERE s.saga_id = $1 AND s.parked_reason IS NOT NULL
+        UNION ALL
+        SELECT 3, '  waits for ' || s.waits_for
+                  || coalesce(', due ' || pg_catalog.to_char(s.due_at, 'YYYY-MM-DD HH24:MI:SS TZ'), '')
+        FROM saga.sagas s WHERE s.saga_id = $1 AND s.waits_for IS NOT NULL
+        UNION ALL
+        SELECT 4, '  deadline ' || pg_catalog.to_char(s.deadline_at, 'YYYY-MM-DD HH24:MI:SS TZ')
+        FROM saga.sagas s WHERE s.saga_id = $1 AND s.deadline_at IS NOT NULL
+        UNION ALL
+        SELECT 5, '  child of ' || s.parent_saga_id::text || ', step ' || s.parent_step::text
+        FROM saga.sagas s WHERE s.saga_id = $1 AND s.parent_saga_id IS NOT NULL
+        UNION ALL
+        SELECT 10 + p.step_number, pg_catalog.rtrim(pg_catalog.format('  %s %s %s  %s  %s',
+            pg_catalog.lpad(p.step_number::text, 3),
+            CASE p.status WHEN 'completed' THEN '[x]' WHEN 'compensated' THEN '[<]' WHEN 'failed' THEN '[!]'
+                          WHEN 'running' THEN '[>]' WHEN 'waiting' THEN '[.]' ELSE '[ ]' END,
+            pg_catalog.rpad(p.step_name, p.name_width), pg_catalog.rpad(p.does, p.does_width),
+            pg_catalog.concat_ws(', ',
+                p.status,
+                CASE WHEN p.attempts > 1 THEN p.attempts::text || ' attempts' END,
+                'by ' || CASE WHEN p.status = 'running' THEN p.claimed_by END,
+                'saga ' || p.child_saga_id::text,
+                CASE WHEN p.compensation_status IS NOT NULL AND p.compensation_status <> 'completed'
+                     THEN 'undoing is ' || p.compensation_status END,
+                CASE WHEN p.point_of_no_return THEN 'point of no return' END,
+                CASE WHEN p.status = 'compensated' AND p.undone_by IS NOT NULL THEN 'by ' || p.undone_by END,
+                p.error_message || coalesce(' (' || p.error_code || ')', ''))))
+        FROM steps p
+    )
+    SELECT l.line FROM lines l ORDER BY l.place;
+END;
+
+COMMENT ON FUNCTION saga.describe_as_text(uuid) IS
+    'A saga as lines of text: its status and why, what it waits for, and a line for each step. saga_id. No line: there is no such saga.';
+
+CREATE FUNCTION saga.mermaid_text(name text) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE WHEN name IS NOT NULL THEN pg_catalog.replace(pg_catalog.replace(coalesce((
+    SELECT pg_catalog.string_agg(
+        CASE WHEN c.letter ~ '[[:cntrl:]]' THEN ' '
+             WHEN pg_catalog.ascii(c.letter) > 127 OR c.letter ~ '[A-Za-z0-9 _.,()/-]' THEN c.letter
+             ELSE '#' || pg_catalog.ascii(c.letter)::text || ';' END, '' ORDER BY c.place)
+    FROM pg_catalog.string_to_table(name, NULL) WITH ORDINALITY AS c (letter, place)), ''),
+    '#58;fa-', '#58;#8203;fa-'), 'direction', 'directio#110;') END;
+
+COMMENT ON FUNCTION saga.mermaid_text(text) IS 'A text as it may stand between quotation marks in a Mermaid diagram. name; null for null.';
+
+CREATE FUNCTION saga.describe_as_mermaid(saga_id uuid) RETURNS SETOF text
+LANGUAGE sql STABLE PARALLEL SAFE ROWS 20
+BEGIN ATOMIC
+    WITH steps AS MATERIALIZED (
+        SELECT p.*, pg_catalog.lag(p.step_number) OVER (ORDER BY p.step_number) AS before
+        FROM saga.step_plans p WHERE p.saga_id = $1
+    ), lines (place, line) AS (
+        SELECT 0, 'flowchart LR' FROM saga.sagas s WHERE s.saga_id = $1
+        UNION ALL
+        SELECT 1, pg_catalog.format('    start(["%s"]):::%s', saga.mermaid_text(s.saga_type), s.status)
+        FROM saga.sagas s WHERE s.saga_id = $1
+        UNION ALL
+        SELECT 10 * p.step_number, pg_catalog.format('    s%s["%s %s<br/>%s<br/>%s"]:::%s', p.step_number, p.step_number,
+            saga.mermaid_text(p.step_name), saga.mermaid_text(p.does), p.status, p.status)
+        FROM steps p
+        UNION ALL
+        SELECT 10 * p.step_number + 1, pg_catalog.format('    %s %s s%s', coalesce('s' || p.before::text, 'start'),
+            CASE WHEN p.status = 'pending' THEN '-.->' ELSE '-->' END, p.step_number)
+        FROM steps p
+        UNION ALL
+        SELECT 10 * p.step_number + 2, pg_catalog.format('    u%s["undo %s<br/>%s<br/>%s"]:::%s', p.step_number,
+            saga.mermaid_text(p.step_name), saga.mermaid_text(coalesce(p.undone_by, '')), p.compensation_status,
+            CASE p.compensation_status WHEN 'completed' THEN 'compensated' ELSE p.compensation_status END)
+        FROM steps p WHERE p.compensation_status IS NOT NULL
+        UNION ALL
+        SELECT 10 * p.step_number + 3, pg_catalog.format('    s%s -- undone --> u%s', p.step_number, p.step_number)
+        FROM steps p WHERE p.compensation_status IS NOT NULL
+        UNION ALL
+        SELECT 100000, '    classDef ' || c.style
+        FROM saga.sagas s, pg_catalog.unnest(ARRAY[
+            'completed fill:#d9f2dd,stroke:#2e7d32,color:#12351a', 'compensated fill:#e8e3f3,stroke:#5e4b8b,color:#2b2145',
+            'compensating fill:#e8e3f3,stroke:#5e4b8b,color:#2b2145', 'failed fill:#fbdcdc,stroke:#b3261e,color:#4a0f0c',
+            'parked fill:#ffe8c7,stroke:#b26a00,color:#4a2c00', 'running fill:#dbe9fb,stroke:#1f5fa8,color:#0e2b4d',
+            'waiting fill:#fff6d6,stroke:#8a7300,color:#3d3300', 'started fill:#f2f2f2,stroke:#777777,color:#222222',
+            'pending fill:#f2f2f2,stroke:#999999,color:#444444']) AS c (style)
+        WHERE s.saga_id = $1
+    )
+    SELECT l.line FROM lines l ORDER BY l.place, l.line;
+END;
+
+COMMENT ON FUNCTION saga.describe_as_mermaid(uuid) IS
+    'A saga as the lines of a Mermaid flowchart: its steps and what undid them, coloured by their states. saga_id. No line: there is no such saga.';
+
+CREATE FUNCTION saga.describe(saga_id uuid, format text DEFAULT 'text') RETURNS text
+LANGUAGE plpgsql STABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    drawn text;
+BEGIN
+    IF saga_id IS NULL OR format IS NULL THEN
+        RAISE EXCEPTION 'argument "%" must not be null', CASE WHEN saga_id IS NULL THEN 'saga_id' ELSE 'format' END
+            USING ERRCODE = 'null_value_not_allowed', HINT = 'Pass a value.';
+    ELSIF format = 'text' THEN
+        SELECT string_agg(d.line, E'\n') INTO drawn FROM saga.describe_as_text(describe.saga_id) AS d (line);
+    ELSIF format = 'mermaid' THEN
+        SELECT string_agg(d.line, E'\n') INTO drawn FROM saga.describe_as_mermaid(describe.saga_id) AS d (line);
+    ELSE
+        RAISE EXCEPTION 'argument "format" is out of bounds'
+            USING ERRCODE = 'NB021', DETAIL = pg_catalog.format('%L is none.', pg_catalog.left(format, 100)), HINT = 'Use text or mermaid.';
+    END IF;
+    IF drawn IS NULL THEN
+        RAISE EXCEPTION 'saga not found'
+            USING ERRCODE = 'NB200', DETAIL = pg_catalog.format('There is no saga %s.', describe.saga_id),
+                  HINT = 'See saga.sagas.';
+    END IF;
+    RETURN drawn;
+END
+$$;
+
+COMMENT ON FUNCTION saga.describe(uuid, text) IS
+    'Draws a saga: each step with what it does and how far it is, what went wrong, what undid it. saga_id; format: text, or mermaid for a Mermaid flowchart. NB200: no such saga; NB021: format; 22004: null.';
+
+CREATE TABLE saga.pruned_keys (
+    saga_type varchar(100) NOT NULL,
+    idempotency_key varchar(200) NOT NULL,
+    saga_id uuid NOT NULL,
+    started_by text NOT NULL,
+    context_hash bytea NOT NULL,
+    status saga.saga_status NOT NULL,
+    error_code text,
+    started_at timestamptz NOT NULL,
+    completed_at timestamptz NOT NULL,
+    pruned_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    PRIMARY KEY (saga_type, idempotency_key)
+);
+
+CREATE INDEX pruned_keys_completed_idx ON saga.pruned_keys (completed_at);
+
+COMMENT ON TABLE saga.pruned_keys IS
+    'The idempotency keys of sagas that saga.prune has deleted: saga.start with one of them answers the same saga still, until saga.forget_keys.';
+
+COMMENT ON COLUMN saga.pruned_keys.context_hash IS
+    'sha256 of the saga''s context as text, in UTF-8: another context is a conflict (NB204) as before.';
+
+COMMENT ON COLUMN saga.pruned_keys.status IS 'How it ended: completed or failed.';
+
+COMMENT ON COLUMN saga.pruned_keys.error_code IS 'The SQLSTATE of the reason why it was undone; null: it was not.';
+
+COMMENT ON COLUMN saga.pruned_keys.completed_at IS 'When it ended, completed or failed.';
+
+CREATE TABLE saga.prunings (
+    pruning_id uuid PRIMARY KEY DEFAULT neobank.uuid_v7(),
+    pruned_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    pruned_by text NOT NULL,
+    before timestamptz NOT NULL,
+    saga_type varchar(100),
+    sagas bigint NOT NULL,
+    transitions bigint NOT NULL,
+    keys bigint NOT NULL,
+    last_completed_at timestamptz
+);
+
+COMMENT ON TABLE saga.prunings IS
+    'A row for each call of saga.prune and saga.forget_keys that has deleted something: who, when and what. Append-only (NB009).';
+
+COMMENT ON COLUMN saga.prunings.before IS 'As it was given: what ended before could go.';
+
+COMMENT ON COLUMN saga.prunings.saga_type IS 'As it was given; null: of all types.';
+
+COMMENT ON COLUMN saga.prunings.sagas IS 'How many were deleted, children too.';
+
+COMMENT ON COLUMN saga.prunings.transitions IS 'Rows of their log.';
+
+COMMENT ON COLUMN saga.prunings.keys IS 'Rows of saga.pruned_keys that saga.forget_keys has deleted.';
+
+COMMENT ON COLUMN saga.prunings.last_completed_at IS 'When the last of what was deleted had ended.';
+
+CREATE TRIGGER guard_ledger
+    BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON saga.prunings
+    FOR EACH STATEMENT EXECUTE FUNCTION neobank.guard_ledger();
+
+COMMENT ON TRIGGER guard_ledger ON saga.prunings IS 'Keeps what was deleted on record (NB009).';
+
+ALTER TABLE saga.prunings ENABLE ALWAYS TRIGGER guard_ledger;
+
+COMMENT ON FUNCTION saga.prune IS
+    'Deletes sagas that ended, completed or failed, before an instant: with their steps, compensations, signals and log, and with their children, all of which must have ended before it too. What has not ended stays, and so does what another session has. A saga with an idempotency key leaves a row in saga.pruned_keys, each call one in saga.prunings. before: not yet to come; max_sagas: how many at the most, 1 to 10,000; one with more children than that goes alone; saga_type: of the saga itself, not of its children, null: all. Returns how many sagas were deleted, and whether nothing is left that it could have taken. NB021: a bound; 22004: null.';
+
+COMMENT ON FUNCTION saga.forget_keys IS
+    'Deletes keys of sagas that are pruned and ended before an instant: saga.start with such a key starts another saga. before: not yet to come; max_keys: 1 to 100,000. Returns how many were deleted, and whether none is left. NB021: a bound; 22004: null.';
+
+CREATE PROCEDURE saga.run_prune(before timestamptz, max_sagas integer DEFAULT 1000, saga_type text DEFAULT NULL)
+LANGUAGE plpgsql
+AS $$
+DECLARE
+    is_over boolean;
+BEGIN
+    LOOP
+        SET LOCAL search_path = pg_catalog, pg_temp;
+        SELECT p.done OR p.sagas = 0 INTO is_over
+        FROM saga.prune(run_prune.before, run_prune.max_sagas, run_prune.saga_type) p;
+        COMMIT;
+        EXIT WHEN is_over;
+    END LOOP;
+END
+$$;
+
+COMMENT ON PROCEDURE saga.run_prune(timestamptz, integer, text) IS
+    'Calls saga.prune until nothing is left that it could delete or other sessions hold the rest, and commits after each call; saga.prunings shows how far it is. before, max_sagas, saga_type and errors: as saga.prune; 2D000 inside a transaction block.';
+
+SELECT pg_catalog.pg_extension_config_dump('saga.pruned_keys', '');
+
+SELECT pg_catalog.pg_extension_config_dump('saga.prunings', '');
+
+CREATE FUNCTION neobank.guard_shipped() RETURNS trigger
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    RAISE EXCEPTION 'row belongs to the extension'
+        USING ERRCODE = 'NB023',
+              DETAIL = format('%s of a shipped row of %s.%s is refused.', TG_OP, TG_TABLE_SCHEMA, TG_TABLE_NAME),
+              HINT = 'A dump leaves such rows out. Add a row of your own, with shipped false.';
+END
+$$;
+
+COMMENT ON FUNCTION neobank.guard_shipped() IS
+    'Trigger: refuses with NB023 to mark a row as made by CREATE EXTENSION, which a dump would lose, and to change one that is.';
+
+CREATE TRIGGER guard_shipped BEFORE INSERT OR UPDATE OF shipped ON banking.currencies
+    FOR EACH ROW WHEN (NEW.shipped) EXECUTE FUNCTION neobank.guard_shipped();
+
+COMMENT ON TRIGGER guard_shipped ON banking.currencies IS 'Keeps rows of users from being marked as shipped (NB023).';
+
+CREATE TRIGGER guard_shipped BEFORE INSERT OR UPDATE OF shipped ON banking.account_types
+    FOR EACH ROW WHEN (NEW.shipped) EXECUTE FUNCTION neobank.guard_shipped();
+
+COMMENT ON TRIGGER guard_shipped ON banking.account_types IS 'Keeps rows of users from being marked as shipped (NB023).';
+
+CREATE TRIGGER guard_shipped BEFORE INSERT OR UPDATE OF shipped ON txn_processing.dispute_policies
+    FOR EACH ROW WHEN (NEW.shipped) EXECUTE FUNCTION neobank.guard_shipped();
+
+COMMENT ON TRIGGER guard_shipped ON txn_processing.dispute_policies IS 'Keeps rows of users from being marked as shipped (NB023).';
+
+CREATE TRIGGER keep_shipped BEFORE UPDATE OR DELETE ON txn_processing.dispute_policies
+    FOR EACH ROW WHEN (OLD.shipped) EXECUTE FUNCTION neobank.guard_shipped();
+
+COMMENT ON TRIGGER keep_shipped ON txn_processing.dispute_policies IS 'Keeps rows that CREATE EXTENSION made (NB023).';
+
 CREATE FUNCTION saga.bank_payment_steps() RETURNS jsonb
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN '[
@@ -7920,6 +7485,441 @@ END;
 
 COMMENT ON FUNCTION saga.start_bank_payment(uuid, numeric, text, text, char, text, text, timestamptz) IS
     'Starts a payment to another bank as a saga of type bank_payment, which an operator has defined once: saga.define(''bank_payment'', saga.bank_payment_steps()), or steps of the bank''s own. account, amount, counterparty_bank, counterparty_account, currency, description: as txn_processing.pay_bank; idempotency_key, deadline: as saga.start. Returns the saga''s id. What is wrong with the arguments the first step says, and the saga fails without effect. NB203: bank_payment is not defined; NB204, NB021: as saga.start.';
+
+CREATE  FUNCTION temporal."update_portion"(
+	"p_table" regclass, /* Option < RegClass > */
+	"key" jsonb, /* Option < JsonDatum > */
+	"valid_from" timestamptz, /* Option < Time > */
+	"valid_to" timestamptz, /* Option < Time > */
+	"changes" jsonb /* Option < JsonDatum > */
+) RETURNS bigint /* i64 */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'update_portion_wrapper';
+
+CREATE  FUNCTION temporal."check_snapshot"(
+	"p_table" regclass, /* Option < RegClass > */
+	"p_key" jsonb /* Option < JsonDatum > */
+) RETURNS void
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'check_snapshot_wrapper';
+
+CREATE  FUNCTION temporal."balance_as_of"(
+	"account_id" uuid, /* Option < pgrx :: Uuid > */
+	"valid_at" timestamptz DEFAULT now(), /* Option < Time > */
+	"known_at" timestamptz DEFAULT now() /* Option < Time > */
+) RETURNS numeric /* Option < Numeric > */
+STABLE PARALLEL RESTRICTED  
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'account_balance_as_of_wrapper';
+
+CREATE  FUNCTION temporal."get_account_as_of"(
+	"p_account_id" uuid, /* Option < pgrx :: Uuid > */
+	"p_as_of_time" timestamptz DEFAULT now(), /* Option < Time > */
+	"p_transaction_time" timestamptz DEFAULT now() /* Option < Time > */
+) RETURNS TABLE (
+	"account_id" uuid,  /* pgrx :: Uuid */
+	"customer_id" uuid,  /* Option < pgrx :: Uuid > */
+	"account_number" varchar(50),  /* Option < Varchar > */
+	"current_balance" numeric,  /* Option < Numeric > */
+	"account_status" TEXT,  /* Option < String > */
+	"valid_from" timestamptz,  /* Option < Time > */
+	"valid_to" timestamptz,  /* Option < Time > */
+	"account_type" TEXT,  /* Option < String > */
+	"overdraft_limit" numeric,  /* Option < Numeric > */
+	"limits" jsonb,  /* Option < JsonBytes > */
+	"transaction_from" timestamptz,  /* Option < Time > */
+	"transaction_to" timestamptz,  /* Option < Time > */
+	"changed_by" TEXT,  /* Option < String > */
+	"change_reason" TEXT  /* Option < String > */
+)
+STABLE PARALLEL RESTRICTED 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'get_account_as_of_wrapper';
+
+CREATE  FUNCTION temporal."record_account_change"(
+	"account_id" uuid, /* Option < pgrx :: Uuid > */
+	"created_at" timestamptz, /* Option < Time > */
+	"customer_id" uuid, /* Option < pgrx :: Uuid > */
+	"account_status" TEXT, /* Option < Text > */
+	"overdraft_limit" numeric, /* Option < Numeric > */
+	"account_type" TEXT, /* Option < Text > */
+	"account_number" TEXT /* Option < Text > */
+) RETURNS void
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'record_account_change_wrapper';
+
+CREATE  FUNCTION temporal."delete_portion"(
+	"p_table" regclass, /* Option < RegClass > */
+	"key" jsonb, /* Option < JsonDatum > */
+	"valid_from" timestamptz, /* Option < Time > */
+	"valid_to" timestamptz /* Option < Time > */
+) RETURNS bigint /* i64 */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'delete_portion_wrapper';
+
+CREATE  FUNCTION temporal."correct"(
+	"account_id" uuid, /* Option < pgrx :: Uuid > */
+	"valid_from" timestamptz, /* Option < Time > */
+	"valid_to" timestamptz, /* Option < Time > */
+	"changes" jsonb, /* Option < JsonDatum > */
+	"reason" TEXT, /* Option < Text > */
+	"tenant" uuid DEFAULT NULL /* Option < pgrx :: Uuid > */
+) RETURNS timestamptz /* Option < Time > */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'correct_wrapper';
+
+CREATE  FUNCTION temporal."insert_portion"(
+	"p_table" regclass, /* Option < RegClass > */
+	"row_values" jsonb, /* Option < JsonDatum > */
+	"valid_from" timestamptz, /* Option < Time > */
+	"valid_to" timestamptz DEFAULT 'infinity' /* Option < Time > */
+) RETURNS bigint /* i64 */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'insert_portion_wrapper';
+
+CREATE  FUNCTION temporal."balance_before"(
+	"account_id" uuid, /* Option < pgrx :: Uuid > */
+	"valid_to" timestamptz, /* Option < Time > */
+	"transaction_to" timestamptz /* Option < Time > */
+) RETURNS numeric /* Option < Numeric > */
+STABLE PARALLEL RESTRICTED 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'balance_before_wrapper';
+
+CREATE TYPE temporal.account_range AS RANGE (subtype = uuid, multirange_type_name = temporal.account_multirange);
+
+COMMENT ON TYPE temporal.account_range IS
+    'Ids of accounts from one to another. Gives the index that keeps an account''s periods apart a way to compare ids for equality, without another extension.';
+
+COMMENT ON TYPE temporal.account_multirange IS 'Several ranges of ids of accounts; comes with temporal.account_range.';
+
+CREATE TABLE temporal.account_periods (
+    history_id bigint GENERATED BY DEFAULT AS IDENTITY PRIMARY KEY,
+    account_id uuid NOT NULL,
+    customer_id uuid,
+    valid_from timestamptz NOT NULL,
+    valid_to timestamptz,
+    transaction_from timestamptz NOT NULL,
+    transaction_to timestamptz,
+    account_status banking.account_status NOT NULL,
+    overdraft_limit numeric NOT NULL,
+    account_type varchar(30) NOT NULL,
+    account_number varchar(50) NOT NULL,
+    changed_by text,
+    change_reason text,
+    CONSTRAINT account_periods_valid_check CHECK (
+        pg_catalog.isfinite(valid_from) AND (valid_to IS NULL OR pg_catalog.isfinite(valid_to) AND valid_from < valid_to)),
+    CONSTRAINT account_periods_transaction_check CHECK (
+        pg_catalog.isfinite(transaction_from)
+        AND (transaction_to IS NULL OR pg_catalog.isfinite(transaction_to) AND transaction_from < transaction_to)),
+    -- Nothing is recorded before it is true: what was known at a time ends the search for what was valid later.
+    CONSTRAINT account_periods_recorded_check CHECK (
+        valid_from <= transaction_from AND (valid_to IS NULL OR valid_to <= transaction_from)),
+    CONSTRAINT account_periods_apart EXCLUDE USING gist (
+        temporal.account_range(account_id, account_id, '[]') WITH &&,
+        pg_catalog.tstzrange(valid_from, valid_to) WITH &&,
+        pg_catalog.tstzrange(transaction_from, transaction_to) WITH &&)
+);
+
+CREATE INDEX account_periods_account_id_idx ON temporal.account_periods (account_id, valid_from, transaction_from);
+
+CREATE INDEX account_periods_current_idx ON temporal.account_periods (account_id, valid_from) WHERE transaction_to IS NULL;
+
+CREATE INDEX account_periods_recorded_idx ON temporal.account_periods (account_id, transaction_from);
+
+COMMENT ON TABLE temporal.account_periods IS
+    'What was true of an account from valid_from to valid_to, as recorded from transaction_from to transaction_to (null: still). No two rows of an account overlap on both. Append-only, but that transaction_to is set once (NB009). Read it through temporal.accounts_history, which has the accounts that never changed too.';
+
+COMMENT ON COLUMN temporal.account_periods.transaction_from IS
+    'When it was recorded, taken from the clock under the account''s lock: later than everything recorded of the account before.';
+
+COMMENT ON COLUMN temporal.account_periods.changed_by IS 'The role that changed or corrected the account; null in its first period.';
+
+COMMENT ON SEQUENCE temporal.account_periods_history_id_seq IS 'Numbers of rows of an account''s history; gaps are possible.';
+
+SELECT pg_catalog.pg_extension_config_dump('temporal.account_periods', '');
+
+SELECT pg_catalog.pg_extension_config_dump('temporal.account_periods_history_id_seq', '');
+
+CREATE TRIGGER guard_ledger
+    BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON temporal.account_periods
+    FOR EACH STATEMENT EXECUTE FUNCTION neobank.guard_ledger();
+
+COMMENT ON TRIGGER guard_ledger ON temporal.account_periods IS 'Keeps the history append-only (NB009).';
+
+CREATE TRIGGER guard_loaded
+    AFTER INSERT ON temporal.account_periods
+    FOR EACH STATEMENT EXECUTE FUNCTION neobank.guard_ledger();
+
+COMMENT ON TRIGGER guard_loaded ON temporal.account_periods IS
+    'Lets a restore load a history whose present is what the accounts are, and nothing else (NB009).';
+
+ALTER TABLE temporal.account_periods ENABLE ALWAYS TRIGGER guard_ledger;
+
+ALTER TABLE temporal.account_periods ENABLE ALWAYS TRIGGER guard_loaded;
+
+CREATE FUNCTION temporal.record_account() RETURNS trigger
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    PERFORM temporal.record_account_change(
+        OLD.account_id, OLD.created_at, OLD.customer_id, OLD.account_status, OLD.overdraft_limit, OLD.account_type,
+        OLD.account_number);
+    RETURN NULL;
+END
+$$;
+
+COMMENT ON FUNCTION temporal.record_account() IS
+    'Trigger: records a change of an account''s holder, number, type, status or overdraft limit.';
+
+CREATE TRIGGER record_account
+    AFTER UPDATE OF customer_id, account_status, overdraft_limit, account_type, account_number ON banking.accounts
+    FOR EACH ROW
+    WHEN (OLD.customer_id IS DISTINCT FROM NEW.customer_id OR OLD.account_status <> NEW.account_status
+          OR OLD.overdraft_limit <> NEW.overdraft_limit OR OLD.account_type <> NEW.account_type
+          OR OLD.account_number <> NEW.account_number)
+    EXECUTE FUNCTION temporal.record_account();
+
+COMMENT ON TRIGGER record_account ON banking.accounts IS 'Keeps the account''s history.';
+
+CREATE FUNCTION temporal.limits_as_of(p_account_id uuid, p_at timestamptz) RETURNS jsonb
+LANGUAGE plpgsql STABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF p_account_id IS NULL OR p_at IS NULL THEN
+        RAISE EXCEPTION 'argument "%" must not be null', CASE WHEN p_account_id IS NULL THEN 'p_account_id' ELSE 'p_at' END
+            USING ERRCODE = 'null_value_not_allowed', HINT = 'Give a value.';
+    END IF;
+    RETURN coalesce(jsonb_object_agg(
+               c.period, jsonb_build_object('max_amount', c.max_amount, 'max_postings', c.max_postings)), '{}')
+    FROM (SELECT DISTINCT ON (l.period) l.period, l.max_amount, l.max_postings
+          FROM banking.limit_changes l
+          WHERE l.account_id = p_account_id AND l.changed_at <= p_at
+          ORDER BY l.period, l.changed_at DESC) c
+    WHERE c.max_amount IS NOT NULL OR c.max_postings IS NOT NULL;
+END
+$$;
+
+COMMENT ON FUNCTION temporal.limits_as_of(uuid, timestamptz) IS
+    'p_account_id; p_at: a time, inclusive. The spending limits that were set for the account itself then, by period: {"day": {"max_amount": ..., "max_postings": ...}}; {} where there were none. 22004: null.';
+
+CREATE VIEW temporal.accounts_history AS
+SELECT
+    p.history_id, p.account_id, p.customer_id, p.account_number, p.account_type,
+    temporal.balance_before(p.account_id, p.valid_to, p.transaction_to) AS current_balance,
+    p.account_status::varchar(20) AS account_status, p.valid_from, p.valid_to, p.transaction_from, p.transaction_to,
+    p.changed_by, p.change_reason, p.overdraft_limit
+FROM temporal.account_periods p
+UNION ALL
+SELECT
+    NULL::bigint, a.account_id, a.customer_id, a.account_number, a.account_type,
+    temporal.balance_before(a.account_id, NULL, NULL),
+    a.account_status::varchar(20), a.created_at, NULL::timestamptz, a.created_at, NULL::timestamptz,
+    NULL::text, NULL::text, a.overdraft_limit
+FROM banking.accounts a
+WHERE NOT EXISTS (SELECT FROM temporal.account_periods p WHERE p.account_id = a.account_id);
+
+COMMENT ON VIEW temporal.accounts_history IS
+    'The history of every account on both axes: a row is what was true from valid_from to valid_to (null: still), as recorded from transaction_from to transaction_to (null: still). An account that never changed has one row, with history_id null.';
+
+COMMENT ON COLUMN temporal.accounts_history.current_balance IS
+    'What the account held when valid_to ended, as known when transaction_to ended, by effective time; of an open row, what it holds. Read from the ledger, only where it is asked for.';
+
+CREATE FUNCTION temporal.accounts_as_of(
+    p_as_of_time timestamptz DEFAULT now(),
+    p_transaction_time timestamptz DEFAULT now()
+)
+RETURNS TABLE (
+    account_id uuid,
+    customer_id uuid,
+    account_number varchar(50),
+    current_balance numeric,
+    account_status varchar(20),
+    valid_from timestamptz,
+    valid_to timestamptz,
+    account_type varchar(30),
+    overdraft_limit numeric,
+    limits jsonb,
+    transaction_from timestamptz,
+    transaction_to timestamptz,
+    changed_by text,
+    change_reason text
+)
+LANGUAGE sql STABLE PARALLEL RESTRICTED
+BEGIN ATOMIC
+    SELECT
+        h.account_id, h.customer_id, h.account_number, temporal.balance_as_of(h.account_id, $1, $2), h.account_status,
+        h.valid_from, h.valid_to, h.account_type, h.overdraft_limit,
+        temporal.limits_as_of(h.account_id, least($1, $2)), h.transaction_from, h.transaction_to, h.changed_by,
+        h.change_reason
+    FROM temporal.accounts_history h
+    WHERE h.valid_from <= $1 AND (h.valid_to IS NULL OR h.valid_to > $1)
+      AND h.transaction_from <= $2 AND (h.transaction_to IS NULL OR h.transaction_to > $2);
+END;
+
+COMMENT ON FUNCTION temporal.accounts_as_of(timestamptz, timestamptz) IS
+    'Every account as temporal.get_account_as_of answers it for these times, for reports on the whole bank; no row where one is null. Balances and limits are worked out only where they are asked for.';
+
+CREATE FUNCTION temporal.adopt_status_changes() RETURNS void
+LANGUAGE sql VOLATILE PARALLEL UNSAFE
+BEGIN ATOMIC
+    WITH changes AS (
+        SELECT c.*, pg_catalog.row_number() OVER w AS n, pg_catalog.count(*) OVER (PARTITION BY c.account_id) AS changes
+        FROM banking.account_status_changes c
+        WHERE c.old_value <> c.new_value
+        WINDOW w AS (PARTITION BY c.account_id ORDER BY c.changed_at)
+    ), segments AS (
+        -- Number 0 is from the opening to the first change. Times ascend, if only by a microsecond.
+        SELECT
+            a.account_id, s.n, a.customer_id, a.account_type, a.account_number, c.changed_by, c.reason,
+            CASE s.n WHEN 0 THEN a.created_at
+                 ELSE (SELECT pg_catalog.max(e.changed_at + (s.n - e.n) * interval '1 microsecond')
+                       FROM changes e WHERE e.account_id = a.account_id AND e.n <= s.n) END AS begins,
+            coalesce(
+                (SELECT e.old_value FROM changes e WHERE e.account_id = a.account_id AND e.change = 'status' AND e.n > s.n
+                 ORDER BY e.n LIMIT 1), a.account_status) AS status,
+            coalesce(
+                (SELECT e.old_value::numeric FROM changes e
+                 WHERE e.account_id = a.account_id AND e.change = 'overdraft_limit' AND e.n > s.n ORDER BY e.n LIMIT 1),
+                a.overdraft_limit) AS overdraft_limit
+        FROM (SELECT DISTINCT account_id, changes FROM changes) l
+        JOIN banking.accounts a ON a.account_id = l.account_id
+        CROSS JOIN LATERAL pg_catalog.generate_series(0, l.changes) AS s (n)
+        LEFT JOIN changes c ON c.account_id = a.account_id AND c.n = s.n
+    ), periods AS (
+        SELECT s.*, pg_catalog.lead(s.begins) OVER (PARTITION BY s.account_id ORDER BY s.n) AS ends FROM segments s
+    )
+    INSERT INTO temporal.account_periods
+        (account_id, customer_id, valid_from, valid_to, transaction_from, transaction_to, account_status, overdraft_limit,
+         account_type, account_number, changed_by, change_reason)
+    SELECT
+        p.account_id, p.customer_id, p.begins, r.valid_to, r.transaction_from, r.transaction_to,
+        p.status::banking.account_status, p.overdraft_limit, p.account_type, p.account_number, p.changed_by, p.reason
+    FROM periods p
+    CROSS JOIN LATERAL (VALUES (NULL::timestamptz, p.begins, p.ends), (p.ends, p.ends, NULL)) r (valid_to, transaction_from, transaction_to)
+    WHERE r.transaction_from IS NOT NULL
+    ORDER BY p.account_id, p.n;
+END;
+
+COMMENT ON FUNCTION temporal.adopt_status_changes() IS
+    'For the extension''s owner, once after accounts of a release without a history were brought in (an upgrade does it by itself): writes the history of their statuses and overdraft limits from banking.account_status_changes. NB009: there is a history.';
+
+CREATE FUNCTION temporal.timeline(account_id uuid, known_at timestamptz DEFAULT now())
+RETURNS TABLE (
+    valid_from timestamptz,
+    valid_to timestamptz,
+    customer_id uuid,
+    account_number varchar(50),
+    account_type varchar(30),
+    account_status varchar(20),
+    overdraft_limit numeric,
+    current_balance numeric,
+    transaction_from timestamptz,
+    changed_by text,
+    change_reason text
+)
+LANGUAGE plpgsql STABLE PARALLEL RESTRICTED
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF account_id IS NULL OR known_at IS NULL THEN
+        RAISE EXCEPTION 'argument "%" must not be null', CASE WHEN account_id IS NULL THEN 'account_id' ELSE 'known_at' END
+            USING ERRCODE = 'null_value_not_allowed', HINT = 'Give a value.';
+    END IF;
+    RETURN QUERY
+    SELECT
+        h.valid_from, h.valid_to, h.customer_id, h.account_number, h.account_type, h.account_status, h.overdraft_limit,
+        temporal.balance_as_of(
+            h.account_id, coalesce(h.valid_to - interval '1 microsecond', 'infinity'), timeline.known_at),
+        h.transaction_from, h.changed_by, h.change_reason
+    FROM temporal.accounts_history h
+    WHERE h.account_id = timeline.account_id AND h.transaction_from <= timeline.known_at
+      AND (h.transaction_to IS NULL OR h.transaction_to > timeline.known_at)
+    ORDER BY h.valid_from;
+END
+$$;
+
+COMMENT ON FUNCTION temporal.timeline(uuid, timestamptz) IS
+    'account_id; known_at: as it was recorded then, ''infinity'' for all that is. The periods of the account one after the other, each with what the account held at its end. No row for an unknown account, or before it was opened. 22004: null.';
+
+CREATE FUNCTION temporal.diff(
+    account_id uuid,
+    t1 timestamptz,
+    t2 timestamptz,
+    known_at_1 timestamptz DEFAULT now(),
+    known_at_2 timestamptz DEFAULT now()
+)
+RETURNS TABLE (attribute text, old_value text, new_value text)
+LANGUAGE sql STABLE PARALLEL RESTRICTED
+BEGIN ATOMIC
+    WITH attributes (position, attribute) AS (
+        VALUES (1, 'customer_id'), (2, 'account_number'), (3, 'account_type'), (4, 'account_status'),
+               (5, 'overdraft_limit'), (6, 'limits'), (7, 'current_balance')
+    ), before AS (
+        SELECT pg_catalog.to_jsonb(s.*) AS state FROM temporal.get_account_as_of($1, $2, $4) s
+    ), after AS (
+        SELECT pg_catalog.to_jsonb(s.*) AS state FROM temporal.get_account_as_of($1, $3, $5) s
+    )
+    SELECT a.attribute, (SELECT b.state ->> a.attribute FROM before b), (SELECT f.state ->> a.attribute FROM after f)
+    FROM attributes a
+    WHERE (SELECT b.state -> a.attribute FROM before b) IS DISTINCT FROM (SELECT f.state -> a.attribute FROM after f)
+    ORDER BY a.position;
+END;
+
+COMMENT ON FUNCTION temporal.diff(uuid, timestamptz, timestamptz, timestamptz, timestamptz) IS
+    'account_id; t1, t2: two times; known_at_1, known_at_2: each as it was recorded then. What is different between them, by attribute; with the same time twice and two known_at, what was corrected in between. An account that was not there has nulls. 22004: null.';
+
+CREATE FUNCTION temporal.safe_horizon() RETURNS timestamptz
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    asked CONSTANT timestamptz := clock_timestamp();
+    writing integer[];
+    began timestamptz;
+    prepared timestamptz;
+BEGIN
+    IF pg_is_in_recovery() THEN
+        RETURN NULL;
+    END IF;
+    -- Times are taken from the clock by who holds a writer's lock on a table, and mostly a transaction number: whoever has
+    -- neither when we look takes his times after we asked. Locks first: a writer has one until its number is there.
+    writing := ARRAY(
+        SELECT l.pid FROM pg_locks l
+        WHERE l.locktype = 'relation' AND l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())
+          AND l.mode IN ('RowExclusiveLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock')
+          AND l.pid IS NOT NULL);
+    PERFORM pg_stat_clear_snapshot();
+    -- A session that hides from us has no time when it began: then nothing can be said.
+    SELECT min(CASE WHEN a.backend_start IS NULL THEN '-infinity' ELSE coalesce(a.xact_start, a.backend_start) END) INTO began
+    FROM pg_stat_activity a
+    WHERE a.datname = current_database()
+      AND (a.backend_xid IS NOT NULL OR a.pid = ANY (writing) OR a.backend_start IS NULL)
+      AND coalesce(a.backend_type, '') <> 'autovacuum worker';
+    -- When a prepared transaction began is in a lock that it took for that: see src/pg/prepared.rs.
+    SELECT min(coalesce(
+        (SELECT timestamptz '2000-01-01 00:00:00Z'
+                + ((m.classid::bigint << 32) + m.objid::bigint) * interval '1 microsecond'
+         FROM pg_locks o
+         JOIN pg_locks m ON m.virtualtransaction = o.virtualtransaction AND m.locktype = 'advisory' AND m.objsubid = 20035
+         WHERE o.locktype = 'transactionid' AND o.transactionid = p.transaction AND o.granted AND o.pid IS NULL),
+        '-infinity')) INTO prepared
+    FROM pg_prepared_xacts p
+    WHERE p.database = current_database();
+    RETURN nullif(least(asked, began, prepared) - interval '1 microsecond', '-infinity');
+END
+$$;
+
+COMMENT ON FUNCTION temporal.safe_horizon() IS
+    'Up to when nothing can be recorded any more: an answer of temporal.get_account_as_of with p_transaction_time at or before it stays the same for ever. The start of the oldest open transaction that writes in this database, prepared ones included, or now. Null where it cannot be known: on a standby, and while a transaction is prepared by a session that had not loaded the extension.';
 
 DELETE FROM neobank.access_rights;
 

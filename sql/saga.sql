@@ -115,7 +115,7 @@ COMMENT ON COLUMN saga.saga_steps.compensation_needed IS
     'If the saga fails, this step is to be undone: set with its start where it has a compensation, taken back where it surely had no effect.';
 COMMENT ON COLUMN saga.saga_steps.attempts IS 'How often the action was begun.';
 COMMENT ON COLUMN saga.saga_steps.put_off IS 'How often a lock stood in the way since then, which counts as no attempt.';
-COMMENT ON COLUMN saga.saga_steps.timeout_at IS 'No attempt begins after that, and no wait lasts longer; null: no limit.';
+COMMENT ON COLUMN saga.saga_steps.timeout_at IS 'No attempt begins after that, no wait lasts longer, and a function that has not ended is interrupted; null: no limit.';
 COMMENT ON COLUMN saga.saga_steps.lease_token IS
     'The fencing token under which a worker has it, or had it when it answered: of two leases the later has the higher one.';
 COMMENT ON COLUMN saga.saga_steps.claimed_by IS 'The worker that had it last.';

@@ -29,10 +29,15 @@ impl ServerError {
         self.packed_sqlstate() == pack_sqlstate(sqlstate)
     }
 
+    /// Whether the statement was to stop.
+    pub fn is_cancel(&self) -> bool {
+        self.is("57014")
+    }
+
     /// Whether it says nothing about what was tried, and would meet all else as well: the statement is to stop (57014),
     /// or the server lacks memory or disk (class 53).
     pub fn stops_all(&self) -> bool {
-        self.is("57014") || self.packed_sqlstate() & 0xFFF == pack_sqlstate("53")
+        self.is_cancel() || self.packed_sqlstate() & 0xFFF == pack_sqlstate("53")
     }
 
     /// Says that the place of the error is one in a text of its own, and not in the caller's statement.

@@ -1,6 +1,7 @@
 //! The only place with hand-written `unsafe`: everything that touches the server's C interface.
 #![allow(unsafe_code)]
 
+pub mod alarm;
 pub mod append;
 mod args;
 pub mod call;

@@ -1,13 +1,14 @@
 //! Running sagas: steps that are functions are called here, each in a subtransaction, and what became of them is written
 //! in the same transaction.
 
-use super::core::{Action, ChildUndoing, Failure, Function, Next, Status, Undoing};
+use super::core::{Action, ChildUndoing, Failure, Function, Micros, Next, Status, Undoing};
 use super::definitions;
 use super::held::Held;
 use super::running::Running;
 use super::store::{self, NewSaga, Which};
 use crate::error::Error;
 use crate::guc;
+use crate::pg::alarm::Alarm;
 use crate::pg::call::{ActingAs, Value, call};
 use crate::pg::ereport;
 use crate::pg::server::{self, LockPatience};
@@ -87,17 +88,20 @@ impl Runner<'_> {
         }
     }
 
-    /// Calls a step's function with the rights of whoever started the saga.
+    /// Calls a step's function with the rights of whoever started the saga. Nothing is answered where it had not ended
+    /// by `until`.
     fn called(
         &mut self,
         held: &Held,
         function: &Function,
         effect: Uuid,
-    ) -> Result<Result<Option<JsonDatum>, Failure>, Error> {
+        until: Option<Micros>,
+    ) -> Result<Option<Result<Option<JsonDatum>, Failure>>, Error> {
         let outputs = held.all_outputs()?;
         let values =
             [Value::Uuid(held.saga.id), Value::Uuid(effect), Value::Json(held.context), Value::Json(outputs)];
         let _patience = LockPatience::giving_way(guc::queue_lock_timeout_ms(), self.holds_something);
+        let alarm = until.map(Alarm::at);
         let attempt = attempted(|| {
             let gone = || Error::SubmitterGone { role: held.started_by.clone() };
             let role = server::role_named(&held.started_by).ok_or_else(gone)?;
@@ -106,20 +110,29 @@ impl Runner<'_> {
             let answer = answer.map(JsonDatum::of_bytes);
             answer.map_or(Ok(()), |json| bounded_json("output", json, MAX_DATA_BYTES, MAX_DATA_DEPTH))?;
             Ok(answer)
-        })?;
+        });
+        if let (Some(alarm), Err(Error::Server(error))) = (&alarm, &attempt)
+            && alarm.has_rung()
+            && error.is_cancel()
+        {
+            return Ok(None);
+        }
+        let attempt = attempt?;
         self.holds_something |= attempt.is_ok();
-        Ok(attempt.map_err(of_server))
+        Ok(Some(attempt.map_err(of_server)))
     }
 
     fn call_action(&mut self, held: &mut Held, step: usize) -> Result<(), Error> {
         let plan = held.plan.clone();
         let Action::Call(function) = &plan.steps[step].action else { panic!("the step is a call") };
-        match self.called(held, function, held.saga.steps[step].id)? {
-            Ok(output) => {
+        let until = held.machine().call_ends(step);
+        match self.called(held, function, held.saga.steps[step].id, until)? {
+            Some(Ok(output)) => {
                 held.outputs[step] = output;
                 held.machine().called(step);
             }
-            Err(failure) => held.machine().call_failed(step, failure),
+            Some(Err(failure)) => held.machine().call_failed(step, failure),
+            None => held.machine().call_interrupted(step),
         }
         Ok(())
     }
@@ -131,7 +144,7 @@ impl Runner<'_> {
             panic!("its undoing is a call")
         };
         let effect = held.saga.undos[step].as_ref().expect("it has begun").id;
-        match self.called(held, function, effect)? {
+        match self.called(held, function, effect, None)?.expect("there is no end to it") {
             Ok(output) => {
                 held.undo_outputs[step] = output;
                 held.machine().undo_called(step);

@@ -3,7 +3,7 @@
 
 use super::definition::Action;
 use super::effort::{is_final, is_in_the_way};
-use super::state::{Failure, Status, StepStatus, Waits};
+use super::state::{Failure, Micros, Status, StepStatus, Waits};
 use super::{ChildState, Machine, Next, codes};
 use uuid::Uuid;
 
@@ -13,11 +13,15 @@ const MICROS_PER_MS: i64 = 1_000;
 /// waited, within these bounds.
 const LOOK_MS: (i64, i64) = (1_000, 300_000);
 
+fn deadline_passed() -> Failure {
+    Failure::new(codes::DEADLINE, "the saga's deadline has passed")
+}
+
 impl Machine<'_> {
     /// A move on the way forward; nothing where more moves follow.
     pub(super) fn forward(&mut self) -> Option<Next> {
         if self.saga.deadline.is_some_and(|deadline| deadline <= self.now) && self.may_turn_back() {
-            self.turn_back(Failure::new(codes::DEADLINE, "the saga's deadline has passed"));
+            self.turn_back(deadline_passed());
             return None;
         }
         match self.saga.at() {
@@ -181,6 +185,27 @@ impl Machine<'_> {
         }
         // Past the point of no return there is no other way than to try again.
         self.attempt_failed(at, failure, self.saga.past_return || !is_final(&code));
+    }
+
+    /// When a call of the step's function is to be interrupted, if it has not ended: at the step's timeout, or at the
+    /// saga's deadline where that counts.
+    pub fn call_ends(&self, at: usize) -> Option<Micros> {
+        let deadline = self.saga.deadline.filter(|_| self.may_turn_back());
+        [self.saga.steps[at].timeout_at, deadline].into_iter().flatten().min()
+    }
+
+    /// The call was interrupted then, and has had no effect.
+    pub fn call_interrupted(&mut self, at: usize) {
+        self.without_effect(at);
+        let ended = self.call_ends(at);
+        if self.saga.steps[at].timeout_at == ended {
+            self.time_out(at);
+            return;
+        }
+        let failure = deadline_passed();
+        self.saga.step_moved(self.now, at, StepStatus::Waiting, Some(&failure));
+        self.saga.steps[at].effort.fail(&failure);
+        self.turn_back(failure);
     }
 
     /// There is no such child to start.

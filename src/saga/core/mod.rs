@@ -20,9 +20,10 @@ pub use definition::{Action, Function, Invalid, Named, Plan, Undoing};
 pub use external::{Claimed, FailureReport, Lease};
 pub use person::Outcome;
 pub use pruning::{families, whole};
-pub use state::{Effort, Failure, Kind, Logged, Saga, Status, Step, StepStatus, Undo, UndoStatus, Waits};
+pub use state::{
+    Effort, Failure, Kind, Logged, Micros, Saga, Status, Step, StepStatus, Undo, UndoStatus, Waits,
+};
 
-use state::Micros;
 use uuid::Uuid;
 
 /// Codes that are kept with a saga, and never raised.
@@ -40,7 +41,8 @@ pub mod codes {
 /// What whoever drives a saga is to do. Steps count from 0.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Next {
-    /// Call the action's function; then [`Machine::called`] or [`Machine::call_failed`].
+    /// Call the action's function, up to [`Machine::call_ends`]; then [`Machine::called`], [`Machine::call_failed`] or
+    /// [`Machine::call_interrupted`].
     Call { step: usize },
     /// Call the compensation's function; then [`Machine::undo_called`] or [`Machine::undo_failed`].
     CallUndo { step: usize },

@@ -80,7 +80,13 @@ impl World {
             let goes_on = match next {
                 Next::Rest => false,
                 Next::Call { step } => {
+                    let ends = self.machine().call_ends(step);
+                    let lasts_too_long = !self.calm && ends.is_some() && self.roll(6) == 0;
                     match self.failure() {
+                        _ if lasts_too_long => {
+                            self.now = self.now.max(ends.unwrap_or(self.now));
+                            self.machine().call_interrupted(step);
+                        }
                         Some(failure) => self.machine().call_failed(step, failure),
                         None => {
                             self.effects.push((step, Kind::Action));

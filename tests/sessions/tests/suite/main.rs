@@ -97,6 +97,7 @@ mod saga_failures;
 mod saga_payments;
 mod saga_prune;
 mod saga_races;
+mod saga_timeouts;
 mod saga_waits;
 mod saga_worker;
 mod seed_defects;

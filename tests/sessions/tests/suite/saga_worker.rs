@@ -62,6 +62,16 @@ fn workers_run_sagas_to_their_end_and_may_be_killed() {
     );
     let balance = db.one("select current_balance from banking.accounts join app.account on id = account_id");
     assert_eq!(balance, format!("{}.00", sagas / 3 * 2));
+    // A worker interrupts a step that exceeds its timeout, and goes on.
+    db.run(
+        "create function app.linger(saga_id uuid, effect_id uuid, context jsonb, outputs jsonb) returns jsonb \
+         language sql as $$ select to_jsonb(pg_sleep(600)::text) $$; \
+         select saga.define('slow', '[{\"name\": \"linger\", \"action\": \"app.linger\", \"timeout_ms\": 200}]'); \
+         select saga.start('slow') from generate_series(1, 3); select saga.start('work', '{\"n\": 1}')",
+    );
+    cluster.wait_for(&mut db, "not exists (select from saga.running_sagas)", 120);
+    let slow = "select status, error_code, count(*) from saga.sagas where saga_type = 'slow' group by 1, 2";
+    assert_eq!(db.lines(slow), ["failed|NB210|3"]);
     audit(&mut db);
     assert!(!cluster.log().contains("PANIC"), "{}", cluster.log());
 }
