@@ -25,7 +25,7 @@ fn a_customers_lock_is_waited_for_as_long_as_was_said() {
     assert!(begun.elapsed() >= Duration::from_millis(300), "{:?}", begun.elapsed());
     let begun = Instant::now();
     assert!(!yes(&mut other, &format!("acquire_customer_lock({A}, 0)")));
-    assert!(begun.elapsed() < Duration::from_secs(3));
+    assert!(begun.elapsed() < Duration::from_secs(20));
     assert!(yes(&mut other, &format!("acquire_customer_lock({B}, 0)")), "another customer");
     // By the holder, in the middle of its transaction.
     let waiter = Busy::run(bank.session(), &format!("select concurrency.acquire_customer_lock({A}, 60000)"));

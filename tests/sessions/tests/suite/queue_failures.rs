@@ -30,7 +30,7 @@ fn a_held_account_delays_its_own_requests_only() {
     bank.db.run("set neobank.queue_lock_timeout = '200ms'");
     let begun = Instant::now();
     assert_eq!(bank.db.lines(PROCESS), ["completed|ok|200", "queued|lock_not_available|400"]);
-    assert!(begun.elapsed() < Duration::from_secs(5), "each waited by itself: {:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(30), "each waited by itself: {:?}", begun.elapsed());
     assert_eq!(state(&mut bank, ids[0]), "queued|1|lock_not_available|1 retry lock_not_available");
     let fields = "select distinct retry_count, next_attempt_at > clock_timestamp() - interval '30 seconds', \
                   next_attempt_at - a.ended_at between '-1 ms' and '1 second', processed_at is null, q.claim_token is null, \
@@ -209,10 +209,10 @@ fn the_sessions_own_lock_timeout_is_kept() {
     let held = bank.account("1000");
     enqueue(&mut bank, &format!("'withdrawal', '{held}', null, 1"));
     let _holder = holder(&bank, held);
-    bank.db.run("set lock_timeout = '50ms'");
+    bank.db.run("set lock_timeout = '50ms'; set neobank.queue_lock_timeout = '60s'");
     let begun = Instant::now();
     assert_eq!(bank.db.lines(PROCESS), ["queued|lock_not_available|1"]);
-    assert!(begun.elapsed() < Duration::from_millis(900), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", begun.elapsed());
     assert_eq!(bank.db.one("show lock_timeout"), "50ms");
     refused_with_code_only(&mut bank.db, &format!("select txn_processing.withdraw('{held}', 1)"), "55P03");
 }

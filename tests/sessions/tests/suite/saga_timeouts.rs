@@ -79,14 +79,14 @@ fn a_function_that_exceeds_its_timeout_is_interrupted_and_rolled_back() {
 fn the_deadline_interrupts_what_may_be_undone() {
     let mut bank = with_slow_functions();
     define(&mut bank, "t", &[step("a", ""), slow("linger", ", \"timeout_ms\": 600000")]);
-    let saga = start_for(&mut bank, "t", 600.0, "clock_timestamp() + '1 s'");
+    let saga = start_for(&mut bank, "t", 600.0, "clock_timestamp() + '3 s'");
     assert_eq!(run(&mut bank, saga), "failed");
     assert_eq!(state(&mut bank, saga), "failed||NB211");
     assert_eq!(effects(&mut bank, saga), ["do_a", "undo_a"]);
     // Once it has begun, the step of no return is ended by its own timeout only; then the saga is undone, as it was
     // rolled back.
     define(&mut bank, "t", &[step("a", ""), slow("linger", ", \"point_of_no_return\": true")]);
-    let saga = start_for(&mut bank, "t", 1.5, "clock_timestamp() + '1 s'");
+    let saga = start_for(&mut bank, "t", 3.5, "clock_timestamp() + '3 s'");
     assert_eq!(run(&mut bank, saga), "completed");
     let timed = ", \"point_of_no_return\": true, \"timeout_ms\": 200";
     define(&mut bank, "t", &[step("a", ""), slow("linger", timed)]);
