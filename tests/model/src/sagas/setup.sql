@@ -35,6 +35,15 @@ begin
     values (saga_id, effect_id, 'transfer', context -> 'transfer');
     return jsonb_build_object('transaction_id', effect_id);
 end $$;
+create function public.saga_transfer_in_time(saga_id uuid, effect_id uuid, context jsonb, outputs jsonb) returns jsonb language plpgsql as $$
+declare
+    answer jsonb := public.saga_transfer(saga_id, effect_id, context, outputs);
+begin
+    if context -> 'transfer' ->> 'fail' = 'too long' then
+        perform pg_sleep(600);
+    end if;
+    return answer;
+end $$;
 create function public.saga_give_back(saga_id uuid, effect_id uuid, context jsonb, original uuid) returns jsonb language plpgsql as $$
 begin
     perform public.saga_luck(context ->> 'undoing');
@@ -118,8 +127,8 @@ end $$;
 select saga.define('plain', '[
     {"name": "deposit", "action": "public.saga_deposit", "compensation": "public.saga_deposit_back",
      "max_attempts": 2, "backoff_ms": 0, "compensation_max_attempts": 2},
-    {"name": "transfer", "action": "public.saga_transfer", "compensation": "public.saga_transfer_back",
-     "max_attempts": 2, "backoff_ms": 0, "compensation_max_attempts": 2},
+    {"name": "transfer", "action": "public.saga_transfer_in_time", "compensation": "public.saga_transfer_back",
+     "max_attempts": 2, "backoff_ms": 0, "compensation_max_attempts": 2, "timeout_ms": 200},
     {"name": "pause", "delay_ms": 1}]');
 select saga.define('outside', '[
     {"name": "deposit", "action": "public.saga_deposit", "compensation": "public.saga_deposit_back",

@@ -56,7 +56,7 @@ impl Table {
     }
 
     /// Members of an object.
-    fn members(self, given: Given) -> Vec<String> {
+    pub(crate) fn members(self, given: Given) -> Vec<String> {
         let members = self.key().iter().zip(self.figures(given.key));
         members.skip(usize::from(!given.whole)).map(|(column, figure)| format!("\"{column}\": {figure}")).collect()
     }

@@ -55,6 +55,8 @@ impl State {
             }
             Step::InsertPortion { given, from, to, amount, link } => {
                 let period = (from.micros(at.me.began), to.micros(at.me.began));
+                let is_empty = table.members(*given).is_empty() && amount.is_none() && link.is_none();
+                course.faults.must("NB326", is_empty);
                 self.portion(table, *given, period, at, course);
                 if !course.faults.none() {
                     return Ok(());
