@@ -97,7 +97,8 @@ impl Generator<'_> {
     }
 
     fn insert(&mut self, table: Table) -> Step {
-        let many = if self.one_in(4) { 2 + self.dice.below(2) } else { 1 };
+        // Of several, one is there already mostly.
+        let many = if self.one_in(2) { 2 + self.dice.below(2) } else { 1 };
         let mut rows: Vec<(Key, Row)> = Vec::new();
         for _ in 0..many {
             let key = self.key(table);
