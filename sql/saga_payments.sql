@@ -65,16 +65,25 @@ REVOKE ALL ON FUNCTION saga.payment_capture(uuid, uuid, jsonb, jsonb) FROM PUBLI
 COMMENT ON FUNCTION saga.payment_capture(uuid, uuid, jsonb, jsonb) IS
     'Step capture of a payment to another bank: releases the hold and posts the payment to context''s counterparty. Raises what txn_processing.pay_bank raises.';
 
+-- With the owner's rights: who may pay need not be one who may reverse. So only its own saga may call it.
 CREATE FUNCTION saga.payment_return(saga_id uuid, effect_id uuid, context jsonb, outputs jsonb) RETURNS jsonb
-LANGUAGE sql VOLATILE PARALLEL UNSAFE
-BEGIN ATOMIC
-    SELECT pg_catalog.jsonb_build_object('transaction_id', txn_processing.reverse(
-        (outputs -> 'capture' ->> 'transaction_id')::uuid, 'saga ' || saga_id::text || ' is undone',
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF NOT saga.is_called(payment_return.saga_id, payment_return.effect_id) THEN
+        RAISE EXCEPTION 'permission denied for function payment_return'
+            USING ERRCODE = 'insufficient_privilege', DETAIL = 'It is called by a saga that undoes its own capture only.',
+                  HINT = 'Cancel the saga with saga.cancel, or reverse the posting with txn_processing.reverse.';
+    END IF;
+    RETURN pg_catalog.jsonb_build_object('transaction_id', txn_processing.reverse(
+        (outputs -> 'capture' ->> 'transaction_id')::uuid, 'saga ' || payment_return.saga_id || ' is undone',
         reversal_transaction_id => effect_id));
-END;
+END
+$$;
 REVOKE ALL ON FUNCTION saga.payment_return(uuid, uuid, jsonb, jsonb) FROM PUBLIC;
 COMMENT ON FUNCTION saga.payment_return(uuid, uuid, jsonb, jsonb) IS
-    'Undoes step capture of a payment to another bank: reverses the posting. Raises what txn_processing.reverse raises.';
+    'Undoes step capture of a payment to another bank: reverses the posting, with the extension''s rights. 42501: called otherwise than by the saga. Raises what txn_processing.reverse raises.';
 
 CREATE FUNCTION saga.start_bank_payment(
     account uuid,

@@ -81,6 +81,7 @@ impl Error {
             Error::CommandUnknown { .. } => ("NB121", "command_unknown"),
             Error::HandlerInvalid { .. } => ("NB122", "handler_invalid"),
             Error::CommandNested => ("NB123", "command_nested"),
+            Error::FunctionChanged { .. } => ("42P13", "function_changed"),
             Error::SubmitterGone { .. } => ("NB124", "submitter_gone"),
             Error::ProjectionNotFound { .. } => ("NB125", "projection_not_found"),
             Error::ProjectionExists { .. } => ("NB126", "projection_exists"),

@@ -169,6 +169,9 @@ impl Error {
             Error::CommandNested => {
                 "Submit the command from the handler; a worker, or the next call, processes it."
             }
+            Error::FunctionChanged { .. } => {
+                "Make it anew as it was when it was named: it returns one jsonb."
+            }
             Error::SubmitterGone { .. } => "Submit the command again in another role.",
             Error::ProjectionNotFound { .. } => "Look at cqrs.projection_status.",
             Error::ProjectionExists { .. } => "Choose another name, or drop it with cqrs.drop_projection.",

@@ -371,6 +371,10 @@ pub enum Error {
         handler: String,
         why: &'static str,
     },
+    /// It was made anew, and answers something else.
+    FunctionChanged {
+        function: String,
+    },
     /// A handler would process commands in its turn.
     CommandNested,
     /// The role that submitted a command is not there any more.

@@ -188,6 +188,10 @@ impl Error {
                 "commands are being processed".into(),
                 Some("A handler cannot process commands itself: its own would be among them.".into()),
             ),
+            Error::FunctionChanged { function } => (
+                "function does not answer one jsonb".into(),
+                Some(format!("{function} was made anew with another result.")),
+            ),
             Error::SubmitterGone { role } => {
                 ("submitter does not exist".into(), Some(format!("There is no role {role:?} any more.")))
             }

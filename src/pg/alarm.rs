@@ -8,12 +8,19 @@ use std::sync::atomic::{AtomicBool, Ordering};
 // Of utils/timeout.h, which the bindings leave out. Their only error ends the session, past all of this.
 unsafe extern "C-unwind" {
     fn RegisterTimeout(id: c_int, handler: extern "C-unwind" fn()) -> c_int;
-    fn enable_timeout_at(id: c_int, at: pg_sys::TimestampTz);
+    fn enable_timeout_every(id: c_int, at: pg_sys::TimestampTz, period_ms: c_int);
+    fn get_timeout_active(id: c_int) -> bool;
     fn disable_timeout(id: c_int, keep_indicator: bool);
 }
 
 /// Any number from USER_TIMEOUT on, which depends on the version, has the server give one that is free.
 const OF_OUR_OWN: c_int = 16;
+
+/// STATEMENT_TIMEOUT, in every version.
+const OF_STATEMENTS: c_int = 3;
+
+/// Until it rings again, for work that goes on in spite of it.
+const AGAIN_MS: c_int = 1_000;
 
 static HAS_RUNG: AtomicBool = AtomicBool::new(false);
 
@@ -24,6 +31,7 @@ thread_local! {
 /// While it lives, what this backend does is cancelled at that instant, as a client's cancel would do it.
 pub struct Alarm {
     id: c_int,
+    statement_has_timeout: bool,
 }
 
 impl Alarm {
@@ -35,13 +43,22 @@ impl Alarm {
         });
         ID.set(Some(id));
         HAS_RUNG.store(false, Ordering::Relaxed);
-        // SAFETY: the timeout is registered.
-        unsafe { enable_timeout_at(id, micros) };
-        Alarm { id }
+        // SAFETY: the timeouts are registered.
+        unsafe {
+            enable_timeout_every(id, micros, AGAIN_MS);
+            Alarm { id, statement_has_timeout: get_timeout_active(OF_STATEMENTS) }
+        }
     }
 
-    pub fn has_rung(&self) -> bool {
+    fn has_rung(&self) -> bool {
         HAS_RUNG.load(Ordering::Relaxed)
+    }
+
+    /// Whether it was this that cancelled the work, and not the statement's timeout.
+    pub fn has_cancelled(&self) -> bool {
+        // SAFETY: the timeout is one of the server's.
+        let statement_goes_on = unsafe { !self.statement_has_timeout || get_timeout_active(OF_STATEMENTS) };
+        self.has_rung() && statement_goes_on
     }
 }
 

@@ -1,6 +1,6 @@
 //! Functions that are not the extension's, called in somebody's name.
 
-use super::compat::PinnedSearchPath;
+use super::compat::OwnSettings;
 use super::ereport;
 use super::plans::CallersPlans;
 use super::rights::without_writers;
@@ -11,14 +11,14 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::ffi::{CString, c_char, c_int};
 
-/// While it lives, the backend acts as that role with `search_path = pg_catalog`, and guards see none of the ledger's own
-/// functions at work. A role that is not the caller's cannot be left again by what runs, nor leave anything behind in the
+/// While it lives, the backend acts as that role with `search_path = pg_catalog, pg_temp`, and guards see none of the
+/// ledger's own functions at work. What is SET meanwhile is put back afterwards. A role that is not the caller's cannot be left again by what runs, nor leave anything behind in the
 /// session (a security-restricted operation, as the server's own maintenance runs what it finds in indexes).
 pub struct ActingAs {
     found: pg_sys::Oid,
     found_context: i32,
     writers: u32,
-    _path: PinnedSearchPath,
+    _settings: OwnSettings,
     _plans: CallersPlans,
 }
 
@@ -39,7 +39,7 @@ impl ActingAs {
             found,
             found_context,
             writers,
-            _path: PinnedSearchPath::pin(),
+            _settings: OwnSettings::begin(false),
             _plans: CallersPlans::restore(),
         }
     }
@@ -127,11 +127,21 @@ pub fn call(schema: &str, name: &str, values: &[Value], answers: bool) -> Result
     // SAFETY: as many values as the plan has parameters, of its types; the closure only calls SPI.
     let code = unsafe { ereport::catch(|| ereport::SPI_execute_plan(plan, values, nulls, false, 0)) };
     assert!(code.map_err(Error::Server)? >= 0, "a SELECT of one row");
-    // SAFETY: the statement gave one row of one column, which is copied before the session ends.
+    // SAFETY: the statement gave rows of one column; what is read of them is copied before the session ends.
     unsafe {
         let (table, mut is_null) = (pg_sys::SPI_tuptable, false);
+        // It may have been made anew since somebody looked at its type.
+        if answers
+            && (pg_sys::SPI_processed != 1 || pg_sys::SPI_gettypeid((*table).tupdesc, 1) != pg_sys::JSONBOID)
+        {
+            return Err(Error::FunctionChanged { function: format!("{schema}.{name}") });
+        }
+        if !answers {
+            pg_sys::SPI_finish();
+            return Ok(None);
+        }
         let datum = pg_sys::SPI_getbinval(*(*table).vals, (*table).tupdesc, 1, &mut is_null);
-        let answer = if answers { JsonBytes::from_datum(datum, is_null) } else { None };
+        let answer = JsonBytes::from_datum(datum, is_null);
         pg_sys::SPI_finish();
         Ok(answer)
     }

@@ -4,9 +4,13 @@ use pgrx::pg_sys;
 
 /// While it lives, names resolve in `pg_catalog` only, so nothing that a caller put into their own
 /// `search_path` can stand in for an operator or function that our statements mean.
-pub struct PinnedSearchPath {
-    #[cfg(any(feature = "pg17", feature = "pg18"))]
-    nest_level: i32,
+pub enum PinnedSearchPath {
+    /// Costs next to nothing; but as long as it is there no function's `SET search_path` has an effect.
+    #[cfg(any(feature = "pg15", feature = "pg16"))]
+    Override,
+    Setting {
+        _settings: OwnSettings,
+    },
 }
 
 impl PinnedSearchPath {
@@ -20,35 +24,66 @@ impl PinnedSearchPath {
         };
         // SAFETY: the server copies the struct; (sub)transaction abort pops what is left on the stack.
         unsafe { pg_sys::PushOverrideSearchPath(&mut path) };
-        Self {}
+        Self::Override
     }
 
     #[cfg(any(feature = "pg17", feature = "pg18"))]
     pub fn pin() -> Self {
-        // SAFETY: a new nest level is closed in `drop`, or by the transaction's abort.
-        unsafe {
-            let nest_level = pg_sys::NewGUCNestLevel();
-            pg_sys::RestrictSearchPath();
-            Self { nest_level }
+        Self::pin_as_setting()
+    }
+
+    /// So that functions of others that are called meanwhile can have a path of their own.
+    pub fn pin_as_setting() -> Self {
+        Self::Setting { _settings: OwnSettings::begin(true) }
+    }
+}
+
+#[cfg(any(feature = "pg15", feature = "pg16"))]
+impl Drop for PinnedSearchPath {
+    fn drop(&mut self) {
+        if matches!(self, Self::Override) && !super::ereport::is_failing() {
+            // SAFETY: pushed by `pin` in the same subtransaction.
+            unsafe { pg_sys::PopOverrideSearchPath() };
         }
     }
 }
 
-impl Drop for PinnedSearchPath {
-    fn drop(&mut self) {
-        if super::ereport::is_failing() {
-            return;
+/// While it lives, `search_path` is `pg_catalog, pg_temp`.
+pub struct OwnSettings {
+    nest_level: i32,
+    keeps: bool,
+}
+
+impl OwnSettings {
+    /// `keeps`: what is set meanwhile stays set.
+    pub fn begin(keeps: bool) -> Self {
+        // SAFETY: a new nest level is closed in `drop`, or by the transaction's abort.
+        unsafe {
+            let nest_level = pg_sys::NewGUCNestLevel();
+            #[cfg(any(feature = "pg15", feature = "pg16"))]
+            pg_sys::set_config_option(
+                c"search_path".as_ptr(),
+                c"pg_catalog, pg_temp".as_ptr(),
+                pg_sys::GucContext::PGC_USERSET,
+                pg_sys::GucSource::PGC_S_SESSION,
+                pg_sys::GucAction::GUC_ACTION_SAVE,
+                true,
+                0,
+                false,
+            );
+            #[cfg(any(feature = "pg17", feature = "pg18"))]
+            pg_sys::RestrictSearchPath();
+            OwnSettings { nest_level, keeps }
         }
-        #[cfg(any(feature = "pg15", feature = "pg16"))]
-        // SAFETY: pushed by `pin` in the same subtransaction.
-        unsafe {
-            pg_sys::PopOverrideSearchPath()
-        };
-        #[cfg(any(feature = "pg17", feature = "pg18"))]
-        // SAFETY: the level was opened by `pin`. As at a commit: what a user's trigger has set stays set.
-        unsafe {
-            pg_sys::AtEOXact_GUC(true, self.nest_level)
-        };
+    }
+}
+
+impl Drop for OwnSettings {
+    fn drop(&mut self) {
+        if !super::ereport::is_failing() {
+            // SAFETY: the level was opened by `begin`.
+            unsafe { pg_sys::AtEOXact_GUC(self.keeps, self.nest_level) };
+        }
     }
 }
 

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 use super::numeric::Digits;
+use serde_json::Value;
 
 const COUNT: u32 = 0x0FFF_FFFF;
 const IS_SCALAR: u32 = 0x1000_0000;
@@ -36,6 +37,20 @@ pub enum Item<'a> {
     Text(&'a str),
     Array(Container<'a>),
     Object(Container<'a>),
+}
+
+impl Item<'_> {
+    fn tree(self) -> Value {
+        match self {
+            Item::Null => Value::Null,
+            Item::Bool(value) => Value::Bool(value),
+            Item::Number(digits) => {
+                Value::Number(digits.text().parse().expect("a number of a jsonb is one of JSON"))
+            }
+            Item::Text(text) => Value::String(text.to_owned()),
+            Item::Array(inner) | Item::Object(inner) => inner.tree(),
+        }
+    }
 }
 
 fn word(bytes: &[u8], at: usize) -> u32 {
@@ -161,6 +176,19 @@ impl<'a> Container<'a> {
         keys.zip(self.run(count, count))
     }
 
+    /// As a tree. Not by way of its text: a reader of text takes an object with a certain key for a number.
+    pub fn tree(self) -> Value {
+        if self.is_object() {
+            return Value::Object(self.pairs().map(|(key, item)| (key.to_owned(), item.tree())).collect());
+        }
+        let mut elements = self.elements().map(Item::tree);
+        if self.is_scalar() {
+            elements.next().expect("a scalar is one")
+        } else {
+            Value::Array(elements.collect())
+        }
+    }
+
     /// Whether arrays and objects are nested deeper than that.
     pub fn is_deeper_than(self, levels: usize) -> bool {
         let children = |container: Self| container.run(0, container.entries());
@@ -193,7 +221,6 @@ impl<'a> Container<'a> {
 #[cfg(test)]
 pub fn encoded(value: &serde_json::Value) -> Vec<u8> {
     use super::numeric::varlena;
-    use serde_json::Value;
     let mut items: Vec<(u32, Vec<u8>)> = Vec::new();
     let header = match value {
         Value::Object(object) => {

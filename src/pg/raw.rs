@@ -22,6 +22,7 @@ unsafe extern "C-unwind" {
     ) -> pg_sys::LockAcquireResult::Type;
     pub fn LockRelease(tag: *const pg_sys::LOCKTAG, mode: pg_sys::LOCKMODE, of_session: bool) -> bool;
     pub fn LockDatabaseObject(class: pg_sys::Oid, object: pg_sys::Oid, part: u16, mode: c_int);
+    pub fn AfterTriggerSetState(statement: *mut pg_sys::ConstraintsSetStmt);
     pub fn CacheInvalidateRelcacheByRelid(table: pg_sys::Oid);
     pub fn pfree(pointer: *mut std::ffi::c_void);
 

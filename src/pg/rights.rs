@@ -41,7 +41,16 @@ impl OwnerRights {
         Self::assume(role, 1)
     }
 
+    /// The same around calls of others' functions.
+    pub fn to_write_around_calls() -> Self {
+        Self::with_path(server::owner(), 1, PinnedSearchPath::pin_as_setting)
+    }
+
     fn assume(owner: pg_sys::Oid, writers: u32) -> Self {
+        Self::with_path(owner, writers, PinnedSearchPath::pin)
+    }
+
+    fn with_path(owner: pg_sys::Oid, writers: u32, pin: fn() -> PinnedSearchPath) -> Self {
         let mut caller = pg_sys::InvalidOid;
         let mut caller_context = 0;
         // SAFETY: both out pointers live on this stack frame.
@@ -51,7 +60,7 @@ impl OwnerRights {
             pg_sys::SetUserIdAndSecContext(owner, context);
         }
         WRITERS.with(|n| n.set(n.get() + writers));
-        Self { caller, caller_context, writers, _path: PinnedSearchPath::pin() }
+        Self { caller, caller_context, writers, _path: pin() }
     }
 
     /// Whether an engine operation is running in this backend.

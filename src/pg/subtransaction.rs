@@ -1,8 +1,10 @@
 //! Work that may be undone, with the locks that it took, without ending the transaction.
 
-use super::ereport::{Failure, keep_in};
+use super::ereport::{Failure, catch, keep_in};
+use super::raw;
 use crate::error::Error;
 use pgrx::pg_sys;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 /// Runs `work` in a subtransaction, which is rolled back where it answers nothing or fails. What `work` opens, it must
 /// close.
@@ -14,19 +16,37 @@ pub fn undoable<T>(work: impl FnOnce() -> Result<Option<T>, Error>) -> Result<Op
         let parent = pg_sys::CurTransactionContext;
         pg_sys::BeginInternalSubTransaction(std::ptr::null());
         pg_sys::CurrentMemoryContext = context;
-        let done = work().map_err(|error| match error {
+        let done = catch_unwind(AssertUnwindSafe(work));
+        let keep = |error| match error {
             Error::Server(error) => Error::Server(keep_in(parent, error)),
             other => other,
-        });
-        if matches!(done, Ok(Some(_))) {
+        };
+        let done = done.map(|done| done.map_err(keep));
+        if matches!(done, Ok(Ok(Some(_)))) {
             pg_sys::ReleaseCurrentSubTransaction();
         } else {
             pg_sys::RollbackAndReleaseCurrentSubTransaction();
         }
         pg_sys::CurrentMemoryContext = context;
         pg_sys::CurrentResourceOwner = owner;
-        done
+        // Whoever reports a panic ends the transaction, not a subtransaction.
+        done.unwrap_or_else(|panic| resume_unwind(panic))
     }
+}
+
+/// Raises what a deferred constraint would raise at the commit, which looks at it again.
+pub fn check_deferred() -> Result<(), Error> {
+    let mut all_at_once = pg_sys::ConstraintsSetStmt {
+        type_: pg_sys::NodeTag::T_ConstraintsSetStmt,
+        constraints: std::ptr::null_mut(),
+        deferred: false,
+    };
+    let checked = undoable(|| {
+        // SAFETY: as SET CONSTRAINTS ALL IMMEDIATE does it, which ends with the subtransaction.
+        unsafe { catch(|| raw::AfterTriggerSetState(&mut all_at_once)) }.map_err(Error::Server)?;
+        Ok(None::<()>)
+    });
+    checked.map(|_| ())
 }
 
 /// Runs `work` in a subtransaction of its own. Where it fails the subtransaction is rolled back, with its locks, and the

@@ -228,9 +228,8 @@ impl JsonDatum {
     }
 
     /// As a tree.
-    pub fn parsed(self) -> pgrx::JsonB {
-        // SAFETY: a jsonb, detoasted when it was read.
-        unsafe { pgrx::JsonB::from_datum(self.0, false) }.expect("it is not null")
+    pub fn tree(self) -> serde_json::Value {
+        self.container().tree()
     }
 
     /// Of a tree.

@@ -61,7 +61,7 @@ fn refresh() -> Result<(), Error> {
 }
 
 fn stored(steps: JsonDatum) -> Rc<Plan> {
-    let plan = Plan::of_json(&steps.parsed().0, &mut |named: Named| match named {
+    let plan = Plan::of_json(&steps.tree(), &mut |named: Named| match named {
         Named::Known(function) => Ok(function),
         Named::Written(_) => Err("It is not as it was stored.".to_owned()),
     });
@@ -155,7 +155,7 @@ pub fn add(session: &Session, saga_type: &str, plan: &Plan, caller: &str) -> Res
         let row = session.run_latest(&NEWEST, &[Arg::Text(Some(saga_type))])?.first();
         let newest = row.map(|row| (row.int(1).expect(PRESENT), row.json(2).expect(PRESENT)));
         if let Some((version, same)) = &newest
-            && same.parsed().0 == steps
+            && same.tree() == steps
         {
             return Ok(*version);
         }

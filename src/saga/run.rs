@@ -12,7 +12,7 @@ use crate::pg::alarm::Alarm;
 use crate::pg::call::{ActingAs, Value, call};
 use crate::pg::ereport;
 use crate::pg::server::{self, LockPatience};
-use crate::pg::subtransaction::attempted;
+use crate::pg::subtransaction::{attempted, check_deferred};
 use crate::pg::{Arg, JsonDatum, Session, Statement, Type};
 use crate::txn_processing::bounds::bounded_json;
 use serde_json::{Value as Json, json};
@@ -42,12 +42,15 @@ pub struct Runner<'a> {
     session: &'a Session,
     /// Whether steps have had effects already, of which others may wait.
     holds_something: bool,
+    /// Whether the transaction's deferred constraints held when it began, so that a step is what violates one.
+    checks_deferred: bool,
 }
 
 /// Runs locked sagas as far as they can go, and writes what became of them.
 pub fn run(session: &Session, held: &mut [Held], caller: &str) -> Result<(), Error> {
     let _running = Running::begin(held.iter().map(|held| held.saga.id));
-    let mut runner = Runner { session, holds_something: false };
+    let checks_deferred = attempted(check_deferred)?.is_ok();
+    let mut runner = Runner { session, holds_something: false, checks_deferred };
     for held in held.iter_mut() {
         runner.drive(held)?;
     }
@@ -102,6 +105,7 @@ impl Runner<'_> {
             [Value::Uuid(held.saga.id), Value::Uuid(effect), Value::Json(held.context), Value::Json(outputs)];
         let _patience = LockPatience::giving_way(guc::queue_lock_timeout_ms(), self.holds_something);
         let alarm = until.map(Alarm::at);
+        Running::calls(Some((held.saga.id, effect)));
         let attempt = attempted(|| {
             let gone = || Error::SubmitterGone { role: held.started_by.clone() };
             let role = server::role_named(&held.started_by).ok_or_else(gone)?;
@@ -109,10 +113,14 @@ impl Runner<'_> {
             let answer = call(&function.schema, &function.name, &values, true)?;
             let answer = answer.map(JsonDatum::of_bytes);
             answer.map_or(Ok(()), |json| bounded_json("output", json, MAX_DATA_BYTES, MAX_DATA_DEPTH))?;
+            if self.checks_deferred {
+                check_deferred()?;
+            }
             Ok(answer)
         });
+        Running::calls(None);
         if let (Some(alarm), Err(Error::Server(error))) = (&alarm, &attempt)
-            && alarm.has_rung()
+            && alarm.has_cancelled()
             && error.is_cancel()
         {
             return Ok(None);
@@ -218,11 +226,11 @@ impl Runner<'_> {
 
 /// Of the parent's context, and under `parent` what the parent has come to.
 fn childs_context(held: &Held, step: usize) -> Result<JsonDatum, Error> {
-    let mut context = match held.context.parsed().0 {
+    let mut context = match held.context.tree() {
         Json::Object(object) => object,
         other => [("context".to_owned(), other)].into_iter().collect(),
     };
-    let outputs = held.all_outputs()?.parsed().0;
+    let outputs = held.all_outputs()?.tree();
     let name = &held.plan.steps[step].name;
     context.insert("parent".into(), json!({"saga_id": held.saga.id, "step_name": name, "outputs": outputs}));
     Ok(JsonDatum::of_value(&Json::Object(context)))

@@ -10,6 +10,8 @@ use uuid::Uuid;
 struct Batch {
     sagas: HashSet<Uuid>,
     nudged: HashSet<Uuid>,
+    /// The saga and the effect of the function that is being called.
+    called: Option<(Uuid, Uuid)>,
 }
 
 thread_local! {
@@ -21,7 +23,7 @@ pub struct Running(());
 
 impl Running {
     pub fn begin(sagas: impl Iterator<Item = Uuid>) -> Self {
-        BATCH.set(Some(Batch { sagas: sagas.collect(), nudged: HashSet::new() }));
+        BATCH.set(Some(Batch { sagas: sagas.collect(), ..Batch::default() }));
         Running(())
     }
 
@@ -31,6 +33,19 @@ impl Running {
 
     pub fn has(saga: Uuid) -> bool {
         BATCH.with_borrow(|batch| batch.as_ref().is_some_and(|batch| batch.sagas.contains(&saga)))
+    }
+
+    /// A function is called for that effect of a saga, or none any more.
+    pub fn calls(called: Option<(Uuid, Uuid)>) {
+        BATCH.with_borrow_mut(|batch| {
+            if let Some(batch) = batch {
+                batch.called = called;
+            }
+        });
+    }
+
+    pub fn is_calling(saga: Uuid, effect: Uuid) -> bool {
+        BATCH.with_borrow(|batch| batch.as_ref().is_some_and(|batch| batch.called == Some((saga, effect))))
     }
 
     /// There is news for a saga, which looks at it once the batch is written.

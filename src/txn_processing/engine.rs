@@ -105,6 +105,7 @@ pub struct Desk {
     /// What accounts with limits may spend, as it was found by this call.
     pub allowances: RefCell<HashMap<Uuid, Allowance>>,
     opened: OnceCell<Opened>,
+    calls_others: bool,
 }
 
 struct Opened {
@@ -120,12 +121,22 @@ impl Desk {
             added: RefCell::default(),
             allowances: RefCell::default(),
             opened: OnceCell::new(),
+            calls_others: false,
         }
+    }
+
+    /// Whose session calls functions of others.
+    pub fn open_around_calls() -> Self {
+        Desk { calls_others: true, ..Self::open() }
     }
 
     pub fn session(&self) -> &Session {
         let open = || {
-            let rights = OwnerRights::to_write();
+            let rights = if self.calls_others {
+                OwnerRights::to_write_around_calls()
+            } else {
+                OwnerRights::to_write()
+            };
             Opened { session: Session::write(), _rights: rights }
         };
         &self.opened.get_or_init(open).session

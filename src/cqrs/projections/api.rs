@@ -19,7 +19,7 @@ const MAX_FILTER_BYTES: usize = 64 * 1024;
 fn checked_filter(filter: Option<JsonDatum>) -> Result<Filter, Error> {
     let Some(json) = filter else { return Ok(Filter::default()) };
     bounded_json("filter", json, MAX_FILTER_BYTES, 3)?;
-    Filter::of(&json.parsed().0).map_err(|why| Error::ArgumentBounds { argument: "filter", why })
+    Filter::of(&json.tree()).map_err(|why| Error::ArgumentBounds { argument: "filter", why })
 }
 
 fn bounded(max_events: Option<i32>) -> Result<i32, Error> {

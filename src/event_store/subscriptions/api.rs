@@ -91,8 +91,8 @@ fn create_subscription(
         let name = self::name("name", name.as_deref())?;
         let filter = required("filter", filter)?;
         bounded_json("filter", filter, MAX_FILTER_BYTES, MAX_FILTER_DEPTH)?;
-        let filter = Filter::of(&filter.parsed().0)
-            .map_err(|why| Error::ArgumentBounds { argument: "filter", why })?;
+        let filter =
+            Filter::of(&filter.tree()).map_err(|why| Error::ArgumentBounds { argument: "filter", why })?;
         let start = start_of(start.as_deref())?;
         let partitions = within("partitions", required("partitions", partitions)?, 1, MAX_PARTITIONS)?;
         let settings = Settings {

@@ -22,7 +22,7 @@ fn define(saga_type: Option<Text>, steps: Option<JsonDatum>) -> i32 {
         let steps = required("steps", steps)?;
         bounded_json("steps", steps, MAX_STEPS_BYTES, 4)?;
         let desk = Desk::open();
-        let plan = definitions::checked(desk.session(), &steps.parsed().0, &desk.caller)?;
+        let plan = definitions::checked(desk.session(), &steps.tree(), &desk.caller)?;
         definitions::add(desk.session(), saga_type, &plan, &desk.caller)
     })();
     drop(saga_type);

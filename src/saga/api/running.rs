@@ -25,7 +25,7 @@ fn refuse_nested() -> Result<(), Error> {
 
 fn run_one(saga: Uuid) -> Result<&'static str, Error> {
     refuse_nested()?;
-    let desk = Desk::open();
+    let desk = Desk::open_around_calls();
     let mut held = locked(desk.session(), saga)?;
     if held.version.is_none() && !held.saga.status.has_ended() && held.saga.status != Status::Compensating {
         let why = "It has no definition: saga.execute_step completes its steps.".into();
@@ -38,6 +38,11 @@ fn run_one(saga: Uuid) -> Result<&'static str, Error> {
 #[pg_extern(schema = "saga", volatile, parallel_unsafe)]
 fn run(saga_id: Option<pgrx::Uuid>) -> Text {
     finish(required("saga_id", saga_id).and_then(|saga| run_one(id(saga)))).into()
+}
+
+#[pg_extern(schema = "saga", volatile, parallel_unsafe)]
+fn is_called(saga_id: Option<pgrx::Uuid>, effect_id: Option<pgrx::Uuid>) -> bool {
+    saga_id.zip(effect_id).is_some_and(|(saga, effect)| Running::is_calling(id(saga), id(effect)))
 }
 
 /// One row of the result.
@@ -60,7 +65,7 @@ fn run_due(max_sagas: Option<i32>) -> Result<Vec<Line>, Error> {
         return Err(Error::IsolationLevel);
     }
     refuse_nested()?;
-    let desk = Desk::open();
+    let desk = Desk::open_around_calls();
     let mut held = store::load(desk.session(), Which::Due(most, server::clock_micros()))?;
     run_all(desk.session(), &mut held, &desk.caller)?;
     Ok(held.iter().map(line).collect())

@@ -2,6 +2,7 @@
 
 use super::super::core::{Claimed, FailureReport, Kind, Lease, Refusal};
 use super::super::held::Held;
+use super::super::running::Running;
 use super::super::store::{self, Which};
 use super::{data, locked, name, within, written};
 use crate::error::Error;
@@ -73,6 +74,8 @@ fn claim_of_type(
     lease: &mut Lease,
 ) -> Result<Vec<HandedOut>, Error> {
     let mut held = store::load(session, Which::Work(most, server::clock_micros(), of_type))?;
+    // A step's function claims: what its own session is running is not as it is stored.
+    held.retain(|held| !Running::has(held.saga.id));
     let mut handed_out = Vec::new();
     for held in &mut held {
         handed_out.extend(hand_out(session, held, lease)?);

@@ -163,7 +163,7 @@ fn bounded_data(data: Option<JsonDatum>) -> Result<Option<JsonB>, Error> {
         Error::ArgumentBounds { why, .. } => Error::ArgumentBounds { argument: "request_data", why },
         other => other,
     })?;
-    Ok(data.map(JsonDatum::parsed))
+    Ok(data.map(|json| JsonB(json.tree())))
 }
 
 #[pg_extern(schema = "txn_processing", volatile, parallel_unsafe)]

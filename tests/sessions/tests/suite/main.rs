@@ -94,6 +94,7 @@ mod rollback;
 mod saga;
 mod saga_external;
 mod saga_failures;
+mod saga_functions;
 mod saga_payments;
 mod saga_prune;
 mod saga_races;

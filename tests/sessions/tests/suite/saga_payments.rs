@@ -129,6 +129,30 @@ fn what_is_not_defined_cannot_be_started() {
     assert_eq!(bank.db.one("select error_code from saga.sagas"), "22004");
 }
 
+/// A teller may pay and not reverse: what the payment had posted stayed, and the saga was parked.
+#[test]
+fn a_tellers_payment_is_undone_after_its_capture() {
+    let (mut bank, account) = bank();
+    let teller = bank.role("teller");
+    bank.db.run(&format!("select neobank.grant_usage('{teller}', 'teller')"));
+    let mut session = bank.session_as(&teller);
+    let saga = session.id(&format!("select saga.start_bank_payment('{account}', 40, 'XYZBDEFF', 'DE89')"));
+    assert_eq!(drive(&mut bank, saga, "notify"), "failed");
+    assert_eq!(money(&mut bank, account), "100.00 0.00 0.00");
+    let saga = session.id(&format!("select saga.start_bank_payment('{account}', 40, 'XYZBDEFF', 'DE89')"));
+    assert_eq!(drive(&mut bank, saga, ""), "completed");
+    // The function's rights are the saga's: nobody reverses a payment by calling it.
+    let forged = format!(
+        "select saga.payment_return('{saga}', gen_random_uuid(), '{{}}', (select jsonb_build_object('capture', \
+         s.output_data) from saga.saga_steps s where s.saga_id = '{saga}' and s.step_name = 'capture'))"
+    );
+    refused(&mut bank.db, &forged, "42501");
+    bank.db.run(&format!("grant select on saga.saga_steps to {teller}"));
+    refused_with_code_only(&mut session, &forged, "42501");
+    assert_eq!(money(&mut bank, account), "60.00 0.00 40.00");
+    audit(&mut bank.db);
+}
+
 #[test]
 fn a_saga_is_drawn() {
     let (mut bank, account) = bank();
