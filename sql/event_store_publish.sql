@@ -95,7 +95,7 @@ BEGIN ATOMIC
     WITH opened AS (
         SELECT p.first_position, p.opened_position AS at, pg_catalog.to_jsonb(p.publication) AS publication
         FROM event_store.ledger_publications p
-        WHERE p.opened_position = event_store.ledger_opened_at(as_of_position)
+        WHERE p.opened_position = (SELECT event_store.ledger_opened_at(as_of_position))
     ), brought AS (
         SELECT DISTINCT ON (e.event_data ->> 'account_id')
             event_store.uuid_of(e.event_data, 'account_id') AS account_id,
