@@ -75,12 +75,14 @@ COMMENT ON COLUMN cqrs.commands.error_code IS 'The SQLSTATE of the last attempt 
 
 CREATE TABLE cqrs.command_events (
     event_id uuid PRIMARY KEY,
-    command_id uuid NOT NULL
+    command_id uuid NOT NULL,
+    global_position bigint NOT NULL
 );
 CREATE INDEX command_events_command_id_idx ON cqrs.command_events (command_id);
 REVOKE ALL ON cqrs.command_events FROM PUBLIC;
 COMMENT ON TABLE cqrs.command_events IS
-    'Which command appended an event: every event that a handler, or what it called, has appended.';
+    'Which command appended an event: every event that a handler, or what it called, has appended. Its row stays when retention deletes the event.';
+COMMENT ON COLUMN cqrs.command_events.global_position IS 'The event''s.';
 
 CREATE FUNCTION cqrs.command_result(command_id uuid) RETURNS jsonb
 LANGUAGE sql STABLE PARALLEL SAFE
@@ -90,8 +92,8 @@ BEGIN ATOMIC
             'command_id', c.command_id, 'command_type', c.command_type, 'status', c.status, 'result', c.result,
             'attempts', c.attempts,
             'events', coalesce(
-                (SELECT pg_catalog.jsonb_agg(e.event_id ORDER BY e.global_position)
-                 FROM cqrs.command_events l JOIN event_store.events e ON e.event_id = l.event_id
+                (SELECT pg_catalog.jsonb_agg(l.event_id ORDER BY l.global_position)
+                 FROM cqrs.command_events l
                  WHERE l.command_id = c.command_id), '[]'))
         || CASE WHEN c.error_code IS NULL THEN '{}'
            ELSE pg_catalog.jsonb_build_object('error', pg_catalog.jsonb_build_object(

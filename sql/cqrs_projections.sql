@@ -24,7 +24,8 @@ CREATE TABLE cqrs.projections (
     twin_name text,
     twin_position bigint,
     fence bigint,
-    rebuild_started_at timestamptz
+    rebuild_started_at timestamptz,
+    UNIQUE (target_schema, target_name)
 ) WITH (fillfactor = 50);
 REVOKE ALL ON cqrs.projections FROM PUBLIC;
 COMMENT ON TABLE cqrs.projections IS
@@ -82,8 +83,12 @@ LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
     SELECT CASE
         WHEN c.relkind <> 'r' OR c.relispartition OR c.relpersistence = 't' THEN 'is not a plain table'
+        WHEN c.relnamespace IN ('pg_catalog'::regnamespace, 'pg_toast'::regnamespace, 'information_schema'::regnamespace)
+            THEN 'belongs to the system'
         WHEN EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.classid = 'pg_catalog.pg_class'::regclass
                      AND d.objid = c.oid AND d.deptype = 'e') THEN 'is part of an extension'
+        WHEN EXISTS (SELECT FROM cqrs.projections p JOIN pg_catalog.pg_namespace n ON n.nspname = p.target_schema
+                     WHERE n.oid = c.relnamespace AND p.twin_name = c.relname) THEN 'is what a projection is rebuilt into'
         WHEN c.relrowsecurity OR EXISTS (SELECT FROM pg_catalog.pg_policy p WHERE p.polrelid = c.oid)
             THEN 'has row-level security'
         WHEN EXISTS (SELECT FROM pg_catalog.pg_trigger t WHERE t.tgrelid = c.oid AND NOT t.tgisinternal) THEN 'has triggers'
@@ -98,6 +103,14 @@ BEGIN ATOMIC
         WHEN EXISTS (SELECT FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_class s ON s.oid = d.objid AND s.relkind = 'S'
                      WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.refclassid = 'pg_catalog.pg_class'::regclass
                        AND d.refobjid = c.oid AND d.deptype = 'a') THEN 'has a serial column, which would lose its sequence'
+        WHEN EXISTS (SELECT FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_class s ON s.oid = d.objid AND s.relkind = 'S'
+                     WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.refclassid = 'pg_catalog.pg_class'::regclass
+                       AND d.refobjid = c.oid AND d.deptype = 'i' AND s.relacl IS NOT NULL)
+            THEN 'has an identity column with grants on its sequence'
+        WHEN EXISTS (SELECT FROM pg_catalog.pg_statistic_ext x WHERE x.stxrelid = c.oid) THEN 'has extended statistics'
+        WHEN EXISTS (SELECT FROM pg_catalog.pg_seclabel l
+                     WHERE l.classoid = 'pg_catalog.pg_class'::regclass AND l.objoid = c.oid) THEN 'has security labels'
+        WHEN c.reloftype <> 0 THEN 'is of a composite type'
         WHEN EXISTS (SELECT FROM pg_catalog.pg_depend d
                      WHERE d.refclassid = 'pg_catalog.pg_class'::regclass AND d.refobjid = c.oid AND d.deptype = 'n'
                        AND d.classid IN ('pg_catalog.pg_proc'::regclass, 'pg_catalog.pg_class'::regclass))
@@ -113,29 +126,95 @@ REVOKE ALL ON FUNCTION cqrs.target_obstacle(regclass) FROM PUBLIC;
 COMMENT ON FUNCTION cqrs.target_obstacle(regclass) IS
     'Why a table cannot be a projection''s: what a table that is put into its place would lose. target; null: nothing stands in the way. Called by cqrs.create_projection and the rebuild.';
 
--- Both are called by functions of the library that have checked the caller, the target's owner among them.
+-- Indexes of a twin were made in the order of the old ones, those of a kind beside each other.
+CREATE FUNCTION cqrs.twin_indexes(target regclass, twin regclass)
+RETURNS TABLE (old_index regclass, twin_index regclass)
+LANGUAGE sql STABLE PARALLEL SAFE ROWS 4
+BEGIN ATOMIC
+    WITH indexes AS (
+        SELECT i.indrelid, i.indexrelid,
+               row_number() OVER (
+                   PARTITION BY i.indrelid, i.indisprimary, i.indisunique,
+                                substring(pg_catalog.pg_get_indexdef(i.indexrelid) FROM ' USING .*$')
+                   ORDER BY i.indexrelid) AS nth,
+               i.indisprimary, i.indisunique, substring(pg_catalog.pg_get_indexdef(i.indexrelid) FROM ' USING .*$') AS definition
+        FROM pg_catalog.pg_index i
+        WHERE i.indrelid IN (target, twin)
+    )
+    SELECT o.indexrelid::regclass, f.indexrelid::regclass
+    FROM indexes f JOIN indexes o USING (nth, indisprimary, indisunique, definition)
+    WHERE f.indrelid = twin AND o.indrelid = target;
+END;
+REVOKE ALL ON FUNCTION cqrs.twin_indexes(regclass, regclass) FROM PUBLIC;
+COMMENT ON FUNCTION cqrs.twin_indexes(regclass, regclass) IS
+    'Which index of a projection''s target is which of its twin. Called by cqrs.make_twin and swap_twin.';
+
+-- Called by functions of the library that have checked the caller, the target's owner among them.
 CREATE FUNCTION cqrs.make_twin(target regclass) RETURNS text
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     old record;
+    entry record;
+    fresh regclass;
     twin CONSTANT text := 'rebuild_' || replace(gen_random_uuid()::text, '-', '');
 BEGIN
-    SELECT n.nspname, c.relname, c.relowner, c.relpersistence, array_to_string(c.reloptions, ', ') AS options,
+    SELECT n.nspname, c.relname, c.relowner, c.relpersistence, c.relreplident, am.amname, s.spcname,
+           (SELECT string_agg(o, ', ')
+            FROM (SELECT unnest(c.reloptions) AS o
+                  UNION ALL SELECT 'toast.' || unnest(t.reloptions) FROM pg_class t WHERE t.oid = c.reltoastrelid) o) AS options,
            cqrs.target_obstacle(c.oid) AS obstacle
     INTO old
-    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = target;
+    FROM pg_class c
+    JOIN pg_namespace n ON n.oid = c.relnamespace
+    JOIN pg_am am ON am.oid = c.relam
+    LEFT JOIN pg_tablespace s ON s.oid = c.reltablespace
+    WHERE c.oid = target;
     IF old.obstacle IS NOT NULL THEN
         RAISE EXCEPTION 'table cannot be a projection''s'
             USING ERRCODE = 'NB128', DETAIL = format('Table %s %s.', target, old.obstacle),
                   HINT = 'Give a plain table of your own, to which nothing else refers.';
     END IF;
-    EXECUTE format('CREATE %s TABLE %I.%I (LIKE %s INCLUDING ALL)',
-                   CASE old.relpersistence WHEN 'u' THEN 'UNLOGGED' ELSE '' END, old.nspname, twin, target);
+    EXECUTE format('CREATE %s TABLE %I.%I (LIKE %s INCLUDING ALL) USING %I%s',
+                   CASE old.relpersistence WHEN 'u' THEN 'UNLOGGED' ELSE '' END, old.nspname, twin, target, old.amname,
+                   ' TABLESPACE ' || quote_ident(old.spcname));
+    fresh := to_regclass(format('%I.%I', old.nspname, twin));
     IF old.options <> '' THEN
-        EXECUTE format('ALTER TABLE %I.%I SET (%s)', old.nspname, twin, old.options);
+        EXECUTE format('ALTER TABLE %s SET (%s)', fresh, old.options);
     END IF;
+    FOR entry IN
+        SELECT format('ALTER COLUMN %I SET STATISTICS %s', a.attname, a.attstattarget) AS change
+        FROM pg_attribute a WHERE a.attrelid = target AND a.attnum > 0 AND NOT a.attisdropped AND a.attstattarget >= 0
+        UNION ALL
+        -- The server may keep others there, of its own.
+        SELECT format('ALTER COLUMN %I SET (%s)', a.attname, o)
+        FROM pg_attribute a, unnest(a.attoptions) o
+        WHERE a.attrelid = target AND a.attnum > 0 AND NOT a.attisdropped AND o ~ '^n_distinct(_inherited)?='
+        UNION ALL
+        -- What is updated and deleted in the twin may be published, as all tables are.
+        SELECT 'REPLICA IDENTITY ' || CASE old.relreplident WHEN 'f' THEN 'FULL' ELSE 'NOTHING' END
+        WHERE old.relreplident IN ('f', 'n')
+        UNION ALL
+        SELECT format('REPLICA IDENTITY USING INDEX %I', c.relname)
+        FROM cqrs.twin_indexes(target, fresh) x
+        JOIN pg_index i ON i.indexrelid = x.old_index AND i.indisreplident
+        JOIN pg_class c ON c.oid = x.twin_index
+        UNION ALL
+        SELECT format('CLUSTER ON %I', c.relname)
+        FROM cqrs.twin_indexes(target, fresh) x
+        JOIN pg_index i ON i.indexrelid = x.old_index AND i.indisclustered
+        JOIN pg_class c ON c.oid = x.twin_index
+    LOOP
+        EXECUTE format('ALTER TABLE %s %s', fresh, entry.change);
+    END LOOP;
+    FOR entry IN
+        SELECT x.twin_index, a.attnum, a.attstattarget
+        FROM cqrs.twin_indexes(target, fresh) x
+        JOIN pg_attribute a ON a.attrelid = x.old_index AND a.attstattarget >= 0
+    LOOP
+        EXECUTE format('ALTER INDEX %s ALTER COLUMN %s SET STATISTICS %s', entry.twin_index, entry.attnum, entry.attstattarget);
+    END LOOP;
     EXECUTE format('ALTER TABLE %I.%I OWNER TO %I', old.nspname, twin, pg_get_userbyid(old.relowner));
     RETURN twin;
 END
@@ -196,33 +275,32 @@ BEGIN
     END LOOP;
     EXECUTE format('COMMENT ON TABLE %s IS %L', fresh::regclass, old.comment);
 
-    -- Indexes were made in the order of the old ones, those of a kind beside each other.
-    WITH indexes AS (
-        SELECT i.indrelid, c.relname,
-               row_number() OVER (
-                   PARTITION BY i.indrelid, i.indisprimary, i.indisunique, substring(pg_get_indexdef(c.oid) FROM ' USING .*$')
-                   ORDER BY c.oid) AS nth,
-               i.indisprimary, i.indisunique, substring(pg_get_indexdef(c.oid) FROM ' USING .*$') AS definition
-        FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
-        WHERE i.indrelid IN (target, fresh)
-    )
+    -- An identity column's sequence is renamed as an index is: both are relations.
     SELECT array_agg(ARRAY[f.relname::text, o.relname::text])
     INTO renamed
-    FROM indexes f JOIN indexes o USING (nth, indisprimary, indisunique, definition)
-    WHERE f.indrelid = fresh AND o.indrelid = target AND f.relname <> o.relname;
+    FROM (
+        SELECT x.twin_index::oid AS fresh, x.old_index::oid AS old FROM cqrs.twin_indexes(target, fresh) x
+        UNION ALL
+        SELECT pg_get_serial_sequence(fresh::regclass::text, a.attname)::regclass,
+               pg_get_serial_sequence(target::text, a.attname)::regclass
+        FROM pg_attribute a WHERE a.attrelid = target AND a.attnum > 0 AND NOT a.attisdropped AND a.attidentity <> ''
+    ) x
+    JOIN pg_class f ON f.oid = x.fresh
+    JOIN pg_class o ON o.oid = x.old
+    WHERE f.relname <> o.relname;
 
     EXECUTE format('DROP TABLE %s', target);
     EXECUTE format('ALTER TABLE %I.%I RENAME TO %I', old.nspname, twin, old.relname);
     IF renamed IS NOT NULL THEN
         FOREACH pair SLICE 1 IN ARRAY renamed LOOP
-            EXECUTE format('ALTER INDEX %I.%I RENAME TO %I', old.nspname, pair[1], pair[2]);
+            EXECUTE format('ALTER TABLE %I.%I RENAME TO %I', old.nspname, pair[1], pair[2]);
         END LOOP;
     END IF;
 END
 $$;
 REVOKE ALL ON FUNCTION cqrs.swap_twin(regclass, text) FROM PUBLIC;
 COMMENT ON FUNCTION cqrs.swap_twin(regclass, text) IS
-    'Puts the twin in the place of the target, with its name, grants, comment and names of indexes, and drops the target. Called by cqrs.run_rebuild. NB128: there is no such table, or the target has something that the twin would lose.';
+    'Puts the twin in the place of the target, with its name, grants, comment and names of indexes and of identity columns'' sequences, and drops the target. Called by cqrs.run_rebuild. NB128: there is no such table, or the target has something that the twin would lose.';
 
 CREATE FUNCTION cqrs.drop_twin(schema_name text, twin text) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE

@@ -112,13 +112,13 @@ BEGIN ATOMIC
       AND e.global_position < (SELECT event_store.safe_position())
       AND (aggregate_types IS NULL OR e.aggregate_type = ANY (aggregate_types))
       AND (event_types IS NULL OR e.event_type = ANY (event_types))
-      AND (read_all.tags IS NULL OR e.tags @> read_all.tags)
+      AND (read_all.tags IS NULL OR pg_catalog.cardinality(read_all.tags) = 0 OR e.tags @> read_all.tags)
     ORDER BY e.global_position
     LIMIT event_store.page_size(max_events);
 END;
 REVOKE ALL ON FUNCTION event_store.read_all(bigint, integer, text[], text[], text[]) FROM PUBLIC;
 COMMENT ON FUNCTION event_store.read_all(bigint, integer, text[], text[], text[]) IS
-    'Events of all aggregates in an order that skips nobody who commits late: go on with after_position, the last global_position that was read. Events appear once no transaction that is under way can put one before them (event_store.safe_position()). max_events: 1 to 100,000; aggregate_types, event_types: only these; tags: only events that have all of them. NB021: max_events.';
+    'Events of all aggregates in an order that skips nobody who commits late: go on with after_position, the last global_position that was read. Events appear once no transaction that is under way can put one before them (event_store.safe_position()). max_events: 1 to 100,000; aggregate_types, event_types: only these; tags: only events that have all of them, without any of them all. NB021: max_events.';
 
 CREATE TRIGGER guard_ledger
     BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON event_store.events

@@ -69,26 +69,42 @@ REVOKE ALL ON event_store.ledger_publication FROM PUBLIC;
 COMMENT ON VIEW event_store.ledger_publication IS
     'Each time that the ledger was published: since when, by whom, from which position, how many accounts were brought forward and how many postings'' events there are.';
 
+-- Of what says something else there is none: an event that the ledger did not write must not stop those who read its own.
+CREATE FUNCTION event_store.uuid_of(event_data jsonb, key text) RETURNS uuid
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+BEGIN ATOMIC
+    SELECT CASE WHEN event_data ->> key ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' THEN (event_data ->> key)::uuid END;
+END;
+REVOKE ALL ON FUNCTION event_store.uuid_of(jsonb, text) FROM PUBLIC;
+COMMENT ON FUNCTION event_store.uuid_of(jsonb, text) IS
+    'The uuid that event_data has under the key, written as the server writes it; null where it has none.';
+
+CREATE FUNCTION event_store.figure_of(event_data jsonb, key text) RETURNS numeric
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+BEGIN ATOMIC
+    SELECT CASE pg_catalog.jsonb_typeof(event_data -> key) WHEN 'number' THEN (event_data -> key)::numeric END;
+END;
+REVOKE ALL ON FUNCTION event_store.figure_of(jsonb, text) FROM PUBLIC;
+COMMENT ON FUNCTION event_store.figure_of(jsonb, text) IS
+    'The number that event_data has under the key; null where it has none.';
+
 CREATE FUNCTION event_store.ledger_balances(as_of_position bigint DEFAULT NULL)
 RETURNS TABLE (account_id uuid, currency_code text, balance numeric, postings bigint)
-LANGUAGE sql STABLE PARALLEL SAFE ROWS 10000
+LANGUAGE sql STABLE PARALLEL RESTRICTED ROWS 10000
 BEGIN ATOMIC
     WITH opened AS (
-        SELECT e.global_position AS at, e.event_data -> 'publication' AS publication
-        FROM event_store.events e
-        WHERE e.aggregate_type = 'LedgerPublication'
-          AND e.event_type = 'PublicationOpened'
-          AND e.global_position <= coalesce(as_of_position, 9223372036854775807)
-        ORDER BY e.global_position DESC
-        LIMIT 1
+        SELECT p.first_position, p.opened_position AS at, pg_catalog.to_jsonb(p.publication) AS publication
+        FROM event_store.ledger_publications p
+        WHERE p.opened_position = (SELECT event_store.ledger_opened_at(as_of_position))
     ), brought AS (
         SELECT DISTINCT ON (e.event_data ->> 'account_id')
-            (e.event_data ->> 'account_id')::uuid AS account_id,
+            event_store.uuid_of(e.event_data, 'account_id') AS account_id,
             e.event_data ->> 'currency' AS currency_code,
-            (e.event_data ->> 'balance')::numeric AS change
+            event_store.figure_of(e.event_data, 'balance') AS change
         FROM opened o
         JOIN event_store.events e
             ON e.aggregate_type = 'LedgerOpening'
+           AND e.global_position >= o.first_position
            AND e.global_position < o.at
            AND e.event_data -> 'publication' = o.publication
         ORDER BY e.event_data ->> 'account_id', e.global_position DESC
@@ -101,8 +117,8 @@ BEGIN ATOMIC
            AND e.global_position <= coalesce(as_of_position, 9223372036854775807)
         CROSS JOIN LATERAL (
             VALUES
-                ((e.event_data ->> 'debit_account')::uuid, (e.event_data ->> 'debit_change')::numeric),
-                ((e.event_data ->> 'credit_account')::uuid, (e.event_data ->> 'credit_change')::numeric)
+                (event_store.uuid_of(e.event_data, 'debit_account'), event_store.figure_of(e.event_data, 'debit_change')),
+                (event_store.uuid_of(e.event_data, 'credit_account'), event_store.figure_of(e.event_data, 'credit_change'))
         ) side (account_id, change)
     )
     SELECT c.account_id, c.currency_code, sum(c.change), sum(c.posting)::bigint
@@ -111,11 +127,12 @@ BEGIN ATOMIC
         UNION ALL
         SELECT p.account_id, p.currency_code, p.change, 1 FROM posted p
     ) c
+    WHERE c.account_id IS NOT NULL AND c.change IS NOT NULL
     GROUP BY c.account_id, c.currency_code;
 END;
 REVOKE ALL ON FUNCTION event_store.ledger_balances(bigint) FROM PUBLIC;
 COMMENT ON FUNCTION event_store.ledger_balances(bigint) IS
-    'What each account holds by the events alone: what the last publication at that position brought forward, and its postings to there. as_of_position: the last position that counts, null: all that is committed. Equal to banking.account_balances in the same snapshot while the ledger is published; after it was switched off, as it was then. An account that was opened since and has no posting has no row. postings: its legs since the opening.';
+    'What each account holds by the events alone: what the last publication at that position brought forward, and its postings to there. as_of_position: the last position that counts, null: all that is committed. Equal to banking.account_balances in the same snapshot while the ledger is published; after it was switched off, as it was then. An account that was opened since and has no posting has no row. postings: its legs since the opening. NB132: retention has deleted events of that publication.';
 
 CREATE FUNCTION event_store.check_ledger_events()
 RETURNS TABLE (account_id uuid, by_events numeric, by_ledger numeric, wrong_events bigint, missing_events bigint)
@@ -134,34 +151,36 @@ BEGIN ATOMIC
         FROM banking.accounts a
     ), brought AS (
         SELECT DISTINCT ON (e.event_data ->> 'account_id')
-            (e.event_data ->> 'account_id')::uuid AS account_id,
-            (e.event_data ->> 'postings')::bigint AS postings
+            event_store.uuid_of(e.event_data, 'account_id') AS account_id,
+            event_store.figure_of(e.event_data, 'postings') AS postings
         FROM since
         JOIN event_store.ledger_publications p ON p.opened_position = since.at
         JOIN event_store.events e
             ON e.aggregate_type = 'LedgerOpening' AND e.global_position BETWEEN p.first_position AND since.at
-           AND (e.event_data ->> 'publication')::integer = p.publication
+           AND e.event_data -> 'publication' = pg_catalog.to_jsonb(p.publication)
         ORDER BY e.event_data ->> 'account_id', e.global_position DESC
     ), by_events AS (
         SELECT coalesce(e.account_id, b.account_id) AS account_id, e.balance,
                -- An account that was opened since has none before.
-               CASE WHEN b.account_id IS NULL THEN e.postings ELSE coalesce(e.postings, 0) + b.postings END AS postings
+               CASE WHEN b.account_id IS NULL THEN e.postings ELSE coalesce(e.postings, 0) + b.postings END::bigint AS postings
         FROM event_store.ledger_balances() e
         FULL JOIN brought b ON b.account_id = e.account_id
     ), wrong AS (
-        SELECT side.account_id, count(*) AS events
+        SELECT side.account_id, count(DISTINCT e.event_id) AS events
         FROM since
         JOIN event_store.events e ON e.aggregate_type = 'LedgerTransaction' AND e.global_position > since.at
         LEFT JOIN txn_processing.movements m
-            ON m.transaction_id = (e.event_data ->> 'transaction_id')::uuid AND m.leg = (e.event_data ->> 'leg')::smallint
+            ON m.transaction_id = event_store.uuid_of(e.event_data, 'transaction_id')
+           AND m.leg = event_store.figure_of(e.event_data, 'leg')
         CROSS JOIN LATERAL (
-            VALUES ((e.event_data ->> 'debit_account')::uuid), ((e.event_data ->> 'credit_account')::uuid)
+            VALUES (event_store.uuid_of(e.event_data, 'debit_account')), (event_store.uuid_of(e.event_data, 'credit_account'))
         ) side (account_id)
-        WHERE m.debit_account IS DISTINCT FROM (e.event_data ->> 'debit_account')::uuid
-           OR m.credit_account IS DISTINCT FROM (e.event_data ->> 'credit_account')::uuid
-           OR m.amount IS DISTINCT FROM (e.event_data ->> 'amount')::numeric
-           OR m.amount IS DISTINCT FROM abs((e.event_data ->> 'debit_change')::numeric)
-           OR m.amount IS DISTINCT FROM abs((e.event_data ->> 'credit_change')::numeric)
+        WHERE m.transaction_id IS NULL
+           OR m.debit_account IS DISTINCT FROM event_store.uuid_of(e.event_data, 'debit_account')
+           OR m.credit_account IS DISTINCT FROM event_store.uuid_of(e.event_data, 'credit_account')
+           OR m.amount IS DISTINCT FROM event_store.figure_of(e.event_data, 'amount')
+           OR m.amount IS DISTINCT FROM abs(event_store.figure_of(e.event_data, 'debit_change'))
+           OR m.amount IS DISTINCT FROM abs(event_store.figure_of(e.event_data, 'credit_change'))
            OR m.currency_code IS DISTINCT FROM e.event_data ->> 'currency'
         GROUP BY side.account_id
     )
@@ -179,7 +198,7 @@ BEGIN ATOMIC
 END;
 REVOKE ALL ON FUNCTION event_store.check_ledger_events() FROM PUBLIC;
 COMMENT ON FUNCTION event_store.check_ledger_events() IS
-    'Accounts on which the events of the publication that is on and the ledger differ, at one moment, whoever posts meanwhile; none where all is right. by_events, by_ledger: the balances; wrong_events: events since then that say something else than their posting; missing_events: its postings since then less their events, so that lost ones which cancel each other out are found too. NB130: the ledger is not published.';
+    'Accounts on which the events of the publication that is on and the ledger differ, at one moment, whoever posts meanwhile; none where all is right. by_events, by_ledger: the balances; wrong_events: events since then that say something else than their posting; account_id null: of events that name no account; missing_events: its postings since then less their events, so that lost ones which cancel each other out are found too. NB130: the ledger is not published.';
 
 -- A procedure with a SET clause cannot commit, so it sets its search_path in each of its transactions, and between them,
 -- where the caller's path holds, uses no operator. Everything it does runs with the caller's rights.

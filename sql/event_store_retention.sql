@@ -16,6 +16,8 @@ CREATE TABLE event_store.tombstones (
     from_position bigint NOT NULL,
     to_position bigint NOT NULL,
     deleted_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    first_at timestamptz NOT NULL,
+    last_at timestamptz NOT NULL,
     from_version integer NOT NULL,
     to_version integer NOT NULL,
     events integer NOT NULL,
@@ -30,6 +32,7 @@ REVOKE ALL ON event_store.tombstones FROM PUBLIC;
 COMMENT ON TABLE event_store.tombstones IS
     'What event_store.apply_retention has deleted: which events of which stream, by which rule, when and by whom. Append-only (NB009).';
 COMMENT ON COLUMN event_store.tombstones.events IS 'How many: from_version to to_version without gap.';
+COMMENT ON COLUMN event_store.tombstones.first_at IS 'When the first of them was recorded; last_at: the last.';
 COMMENT ON COLUMN event_store.tombstones.keep IS 'The rule''s, as it was then.';
 COMMENT ON COLUMN event_store.tombstones.content_hash IS
     'What event_store.events_hash answers for the deleted rows: an archive of them can be held against it.';

@@ -268,6 +268,8 @@ COMMENT ON FUNCTION event_store.prepare_ledger_publication IS
     'Brings the next accounts forward ahead of event_store.publish_ledger(true), which writes again only those that have changed by then. max_accounts: 1 to 100,000. Locks no account and no posting. Returns how many, 0 once all are or while the ledger is published. NB021: max_accounts; 22004: null.';
 COMMENT ON FUNCTION event_store.ledger_published_since IS
     'The position above which the events of postings are. NB130: the ledger is not published.';
+COMMENT ON FUNCTION event_store.ledger_opened_at IS
+    'The position at which the last publication of the ledger up to as_of_position (null: of all) was opened; null where there is none. NB132: retention has deleted events of it up to there.';
 COMMENT ON FUNCTION event_store.ledger_stream IS
     'The aggregate whose events are the legs of that posting. transaction_id; of an aggregate of type LedgerTransaction the same function answers the transaction. 22004: null.';
 COMMENT ON FUNCTION event_store.set_retention IS

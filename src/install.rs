@@ -74,6 +74,7 @@ extension_sql_file!(
     name = "event_store_publish",
     requires = [
         "event_store_tables",
+        event_store::publish::api::ledger_opened_at,
         event_store::publish::api::ledger_published_since,
         event_store::publish::api::prepare_ledger_publication,
         event_store::publish::api::publish_ledger

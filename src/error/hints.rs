@@ -70,7 +70,13 @@ impl Error {
                 "Give each of $1, $2 ... one element of params, as text; NULL is an element."
             }
             Error::BaselineInTransaction => "Call it by itself, as pg_cron does.",
-            Error::EventsDeleted { .. } => "Look into event_store.tombstones, and read the archive.",
+            Error::EventsDeleted { .. } | Error::LedgerEventsDeleted { .. } => {
+                "Look into event_store.tombstones, and read the archive."
+            }
+            Error::LedgerType { .. } => "Give the application's aggregates a type of their own.",
+            Error::EventSuppressed { .. } => {
+                "Let triggers on the event store return the row, or raise an error of their own."
+            }
             Error::SameAccount { .. } => "Give two different accounts.",
             Error::IdConflict { .. } => {
                 "Use a new id for a new transaction, and the same content for a retry."

@@ -358,6 +358,18 @@ pub enum Error {
         aggregate: Uuid,
         through: i32,
     },
+    /// A retention rule has deleted events that the ledger's balances at a position rest on.
+    LedgerEventsDeleted {
+        opened: i64,
+    },
+    /// Somebody else than the publication of the ledger appends under one of its types.
+    LedgerType {
+        aggregate_type: String,
+    },
+    /// A user's trigger kept a row of the event store from being written.
+    EventSuppressed {
+        aggregate: Uuid,
+    },
     /// A command's id is there with other content.
     CommandConflict {
         command: Uuid,

@@ -34,6 +34,7 @@ impl Error {
                 | Error::IdInFlight
                 | Error::ClaimLost
                 | Error::Suppressed
+                | Error::EventSuppressed { .. }
                 | Error::LedgerStream { .. }
                 | Error::NotATrigger { .. }
                 | Error::NoDirectPath { .. }

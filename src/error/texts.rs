@@ -144,6 +144,20 @@ impl Error {
                     "The events of aggregate {aggregate} to version {through} were deleted without a state that could be begun with."
                 )),
             ),
+            Error::LedgerEventsDeleted { opened } => (
+                "events are deleted".into(),
+                Some(format!(
+                    "Events of the publication of the ledger that was opened at position {opened} were deleted, and the balances rest on them."
+                )),
+            ),
+            Error::LedgerType { aggregate_type } => (
+                "type belongs to the events of the ledger".into(),
+                Some(format!("Events of type {aggregate_type:?} are written by the ledger alone, as it is published.")),
+            ),
+            Error::EventSuppressed { aggregate } => (
+                "a trigger suppressed the event".into(),
+                Some(format!("A row of the stream of {aggregate} did not arrive in the event store's tables.")),
+            ),
             Error::CommandConflict { command } => (
                 "command id exists with other content".into(),
                 Some(format!("Command {command} was submitted with another type, aggregate or payload, or by another role.")),

@@ -1,7 +1,7 @@
 //! Appending: locks in their order, then what they show, then the events.
 
 use super::boundary::{self, Condition};
-use super::core::{Expected, Stream};
+use super::core::{Expected, Stream, is_ledgers};
 use super::direct::DirectStore;
 use super::snapshots;
 use super::store::{self, NewEvents, Next};
@@ -31,6 +31,9 @@ pub fn append(
     expected: Expected,
     condition: Option<&Condition>,
 ) -> Result<i32, Error> {
+    if is_ledgers(new.aggregate_type) {
+        return Err(Error::LedgerType { aggregate_type: new.aggregate_type.to_owned() });
+    }
     let keys: Keys = new.items.iter().flat_map(|item| &item.tags).flatten().map(|tag| key_of(tag)).collect();
     boundary::enter(&keys, condition)?;
     let decide = |stream: Option<&Stream>| {
@@ -57,8 +60,13 @@ fn append_by_sql(
     decide: impl Fn(Option<&Stream>) -> Result<(), Error>,
 ) -> Result<i32, Error> {
     let session = desk.session();
+    let mut was_taken = false;
     loop {
         let stream = store::lock(session, new.aggregate)?;
+        if was_taken && stream.is_none() {
+            // Nobody else has opened it, so a trigger has kept it from being opened.
+            return Err(Error::EventSuppressed { aggregate: new.aggregate });
+        }
         // A retry must hear of its success, whatever the stream's version is by now.
         if new.given_ids
             && let Some(version) = new.found(session)?
@@ -71,6 +79,7 @@ fn append_by_sql(
         if new.write(session, stream.is_some(), next)? {
             return follow_up(desk, new, next);
         }
+        was_taken = true;
     }
 }
 

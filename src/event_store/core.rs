@@ -9,6 +9,13 @@ pub const MAX_EVENTS: usize = 10_000;
 pub const MAX_NAME: usize = 100;
 pub const MAX_TAGS: usize = 20;
 
+/// The types of the ledger's own events: balances are rebuilt from them, so only its publication writes them.
+const OF_THE_LEDGER: [&str; 3] = ["LedgerTransaction", "LedgerOpening", "LedgerPublication"];
+
+pub fn is_ledgers(aggregate_type: &str) -> bool {
+    OF_THE_LEDGER.contains(&aggregate_type)
+}
+
 /// What the caller believes of the stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Expected {

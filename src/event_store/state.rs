@@ -211,7 +211,7 @@ fn last_at(session: &Session, aggregate: Uuid, version: i32, time: i64) -> Resul
             _ => late = middle,
         }
     }
-    Ok(early)
+    if early == 0 { retention::last_at(session, aggregate, time) } else { Ok(early) }
 }
 
 fn state_of(aggregate: Uuid, up_to: UpTo) -> Result<State, Error> {

@@ -216,8 +216,11 @@ impl NewEvents<'_> {
         let (aggregate, of_type) = (Arg::Uuid(Some(self.aggregate)), Arg::Text(Some(self.aggregate_type)));
         let recorded = Arg::Timestamp(Some(next.at));
         let moved = [Arg::Int(Some(next.version)), Arg::BigInt(Some(next.last()))];
+        let suppressed = || Error::EventSuppressed { aggregate: self.aggregate };
         if is_open {
-            session.run(&ADVANCE, &[aggregate, moved[0], moved[1], recorded])?;
+            if session.run(&ADVANCE, &[aggregate, moved[0], moved[1], recorded])?.count() == 0 {
+                return Err(suppressed());
+            }
         } else if session.run(&OPEN, &[aggregate, of_type, moved[0], moved[1], recorded])?.count() == 0 {
             return Ok(false);
         }
@@ -236,8 +239,11 @@ impl NewEvents<'_> {
                 recorded,
             ];
             if session.run(&INSERT, &args)?.count() == 0 {
-                // Another session has just brought the id to another stream.
-                return Err(Error::EventConflict { aggregate: self.aggregate });
+                // Another session has just brought the id to another stream, or else a trigger has dropped the row.
+                let ids = [self.ids[at]];
+                let is_there = session.run_latest(&FOUND, &[Arg::UuidArray(&ids)])?.count() > 0;
+                let conflict = Error::EventConflict { aggregate: self.aggregate };
+                return Err(if is_there { conflict } else { suppressed() });
             }
         }
         Ok(true)

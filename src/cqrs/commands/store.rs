@@ -73,8 +73,8 @@ static COMPLETE: Statement = Statement::new(
 );
 
 static LINK: Statement = Statement::new(
-    c"INSERT INTO cqrs.command_events (event_id, command_id)
-      SELECT e.event_id, $1 FROM event_store.events e WHERE e.event_id = ANY ($2)
+    c"INSERT INTO cqrs.command_events (event_id, command_id, global_position)
+      SELECT e.event_id, $1, e.global_position FROM event_store.events e WHERE e.event_id = ANY ($2)
       ON CONFLICT (event_id) DO NOTHING",
     &[Type::Uuid, Type::UuidArray],
 );

@@ -31,6 +31,12 @@ fn bounded(max_events: Option<i32>) -> Result<i32, Error> {
     Err(Error::ArgumentBounds { argument: "max_events", why })
 }
 
+/// One would lose its rows when the other is rebuilt.
+fn target_taken([schema, table]: [&str; 2], other: &str) -> Error {
+    let why = format!("is that of the projection {other:?}");
+    Error::ProjectionTarget { target: format!("{schema}.{table}"), why }
+}
+
 /// Does something to a projection that is named.
 fn with_name<T>(name: Option<Text>, work: impl FnOnce(&str) -> Result<T, Error>) -> T {
     let result = checked_name("name", name.as_deref()).and_then(work);
@@ -60,7 +66,14 @@ fn create_projection(
         let handler = Function::checked(session, handler, Signature::Projection, &desk.caller)?;
         let [schema, table] = checked_target(session, target, &desk.caller)?;
         let added = store::add(session, [name, mode], &handler, [&schema, &table], &filter, &desk.caller)?;
-        let number = added.ok_or_else(|| Error::ProjectionExists { name: name.to_owned() })?;
+        let Some(number) = added else {
+            return Err(
+                match store::with_target(session, [&schema, &table])?.filter(|other| other != name) {
+                    Some(other) => target_taken([&schema, &table], &other),
+                    None => Error::ProjectionExists { name: name.to_owned() },
+                },
+            );
+        };
         store::fence_appends(number, true)?;
         WATCH.announce()
     })();

@@ -46,12 +46,17 @@ static ADD: Statement = Statement::new(
           (name, mode, handler_schema, handler_name, target_schema, target_name, aggregate_types, event_types, tags,
            created_by)
       VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
-      ON CONFLICT (name) DO NOTHING
+      ON CONFLICT DO NOTHING
       RETURNING projection_no",
     &[
         Type::Text, Type::Text, Type::Text, Type::Text, Type::Text, Type::Text, Type::TextArray, Type::TextArray,
         Type::TextArray, Type::Text,
     ],
+);
+
+static WITH_TARGET: Statement = Statement::new(
+    c"SELECT p.name::text FROM cqrs.projections p WHERE p.target_schema = $1 AND p.target_name = $2",
+    &[Type::Text, Type::Text],
 );
 
 static DELETE: Statement =
@@ -197,7 +202,7 @@ impl Projection {
 
     /// The table and its owner.
     pub fn target(&self) -> Result<(pg_sys::Oid, pg_sys::Oid), Error> {
-        self.found.ok_or_else(|| self.bad_target("does not exist any more".into()))
+        self.found.ok_or_else(|| self.bad_target("is not there under that name".into()))
     }
 
     pub fn bad_target(&self, why: String) -> Error {
@@ -303,7 +308,13 @@ pub fn fence_appends(number: i32, alone: bool) -> Result<(), Error> {
     lock_numbered([c"cqrs", c"projections"], number, alone)
 }
 
-/// Adds a projection; nothing where there is one of that name.
+/// The projection that keeps that table, as things stand now.
+pub fn with_target(session: &Session, [schema, table]: [&str; 2]) -> Result<Option<String>, Error> {
+    let rows = session.run_latest(&WITH_TARGET, &[schema, table].map(|name| Arg::Text(Some(name))))?;
+    Ok(rows.first().and_then(|row| row.text(1)))
+}
+
+/// Adds a projection; nothing where there is one of that name, or of that target.
 pub fn add(
     session: &Session,
     [name, mode]: [&str; 2],

@@ -51,6 +51,10 @@ pub fn child<'a>(of: Item<'a>, key: &str) -> Option<Item<'a>> {
 /// A decimal that is written as a number or as text: every digit of it, or nothing. The library's own reading of an
 /// exponent rounds.
 pub fn decimal(text: &str) -> Option<Decimal> {
+    // The library passes underscores by.
+    if text.contains('_') {
+        return None;
+    }
     let Some((digits, exponent)) = text.split_once(['e', 'E']) else {
         return Decimal::from_str_exact(text).ok();
     };

@@ -117,6 +117,15 @@ fn ledger_published_since() -> i64 {
     finish(last.and_then(|opened| opened.ok_or(Error::NotPublished)))
 }
 
+#[pg_extern(schema = "event_store", stable, parallel_restricted)]
+fn ledger_opened_at(as_of_position: Option<i64>) -> Option<i64> {
+    let found = {
+        let _rights = OwnerRights::to_read();
+        store::opened_at(&Session::read(), as_of_position.unwrap_or(i64::MAX))
+    };
+    finish(found)
+}
+
 #[pg_extern(schema = "event_store", immutable, parallel_safe)]
 fn ledger_stream(transaction_id: Option<pgrx::Uuid>) -> pgrx::Uuid {
     finish(required("transaction_id", transaction_id).map(|transaction| sql_id(stream_of(id(transaction)))))

@@ -115,8 +115,9 @@ static CLOSE: Statement = Statement::new(
 // same is left out.
 static BRING_FORWARD: Statement = Statement::new(
     c"WITH brought AS MATERIALIZED (
-          SELECT (e.event_data ->> 'account_id')::uuid AS account_id, (e.event_data ->> 'balance')::numeric AS balance,
-                 (e.event_data ->> 'postings')::bigint AS postings
+          SELECT event_store.uuid_of(e.event_data, 'account_id') AS account_id,
+                 event_store.figure_of(e.event_data, 'balance') AS balance,
+                 event_store.figure_of(e.event_data, 'postings') AS postings
           FROM event_store.events e
           WHERE e.aggregate_type = 'LedgerOpening' AND e.global_position >= $6 AND e.global_position <= $7
       ), next AS (
@@ -168,6 +169,18 @@ static MARK: Statement = Statement::new(
     ],
 );
 
+// Only publications that another one has followed lose events.
+static OPENED_AT: Statement = Statement::new(
+    c"SELECT p.opened_position,
+             p.state = 'off' AND EXISTS (
+                 SELECT FROM event_store.tombstones t
+                 WHERE t.aggregate_type IN ('LedgerTransaction', 'LedgerOpening', 'LedgerPublication')
+                   AND t.to_position >= p.first_position AND t.from_position <= $1)
+      FROM event_store.ledger_publications p WHERE p.opened_position <= $1
+      ORDER BY p.opened_position DESC LIMIT 1",
+    &[Type::BigInt],
+);
+
 static FLOOR: Statement =
     Statement::new(c"SELECT (b.added + $1) << 20 FROM event_store.position_base b", &[Type::BigInt]);
 
@@ -205,6 +218,17 @@ pub fn seen(session: &Session) -> Result<Option<i64>, Error> {
         return Err(Error::ConcurrentUpdate);
     }
     Ok(seen)
+}
+
+/// Where the last publication up to that position was opened, as the session's snapshot shows it.
+pub fn opened_at(session: &Session, position: i64) -> Result<Option<i64>, Error> {
+    let found = session.one(&OPENED_AT, &[Arg::BigInt(Some(position))], |row| {
+        (row.bigint(1).expect(PRESENT), row.bool(2).expect(PRESENT))
+    })?;
+    match found {
+        Some((opened, true)) => Err(Error::LedgerEventsDeleted { opened }),
+        found => Ok(found.map(|(opened, _)| opened)),
+    }
 }
 
 /// It was switched on or off.
@@ -414,7 +438,9 @@ pub fn mark(
         number,
         Arg::BigInt(Some(publication.accounts)),
     ];
-    session.run(&MARK, &marked)?;
+    if session.run(&MARK, &marked)?.count() == 0 {
+        return Err(Error::EventSuppressed { aggregate: publication.stream });
+    }
     session.run(statement, &[number, position, caller])?;
     announce()
 }

@@ -21,3 +21,13 @@ pub fn origin(session: &Session, aggregate: Uuid, to: i32, snapshot: State) -> R
         _ => Err(Error::EventsDeleted { aggregate, through: last }),
     }
 }
+
+/// The last version that was recorded at or before that time, of a stream where no event that is left was; 0 if there is
+/// none. Among deleted ones it is known where a tombstone ends or begins.
+pub fn last_at(session: &Session, aggregate: Uuid, time: i64) -> Result<i32, Error> {
+    match store::buried_at(session, aggregate, time)? {
+        None => Ok(0),
+        Some((version, true)) => Ok(version),
+        Some((through, false)) => Err(Error::EventsDeleted { aggregate, through }),
+    }
+}

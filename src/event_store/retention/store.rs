@@ -66,10 +66,10 @@ static BURY: Statement = Statement::new(
           DELETE FROM event_store.events WHERE aggregate_id = $1 AND event_version <= $2 RETURNING *
       )
       INSERT INTO event_store.tombstones
-          (aggregate_id, aggregate_type, from_version, to_version, from_position, to_position, events, keep, deleted_by,
-           content_hash, state)
+          (aggregate_id, aggregate_type, from_version, to_version, from_position, to_position, first_at, last_at, events,
+           keep, deleted_by, content_hash, state)
       SELECT $1, $3, min(g.event_version), max(g.event_version), min(g.global_position), max(g.global_position),
-             count(*), (SELECT r.keep FROM event_store.retention_rules r WHERE r.aggregate_type = $3), $4,
+             min(g.created_at), max(g.created_at), count(*), (SELECT r.keep FROM event_store.retention_rules r WHERE r.aggregate_type = $3), $4,
              event_store.events_hash(ROW(g.*)::event_store.events ORDER BY g.event_version), $5
       FROM gone g",
     &[Type::Uuid, Type::Int, Type::Text, Type::Text, Type::Jsonb],
@@ -90,6 +90,13 @@ static TOMBSTONE: Statement = Statement::new(
     c"SELECT t.to_version, t.state FROM event_store.tombstones t
       WHERE t.aggregate_id = $1 AND t.to_version <= $2 ORDER BY t.to_version DESC LIMIT 1",
     &[Type::Uuid, Type::Int],
+);
+
+// Times ascend within a stream.
+static BURIED_AT: Statement = Statement::new(
+    c"SELECT t.to_version, t.last_at <= $2 FROM event_store.tombstones t
+      WHERE t.aggregate_id = $1 AND t.first_at <= $2 ORDER BY t.to_version DESC LIMIT 1",
+    &[Type::Uuid, Type::Timestamp],
 );
 
 /// A type's rule, and what it lets go of at this moment.
@@ -207,4 +214,10 @@ pub fn tombstone(session: &Session, aggregate: Uuid, to: i32) -> Result<Option<(
         let version = row.int(1).expect(PRESENT);
         (version, row.json(2).map(|state| State::of(version, state.container())))
     })
+}
+
+/// The last tombstone that has an event of that time or before, and whether all of its events are.
+pub fn buried_at(session: &Session, aggregate: Uuid, time: i64) -> Result<Option<(i32, bool)>, Error> {
+    let args = [Arg::Uuid(Some(aggregate)), Arg::Timestamp(Some(time))];
+    session.one(&BURIED_AT, &args, |row| (row.int(1).expect(PRESENT), row.bool(2).expect(PRESENT)))
 }

@@ -264,8 +264,8 @@ fn positions_go_on_above_those_of_deleted_events_that_a_restore_brings() {
     let mut bank = Bank::new();
     bank.db.run(
         "insert into event_store.tombstones (aggregate_id, from_position, to_position, from_version, to_version, events, \
-             aggregate_type, keep, deleted_by, content_hash) \
-         values (gen_random_uuid(), 1, 1::bigint << 60, 1, 1, 1, 'Account', '1 day', 'ada', '\\x')",
+             aggregate_type, keep, deleted_by, content_hash, first_at, last_at) \
+         values (gen_random_uuid(), 1, 1::bigint << 60, 1, 1, 1, 'Account', '1 day', 'ada', '\\x', now(), now())",
     );
     bank.db.run(&append(Uuid::now_v7(), "T", "{}", ""));
     assert_eq!(bank.db.one("select min(global_position) > 1::bigint << 60 from event_store.events"), "t");

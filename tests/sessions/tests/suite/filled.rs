@@ -270,7 +270,7 @@ fn read_models(bank: &mut Bank, a: Uuid, b: Uuid) {
         "select cqrs.set_risk_score(customer_id, 7) from banking.customers limit 1; \
          insert into cqrs.command_handlers values ('Tell', 'app', 'tell', 5, now(), 'postgres'); \
          insert into cqrs.commands (command_type, aggregate_type, payload) values ('Tell', 'Told', '{\"n\": 1.50}'); \
-         insert into cqrs.command_events select event_id, command_id from event_store.events, cqrs.commands limit 1; \
+         insert into cqrs.command_events select event_id, command_id, global_position from event_store.events, cqrs.commands limit 1; \
          insert into cqrs.projections (name, mode, handler_schema, handler_name, target_schema, target_name, \
            aggregate_types, event_types, tags, created_by) \
          values ('told', 'async', 'app', 'project', 'app', 'told', '{Told}', '{}', '{}', 'postgres')",

@@ -42,6 +42,7 @@ mod disputes;
 mod documents;
 mod drop;
 mod dump;
+mod event_findings;
 mod events;
 mod events_isolation;
 mod events_order;
