@@ -16,6 +16,7 @@ mod boundary;
 mod bounds;
 mod catalog;
 mod checks;
+mod checks_findings;
 mod checks_health;
 mod checks_indexes;
 mod checks_made;
