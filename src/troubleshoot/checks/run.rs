@@ -144,7 +144,8 @@ fn blind(check: &'static Check, thresholds: Thresholds, sight: Sight) -> Option<
 
 /// What was set is no figure: to go by the check's own would be to go by what nobody wants.
 fn unreadable(check: &'static Check) -> Finding {
-    let detail = "Its row in troubleshoot.thresholds has what is no number from 0 to 10^18 of up to 28 digits.";
+    let detail =
+        "Its row in troubleshoot.thresholds has what is no number from 0 to 10^18 of up to 28 digits.";
     Finding {
         remedy: Some(format!("SELECT troubleshoot.reset_threshold('{}');", check.id)),
         ..of_check(check, check.default_thresholds(), Severity::Unknown, detail.to_owned())

@@ -20,6 +20,7 @@ mod checks_findings;
 mod checks_health;
 mod checks_indexes;
 mod checks_made;
+mod checks_paths;
 mod checks_server;
 mod checks_sessions;
 mod checks_tables;
