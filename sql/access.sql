@@ -280,6 +280,7 @@ INSERT INTO neobank.access_rights (access_level, privileges, object_kind, object
     ('reader', 'EXECUTE', 'FUNCTION', 'troubleshoot.table_bloat'),
     ('reader', 'EXECUTE', 'FUNCTION', 'troubleshoot.index_bloat'),
     ('reader', 'EXECUTE', 'FUNCTION', 'troubleshoot.check_table_health'),
+    ('reader', 'EXECUTE', 'FUNCTION', 'troubleshoot.known_schema'),
     ('reader', 'EXECUTE', 'FUNCTION', 'troubleshoot.full_health_check'),
     ('reader', 'EXECUTE', 'FUNCTION', 'troubleshoot.sequence_position'),
     ('reader', 'EXECUTE', 'FUNCTION', 'troubleshoot.relation_file_bytes'),

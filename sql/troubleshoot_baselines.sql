@@ -189,6 +189,30 @@ COMMENT ON TABLE troubleshoot.baseline_settings IS
     'What is set in the place of the built-in values. keep_days (35): age at which samples go; most_samples (2,000,000): rows of troubleshoot.samples; least_samples (8): from how many on something is usual; warning_deviation (3.5), critical_deviation (7): robust deviations from the median.';
 COMMENT ON CONSTRAINT baseline_settings_bounds ON troubleshoot.baseline_settings IS 'Known names, each within its bounds.';
 
+-- Each statement is looked at whole: a restore brings both rows with one.
+CREATE FUNCTION troubleshoot.guard_baseline_settings() RETURNS trigger
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    warning numeric := coalesce((SELECT s.value FROM troubleshoot.baseline_settings s WHERE s.name = 'warning_deviation'), 3.5);
+    critical numeric := coalesce((SELECT s.value FROM troubleshoot.baseline_settings s WHERE s.name = 'critical_deviation'), 7);
+BEGIN
+    IF warning > critical THEN
+        RAISE EXCEPTION 'argument "warning_deviation" is out of bounds'
+            USING ERRCODE = 'NB021', DETAIL = format('It is %s, and critical_deviation is %s: the warning must come first.', warning, critical),
+                  HINT = 'Set both with one statement.';
+    END IF;
+    RETURN NULL;
+END
+$$;
+REVOKE ALL ON FUNCTION troubleshoot.guard_baseline_settings() FROM PUBLIC;
+COMMENT ON FUNCTION troubleshoot.guard_baseline_settings() IS
+    'Refuses a warning_deviation above critical_deviation, where one that is not set has its built-in value. NB021.';
+CREATE TRIGGER deviations_in_order AFTER INSERT OR UPDATE OR DELETE ON troubleshoot.baseline_settings
+    FOR EACH STATEMENT EXECUTE FUNCTION troubleshoot.guard_baseline_settings();
+COMMENT ON TRIGGER deviations_in_order ON troubleshoot.baseline_settings IS 'The warning comes before the alarm.';
+
 SELECT pg_catalog.pg_extension_config_dump('troubleshoot.samples', '');
 SELECT pg_catalog.pg_extension_config_dump('troubleshoot.alerts', '');
 SELECT pg_catalog.pg_extension_config_dump('troubleshoot.alerts_alert_id_seq', '');

@@ -2,9 +2,10 @@
 
 CREATE TABLE troubleshoot.thresholds (
     check_id text PRIMARY KEY,
-    warning numeric,
-    critical numeric,
-    minimum numeric,
+    -- NaN is above every number, so it is not within these either.
+    warning numeric CHECK (warning BETWEEN 0 AND 1e18),
+    critical numeric CHECK (critical BETWEEN 0 AND 1e18),
+    minimum numeric CHECK (minimum BETWEEN 0 AND 1e18),
     set_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
     set_by text NOT NULL
 );

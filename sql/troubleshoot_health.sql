@@ -119,19 +119,40 @@ REVOKE ALL ON FUNCTION troubleshoot.index_bloat(bigint) FROM PUBLIC;
 COMMENT ON FUNCTION troubleshoot.index_bloat(bigint) IS
     'The same as troubleshoot.table_bloat for b-tree indexes of min_bytes or more. A leaf that is as full as fillfactor says counts as full; an index that grows at random places settles at about 30 percent.';
 
+CREATE FUNCTION troubleshoot.known_schema(p_schema text) RETURNS text
+LANGUAGE plpgsql STABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF p_schema IS NOT NULL AND NOT EXISTS (SELECT FROM pg_namespace n WHERE n.nspname = p_schema) THEN
+        RAISE EXCEPTION 'argument "p_schema" is out of bounds'
+            USING ERRCODE = 'NB021', DETAIL = format('There is no schema %I.', p_schema),
+                  HINT = 'See the argument''s bounds in docs/errors.md.';
+    END IF;
+    RETURN p_schema;
+END
+$$;
+REVOKE ALL ON FUNCTION troubleshoot.known_schema(text) FROM PUBLIC;
+COMMENT ON FUNCTION troubleshoot.known_schema(text) IS
+    'p_schema, where there is a schema of that name or it is null. NB021: there is none.';
+
 CREATE FUNCTION troubleshoot.check_table_health(p_schema text DEFAULT 'banking')
 RETURNS TABLE (table_name text, issue_type text, severity text, details text, recommendation text)
 LANGUAGE sql VOLATILE PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
 SET lock_timeout = '1ms'
 BEGIN ATOMIC
-    WITH limits AS (
+    WITH wanted AS MATERIALIZED (
+        -- A name that is mistyped is not to look like one where all is well.
+        SELECT troubleshoot.known_schema(p_schema) AS schema_name
+    ), limits AS (
         SELECT k.check_id, k.warning, k.critical, k.minimum FROM troubleshoot.check_catalogue k
     ), tables AS (
         SELECT c.oid, n.nspname, c.relname, c.reltuples, pg_catalog.format('%s.%s', n.nspname, c.relname) AS shown,
                pg_catalog.format('%I.%I', n.nspname, c.relname) AS quoted
-        FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-        WHERE c.relkind IN ('r', 'm') AND (p_schema IS NULL OR n.nspname = p_schema)
+        FROM wanted w
+        CROSS JOIN pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+        WHERE c.relkind IN ('r', 'm') AND (w.schema_name IS NULL OR n.nspname = w.schema_name)
           AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast') AND c.relpersistence <> 't'
     ), found AS (
         SELECT 1 AS place, t.shown, 'Table Bloat' AS issue,
@@ -193,7 +214,7 @@ BEGIN ATOMIC
 END;
 REVOKE ALL ON FUNCTION troubleshoot.check_table_health(text) FROM PUBLIC;
 COMMENT ON FUNCTION troubleshoot.check_table_health(text) IS
-    'What is wrong with the tables of p_schema (null: of all schemas): Table Bloat (space that holds nothing, from 1 MB; estimated), Dead Tuples (rows that VACUUM has not removed), Missing Index, Unused Index. severity: CRITICAL, WARNING, UNKNOWN, INFO, by the thresholds of the checks table_bloat and dead_tuples; below their minimum INFO.';
+    'What is wrong with the tables of p_schema (null: of all schemas): Table Bloat (space that holds nothing, from 1 MB; estimated), Dead Tuples (rows that VACUUM has not removed), Missing Index, Unused Index. severity: CRITICAL, WARNING, UNKNOWN, INFO, by the thresholds of the checks table_bloat and dead_tuples; below their minimum INFO. NB021: there is no such schema.';
 
 CREATE VIEW concurrency.v_table_bloat AS
 SELECT n.nspname || '.' || c.relname AS table_name,

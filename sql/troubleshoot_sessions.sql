@@ -212,7 +212,9 @@ SELECT t.root_pid, t.depth, t.pid, t.path,
             '-- a prepared transaction that has ended meanwhile, or that cannot be told: look at pg_prepared_xacts'
         WHEN t.pid = 0 THEN
             pg_catalog.format('ROLLBACK PREPARED %L; -- or COMMIT PREPARED, in database %I: its coordinator knows which',
-                r.prepared_gid, r.prepared_database)
+                r.prepared_gid,
+                -- A line break would end the comment.
+                pg_catalog.translate(r.prepared_database::text, E'\r\n', '  '))
         WHEN t.depth > 0 AND p.wanted_mode = 'AccessExclusiveLock' AND h.waiters > 0 THEN
             pg_catalog.format('SELECT pg_cancel_backend(%s); -- others queue behind it; repeat it with lock_timeout set',
                 t.pid)
@@ -272,6 +274,8 @@ COMMENT ON VIEW troubleshoot.v_blocking_chains IS
 CREATE TABLE troubleshoot.kill_exemptions (
     kind text NOT NULL CHECK (kind IN ('role', 'application', 'database')),
     pattern text COLLATE "C" NOT NULL CHECK (pg_catalog.length(pattern) BETWEEN 1 AND 100),
+    -- LIKE fails on one whose last character escapes nothing, and with it every kill would.
+    CONSTRAINT kill_exemptions_escapes CHECK (pattern !~ '(^|[^\\])(\\\\)*\\$'),
     reason text,
     PRIMARY KEY (kind, pattern)
 );
@@ -280,7 +284,7 @@ COMMENT ON TABLE troubleshoot.kill_exemptions IS
     'Whose sessions troubleshoot.kill_long_queries and clear_idle_transactions leave alone, beside backups, replication, maintenance by the server and the caller''s own session. Its owner writes it.';
 COMMENT ON COLUMN troubleshoot.kill_exemptions.kind IS
     'role: the session''s user; application: its application_name, which a client sets as it likes; database.';
-COMMENT ON COLUMN troubleshoot.kill_exemptions.pattern IS 'The whole name, as LIKE compares it: % stands for anything.';
+COMMENT ON COLUMN troubleshoot.kill_exemptions.pattern IS 'The whole name, as LIKE compares it: % stands for anything, and \ takes the character after it as it is.';
 
 CREATE FUNCTION troubleshoot.kill_exemption(user_name name, application_name text, database_name name) RETURNS text
 LANGUAGE sql STABLE PARALLEL SAFE

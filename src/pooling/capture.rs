@@ -1,6 +1,7 @@
 //! Samples of connections and of the load on them.
 
 use crate::error::Error;
+use crate::pg::compat::PinnedSearchPath;
 use crate::pg::{Arg, Session, Statement, Time, Type, finish};
 use crate::txn_processing::required;
 use pgrx::datum::Interval;
@@ -91,6 +92,7 @@ fn capture_sample(
             return Err(Error::ArgumentBounds { argument: "max_groups", why });
         }
         let now = crate::pg::server::clock_micros();
+        let _path = PinnedSearchPath::pin();
         let session = Session::write();
         // First the states: to ask for them clears what this transaction has seen of the statistics before.
         session.run(&CONNECTIONS, &[Arg::Timestamp(Some(now)), Arg::Int(Some(most))])?;

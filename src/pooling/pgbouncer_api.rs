@@ -3,6 +3,7 @@
 use super::api;
 use super::pgbouncer::{self, Database, Live, MODES};
 use crate::error::Error;
+use crate::pg::compat::PinnedSearchPath;
 use crate::pg::jsonb::Item;
 use crate::pg::{Arg, JsonDatum, Many, PRESENT, Session, Statement, Text, Type, finish};
 use crate::txn_processing::bounds::bounded_json;
@@ -125,6 +126,7 @@ fn configuration(
     let cores = api::cores("cores", cores)?;
     let settings = required("settings", settings)?;
     let given = given(&settings)?;
+    let _path = PinnedSearchPath::pin();
     let session = Session::read();
     let row = session.run(&SERVER, &[])?.first().expect("a SELECT without FROM has one row");
     let text = |column| row.text(column).expect(PRESENT);

@@ -12,10 +12,11 @@ use std::ffi::CString;
 static TAKE_TURN: Statement =
     Statement::new(c"select pg_try_advisory_xact_lock('troubleshoot.samples'::regclass::oid::int, 0)", &[]);
 
-/// What the newest sample kept of each metric, and whether it is a second old.
+/// What the newest sample kept of each metric. One that a clock which was wrong has dated ahead is not the newest.
 static BEFORE: Statement = Statement::new(
     c"select s.metric, s.total::float8, s.reset_at, s.captured_at from troubleshoot.samples s \
-        where s.captured_at = (select max(n.captured_at) from troubleshoot.samples n)",
+        where s.captured_at = (select max(n.captured_at) from troubleshoot.samples n \
+                               where n.captured_at <= clock_timestamp())",
     &[],
 );
 
@@ -42,7 +43,7 @@ static SETTING: Statement = Statement::new(
 /// The newest sample up to a moment, and what came in the days before it, three ways.
 static COMPARE: Statement = Statement::new(
     c"with newest as (select max(s.captured_at) as at from troubleshoot.samples s \
-                      where s.captured_at <= coalesce($1, 'infinity')) \
+                      where s.captured_at <= coalesce($1, clock_timestamp())) \
       select s.metric, s.captured_at, s.value::float8, \
              coalesce(array_agg(h.value::float8) filter (where h.hour_of_week = s.hour_of_week), '{}'), \
              coalesce(array_agg(h.value::float8) filter (where h.hour_of_week % 24 = s.hour_of_week % 24), '{}'), \

@@ -4,6 +4,7 @@ use super::core::{Severity, Thresholds, fingerprint, severity};
 use super::registry::{Check, Needs};
 use super::settings::{self, Noted, Override};
 use crate::error::Error;
+use crate::pg::compat::PinnedSearchPath;
 use crate::pg::ereport::Failure;
 use crate::pg::subtransaction::attempted;
 use crate::pg::{Arg, Numeric, PRESENT, Row, Session, Statement, Time, Type};
@@ -57,7 +58,7 @@ static SIGHT: Statement = Statement::new(
 
 struct Setup {
     sight: Sight,
-    own: HashMap<String, Override>,
+    own: HashMap<String, Option<Override>>,
     noted: HashMap<String, Noted>,
 }
 
@@ -141,6 +142,16 @@ fn blind(check: &'static Check, thresholds: Thresholds, sight: Sight) -> Option<
     Some(Finding { remedy: Some(remedy.to_owned()), ..finding })
 }
 
+/// What was set is no figure: to go by the check's own would be to go by what nobody wants.
+fn unreadable(check: &'static Check) -> Finding {
+    let detail =
+        "Its row in troubleshoot.thresholds has what is no number from 0 to 10^18 of up to 28 digits.";
+    Finding {
+        remedy: Some(format!("SELECT troubleshoot.reset_threshold('{}');", check.id)),
+        ..of_check(check, check.default_thresholds(), Severity::Unknown, detail.to_owned())
+    }
+}
+
 fn failed(check: &'static Check, thresholds: Thresholds, failure: Failure) -> Finding {
     let why = match (failure.sqlstate.as_str(), failure.detail) {
         ("55P03", _) => "a table that it reads is locked".to_owned(),
@@ -188,6 +199,10 @@ fn shortened(check: &'static Check, thresholds: Thresholds, mut found: Vec<Findi
 
 fn one(check: &'static Check, setup: &Setup) -> Result<Vec<Finding>, Error> {
     let own = setup.own.get(check.id);
+    if matches!(own, Some(None)) {
+        return Ok(vec![unreadable(check)]);
+    }
+    let own = own.and_then(Option::as_ref);
     let thresholds = own.map_or(check.default_thresholds(), |own| Thresholds {
         warning: own.warning,
         critical: own.critical,
@@ -210,6 +225,7 @@ fn one(check: &'static Check, setup: &Setup) -> Result<Vec<Finding>, Error> {
 
 /// Runs the checks; the most urgent findings come first.
 pub fn run(checks: &[&'static Check]) -> Result<Vec<Finding>, Error> {
+    let _path = PinnedSearchPath::pin();
     let setup = match set_up()? {
         Ok(setup) => setup,
         Err(failure) => {

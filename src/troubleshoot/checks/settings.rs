@@ -2,7 +2,9 @@
 
 use super::core::Severity;
 use crate::error::Error;
-use crate::pg::{Arg, PRESENT, Session, Statement, Time, Type};
+use crate::pg::compat::PinnedSearchPath;
+use crate::pg::numeric::Unrepresentable;
+use crate::pg::{Arg, Numeric, PRESENT, Row, Session, Statement, Time, Type};
 use rust_decimal::Decimal;
 use std::collections::HashMap;
 
@@ -66,15 +68,19 @@ static NOTE_RESTORE: Statement = Statement::new(
     &[Type::Timestamp, Type::Text, Type::Text],
 );
 
-pub fn thresholds(session: &Session) -> Result<HashMap<String, Override>, Error> {
+/// One that a row has, or none; a row that an owner wrote past `set_threshold` may have what is no figure here.
+fn figure(row: &Row, column: i32) -> Result<Option<Decimal>, Unrepresentable> {
+    row.get::<Numeric>(column).map(|figure| figure.0).transpose()
+}
+
+fn overriding(row: &Row) -> Result<Override, Unrepresentable> {
+    Ok(Override { warning: figure(row, 2)?, critical: figure(row, 3)?, minimum: figure(row, 4)? })
+}
+
+/// By the check's name; nothing where they cannot be read.
+pub fn thresholds(session: &Session) -> Result<HashMap<String, Option<Override>>, Error> {
     let rows = session.run(&THRESHOLDS, &[])?;
-    Ok(rows
-        .iter()
-        .map(|row| {
-            let own = Override { warning: row.numeric(2), critical: row.numeric(3), minimum: row.numeric(4) };
-            (row.text(1).expect(PRESENT), own)
-        })
-        .collect())
+    Ok(rows.iter().map(|row| (row.text(1).expect(PRESENT), overriding(&row).ok())).collect())
 }
 
 pub fn noted(session: &Session) -> Result<HashMap<String, Noted>, Error> {
@@ -111,6 +117,7 @@ pub fn find(
     check: &str,
     fingerprint: &str,
 ) -> Result<Option<(String, Option<String>)>, Error> {
+    let _path = PinnedSearchPath::pin();
     let rows = session.run(&FIND, &[Arg::Text(Some(check)), Arg::Text(Some(fingerprint))])?;
     Ok(rows.first().map(|row| (row.text(1).expect(PRESENT), row.text(2))))
 }

@@ -2,12 +2,14 @@
 
 use super::{exposition, page, store};
 use crate::error::Error;
+use crate::pg::compat::PinnedSearchPath;
 use crate::pg::plans::CallersPlans;
 use crate::pg::{Session, finish};
 use pgrx::prelude::*;
 
 fn read<T>(work: impl FnOnce(&Session) -> Result<T, Error>) -> T {
     let result = {
+        let _path = PinnedSearchPath::pin();
         let session = Session::write();
         // What is read here is all of it, and not the few rows that ours want elsewhere.
         let _plans = CallersPlans::restore();

@@ -5,6 +5,7 @@ use super::kill::{self, Found, Order, Outcome, Target, Within};
 use super::method::Method;
 use super::waiting::{self, Looked};
 use crate::error::Error;
+use crate::pg::compat::PinnedSearchPath;
 use crate::pg::{Numeric, Session, Text, finish, server};
 use crate::txn_processing::bounds::bounded_text;
 use crate::txn_processing::required;
@@ -80,6 +81,7 @@ fn kill_long_queries(
         bounded_text("p_reason", p_reason.as_deref(), 1_000)?;
         let within = Within { database: p_database.as_deref(), user: p_user.as_deref() };
         let order = Order { target: Target::LongQueries, method, by: &by, reason: p_reason.as_deref() };
+        let _path = PinnedSearchPath::pin();
         let session = Session::write();
         let mut rows = Vec::new();
         for found in kill::search(&session, Target::LongQueries, longer_than_ms, within)? {
@@ -129,6 +131,7 @@ fn clear_idle_transactions(
         let within = Within { database: p_database.as_deref(), user: p_user.as_deref() };
         let target = Target::IdleTransactions;
         let order = Order { target, method: Method::Terminate, by: &by, reason: p_reason.as_deref() };
+        let _path = PinnedSearchPath::pin();
         let session = Session::write();
         let (mut cleared, mut refused) = (0, 0);
         for found in kill::search(&session, target, longer_than_ms, within)? {

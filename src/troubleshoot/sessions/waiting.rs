@@ -2,6 +2,7 @@
 
 use super::core::{Blocker, Lock, Seen};
 use crate::error::Error;
+use crate::pg::compat::PinnedSearchPath;
 use crate::pg::{Arg, PRESENT, Session, Statement, Type};
 use rust_decimal::Decimal;
 
@@ -40,6 +41,7 @@ pub struct Looked {
 
 /// Nothing where there is no such process.
 pub fn look(pid: i32) -> Result<Option<Looked>, Error> {
+    let _path = PinnedSearchPath::pin();
     let session = Session::read();
     session.run(&CLEAR, &[])?;
     let rows = session.run(&SESSION, &[Arg::Int(Some(pid))])?;

@@ -1,6 +1,6 @@
 -- The columns may stand in any order, as long as they come first. Only the findings that are told have their texts made.
 WITH bare AS MATERIALIZED (
-    SELECT k.conname, k.conrelid, k.confrelid, k.conkey, c.relname, c.relnamespace, greatest(c.reltuples, 0) AS rows,
+    SELECT k.conname, k.conrelid, k.confrelid, k.conkey, c.relname, c.relkind, c.relnamespace, greatest(c.reltuples, 0) AS rows,
            row_number() OVER (ORDER BY c.reltuples DESC, k.oid) AS place
     FROM pg_constraint k
     JOIN pg_class c ON c.oid = k.conrelid
@@ -21,7 +21,9 @@ WITH bare AS MATERIALIZED (
 SELECT format('%I.%I %I', b.nspname, b.relname, b.conname), format('%I.%I', b.nspname, b.relname), b.rows::numeric, 'info',
        format('Foreign key %I to %s: no index begins with (%s), so a DELETE there, or a change of the key, reads the whole table.',
               b.conname, b.confrelid::regclass, b.names),
-       format('CREATE INDEX CONCURRENTLY ON %I.%I (%s);', b.nspname, b.relname, b.names)
+       -- Of a partitioned table no index can be made beside its writers.
+       CASE b.relkind WHEN 'p' THEN format('CREATE INDEX ON %I.%I (%s); -- writers wait meanwhile', b.nspname, b.relname, b.names)
+                      ELSE format('CREATE INDEX CONCURRENTLY ON %I.%I (%s);', b.nspname, b.relname, b.names) END
 FROM named b
 UNION ALL
 SELECT 'more', format('%s more', count(*)), max(b.rows)::numeric, 'info', format('%s more findings of this check are not shown.', count(*)), NULL

@@ -14,7 +14,7 @@ JOIN pg_index w ON w.indrelid = i.indrelid AND w.indexrelid <> i.indexrelid AND 
 JOIN pg_class wc ON wc.oid = w.indexrelid AND wc.relam = c.relam
 JOIN pg_am m ON m.oid = c.relam AND m.amname = 'btree'
 WHERE i.indisvalid AND NOT c.relispartition AND c.relkind = 'i'
-  AND NOT i.indisunique AND NOT i.indisreplident AND i.indpred IS NULL AND i.indexprs IS NULL
+  AND NOT i.indisunique AND NOT i.indisexclusion AND NOT i.indisreplident AND i.indpred IS NULL AND i.indexprs IS NULL
   AND i.indnatts = i.indnkeyatts
   AND n.nspname NOT IN ('pg_catalog', 'pg_toast', 'information_schema')
   AND NOT EXISTS (SELECT FROM pg_depend e WHERE e.classid = 'pg_class'::regclass AND e.objid = i.indrelid AND e.deptype = 'e')

@@ -27,14 +27,24 @@ SELECT 'pending ' || s.name, s.name, NULL, 'warning', 'It was changed, and waits
        'Restart the server at a time of your choice.'
 FROM pg_settings s WHERE s.pending_restart
 UNION ALL
+-- Kept as they were typed.
 SELECT format('%s of %s %s', r.name, coalesce(d.datname, 'all databases'), coalesce(o.rolname, 'all roles')),
-       format('%s of %s', r.name, concat_ws(', ', 'database ' || quote_ident(d.datname), 'role ' || quote_ident(o.rolname))), NULL, r.level,
+       format('%s of %s', r.name,
+              coalesce(nullif(concat_ws(', ', 'database ' || quote_ident(d.datname), 'role ' || quote_ident(o.rolname)), ''), 'all roles')),
+       NULL, r.level,
        format('It is %s there. %s', r.bad, r.why),
-       CASE WHEN d.datname IS NULL THEN format('ALTER ROLE %I RESET %I;', o.rolname, r.name)
+       CASE WHEN d.datname IS NULL AND o.rolname IS NULL THEN format('ALTER ROLE ALL RESET %I;', r.name)
+            WHEN d.datname IS NULL THEN format('ALTER ROLE %I RESET %I;', o.rolname, r.name)
             WHEN o.rolname IS NULL THEN format('ALTER DATABASE %I RESET %I;', d.datname, r.name)
             ELSE format('ALTER ROLE %I IN DATABASE %I RESET %I;', o.rolname, d.datname, r.name) END
 FROM pg_db_role_setting x
 CROSS JOIN LATERAL unnest(x.setconfig) c(entry)
-JOIN risks r ON c.entry = r.name || '=' || r.bad AND r.level <> 'info'
+CROSS JOIN LATERAL (SELECT split_part(c.entry, '=', 1) AS name, lower(substr(c.entry, strpos(c.entry, '=') + 1)) AS value) v
+JOIN risks r ON r.name = v.name AND r.level <> 'info'
+ AND r.bad = CASE WHEN r.bad NOT IN ('on', 'off') THEN v.value
+                  WHEN v.value ~ '^(of|off|f|fa|fal|fals|false|n|no|0)$' THEN 'off'
+                  WHEN v.value ~ '^(on|t|tr|tru|true|y|ye|yes|1)$' THEN 'on' END
 LEFT JOIN pg_database d ON d.oid = x.setdatabase
 LEFT JOIN pg_roles o ON o.oid = x.setrole
+-- What is left of a database or role that is dropped at this moment is nobody's.
+WHERE (x.setdatabase = 0 OR d.oid IS NOT NULL) AND (x.setrole = 0 OR o.oid IS NOT NULL)

@@ -21,7 +21,9 @@ WITH held AS (
     UNION ALL
     SELECT 'prepared ' || p.gid, format('prepared transaction %s', quote_literal(p.gid)), age(p.transaction),
            format('Prepared at %s by %s in database %I.', p.prepared, p.owner, p.database),
-           format('ROLLBACK PREPARED %L; -- in database %I, once its coordinator is known to have given it up', p.gid, p.database)
+           -- A line break in the name would end the comment.
+           format('ROLLBACK PREPARED %L; -- in database %I, once its coordinator is known to have given it up', p.gid,
+                  translate(p.database, E'\r\n', '  '))
     FROM pg_prepared_xacts p
 )
 SELECT h.identity, h.object, h.held_age::numeric, NULL::text, h.detail, h.remedy

@@ -99,7 +99,7 @@ fn column<'c>(
     let found = columns.iter().find(|column| {
         let bare = plain(named) == **column;
         let prefixed = alias.is_some_and(|alias| {
-            let quoted_alias = format!("\"{alias}\".");
+            let quoted_alias = format!("\"{}\".", alias.replace('"', "\"\""));
             let rest = named.strip_prefix(alias).and_then(|rest| rest.strip_prefix('.'));
             rest.or_else(|| named.strip_prefix(quoted_alias.as_str()))
                 .is_some_and(|rest| plain(rest) == **column)

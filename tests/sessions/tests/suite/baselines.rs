@@ -219,3 +219,35 @@ fn rights_are_as_granted() {
     session.run("insert into troubleshoot.baseline_settings values ('keep_days', 10)");
     refused_with_code_only(&mut session, "delete from troubleshoot.samples", "42501");
 }
+
+/// A warning that comes after the alarm is none; each of the two rows was looked at by itself.
+#[test]
+fn the_warning_comes_before_the_alarm() {
+    let mut bank = Bank::new();
+    let set =
+        |name: &str, value: &str| format!("insert into troubleshoot.baseline_settings values ('{name}', {value})");
+    refused(&mut bank.db, &set("warning_deviation", "8"), "NB021");
+    refused(&mut bank.db, &set("critical_deviation", "2"), "NB021");
+    bank.db.run(
+        "insert into troubleshoot.baseline_settings values ('warning_deviation', 900), ('critical_deviation', 900)",
+    );
+    let update = "update troubleshoot.baseline_settings set value = 2 where name = 'critical_deviation'";
+    refused(&mut bank.db, update, "NB021");
+    refused(&mut bank.db, "delete from troubleshoot.baseline_settings where name = 'critical_deviation'", "NB021");
+    bank.db.run("update troubleshoot.baseline_settings set value = 5");
+    bank.db.run("delete from troubleshoot.baseline_settings");
+}
+
+/// A clock that was ahead left samples of tomorrow: until then nothing was measured any more, and nobody was told.
+#[test]
+fn samples_of_the_future_are_not_the_newest() {
+    let mut bank = Bank::new();
+    bank.db.run(
+        "insert into troubleshoot.samples (captured_at, metric, hour_of_week, total, value) \
+         values (now() + interval '1 day', 'commits_total', 5, 1, 1)",
+    );
+    assert_ne!(bank.db.count("select captured from troubleshoot.run_baseline()"), 0);
+    let compared = "select count(*) from troubleshoot.compare_baseline() where captured_at > clock_timestamp()";
+    assert_eq!(bank.db.count(compared), 0);
+    assert_ne!(bank.db.count("select count(*) from troubleshoot.compare_baseline()"), 0);
+}

@@ -12,7 +12,7 @@ fn known(bank: &mut Bank) -> (Client, i64, String) {
     (client, pid, object)
 }
 
-fn prepares(bank: &mut Bank) -> bool {
+pub fn prepares(bank: &mut Bank) -> bool {
     let can = bank.db.count("select current_setting('max_prepared_transactions')::int") > 0;
     if !can {
         skipped("prepared transactions in checks", "max_prepared_transactions is 0");

@@ -313,3 +313,18 @@ fn a_proposed_index_is_tried_where_hypopg_is_installed() {
     );
     assert!(vain.starts_with("t|Tried as a hypothetical index"), "{vain}");
 }
+
+/// The server doubles a quote within an alias; it was looked for single, and no column was found to index.
+#[test]
+fn a_table_with_a_quote_in_its_name_gets_its_index() {
+    let mut bank = Bank::new();
+    bank.db.run(
+        "create table public.\"a\"\"b\" (id int, \"c\"\"d\" int); insert into public.\"a\"\"b\" select g, g % 1000 from generate_series(1, 30000) g; \
+         analyze public.\"a\"\"b\"",
+    );
+    let told = bank.db.one(
+        "select remediation_sql from troubleshoot.explain('select * from public.\"a\"\"b\" where \"c\"\"d\" = 7', '{}', true) \
+         where check_id = 'filter'",
+    );
+    assert_eq!(told, "CREATE INDEX CONCURRENTLY ON public.\"a\"\"b\" (\"c\"\"d\")");
+}

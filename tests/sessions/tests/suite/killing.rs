@@ -323,3 +323,17 @@ fn several_may_clear_up_at_once() {
         wait_until(&mut bank.db, &format!("select count(*) = 0 from pg_stat_activity where pid = {pid}"));
     }
 }
+
+/// LIKE fails on a pattern that ends in an escape of nothing: with one such row nobody could end anything.
+#[test]
+fn an_exemption_that_like_cannot_take_is_refused() {
+    let mut bank = Bank::new();
+    for pattern in [r"etl\", r"\", r"a\\\"] {
+        let insert = format!("insert into troubleshoot.kill_exemptions values ('role', '{pattern}')");
+        refused_with_code_only(&mut bank.db, &insert, "23514");
+    }
+    bank.db
+        .run(r"insert into troubleshoot.kill_exemptions values ('role', 'etl\\'), ('role', '\%a'), ('role', 'c\\\\')");
+    assert_eq!(bank.db.one(r"select troubleshoot.kill_exemption('etl\', '', 'd')"), r"role etl\\");
+    bank.db.run("select * from troubleshoot.kill_long_queries()");
+}
