@@ -258,10 +258,12 @@ FROM enabled t
 WHERE temporal.describe(t.table_name) IS DISTINCT FROM t.described
    -- The function that records has the names of the history's tables, which may be renamed, or their schema.
    OR NOT EXISTS (
-       SELECT FROM pg_catalog.pg_class c
-       JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-       JOIN pg_catalog.pg_proc p ON p.pronamespace = n.oid AND p.proname = (t.base_name || '_record')::name
-       WHERE c.oid = t.current_rows AND pg_catalog.strpos(p.prosrc, pg_catalog.format(' %I.%I ', n.nspname, c.relname)) > 0);
+       SELECT FROM pg_catalog.pg_class h
+       JOIN pg_catalog.pg_proc p ON p.pronamespace = h.relnamespace AND p.proname = (t.base_name || '_record')::name
+       WHERE h.oid = t.current_rows AND (
+           SELECT pg_catalog.bool_and(pg_catalog.strpos(p.prosrc, pg_catalog.format(' %I.%I ', n.nspname, c.relname)) > 0)
+           FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+           WHERE c.oid IN (t.current_rows, t.past_rows, t.superseded_rows)));
 REVOKE ALL ON temporal.tables_to_follow FROM PUBLIC;
 COMMENT ON VIEW temporal.tables_to_follow IS
     'Tables that were altered, or whose history''s tables were renamed, since their history last followed them, and those that are gone.';
