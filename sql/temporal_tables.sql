@@ -119,16 +119,45 @@ REVOKE ALL ON FUNCTION temporal.key_match(temporal.tables, text, text) FROM PUBL
 COMMENT ON FUNCTION temporal.key_match(temporal.tables, text, text) IS
     'The condition that two aliases have the same key: a part of statements about a table with a history.';
 
+CREATE FUNCTION temporal.base_type(p_type oid) RETURNS oid
+LANGUAGE sql STABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    WITH RECURSIVE kinds (type) AS (
+        SELECT p_type
+        UNION ALL
+        SELECT t.typbasetype FROM kinds k JOIN pg_catalog.pg_type t ON t.oid = k.type AND t.typtype = 'd')
+    SELECT t.oid FROM kinds k JOIN pg_catalog.pg_type t ON t.oid = k.type AND t.typtype <> 'd';
+END;
+REVOKE ALL ON FUNCTION temporal.base_type(oid) FROM PUBLIC;
+COMMENT ON FUNCTION temporal.base_type(oid) IS 'What a domain is over, through domains over domains; any other type itself.';
+
+-- Of the bare type: a column's length, scale or domain would make another key of one that it does not admit.
+CREATE FUNCTION temporal.key_value(p_of temporal.tables, p_name text) RETURNS text
+LANGUAGE sql STABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    SELECT CASE
+        WHEN t.oid = 'pg_catalog.jsonb'::regtype THEN pg_catalog.format('($1 -> %L)', p_name)
+        WHEN t.typtype = 'c' OR t.typcategory = 'A' THEN
+            pg_catalog.format('(SELECT x.%1$I FROM pg_catalog.jsonb_to_record($1) x (%1$I %2$s))', p_name, pg_catalog.format_type(t.oid, -1))
+        ELSE pg_catalog.format('($1 ->> %L)::%s', p_name, pg_catalog.format_type(t.oid, -1)) END
+    FROM pg_catalog.pg_attribute a
+    JOIN pg_catalog.pg_type t ON t.oid = temporal.base_type(a.atttypid)
+    WHERE a.attrelid = (p_of).current_rows AND a.attname = p_name;
+END;
+REVOKE ALL ON FUNCTION temporal.key_value(temporal.tables, text) FROM PUBLIC;
+COMMENT ON FUNCTION temporal.key_value(temporal.tables, text) IS
+    'The expression for a column of the key in the object that is the statement''s first parameter: a part of statements about a table with a history.';
+
 CREATE FUNCTION temporal.key_condition(p_of temporal.tables, p_alias text) RETURNS text
 LANGUAGE sql STABLE PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
     SELECT pg_catalog.string_agg(
-        pg_catalog.format('%s.%I %s ($1 ->> %L)::%s', p_alias, k.name, k.operator, k.name,
-                          pg_catalog.format_type(a.atttypid, a.atttypmod)), ' AND ' ORDER BY k.n)
+        pg_catalog.format('%s.%I %s %s', p_alias, k.name, k.operator, temporal.key_value(p_of, k.name)), ' AND ' ORDER BY k.n)
     FROM ROWS FROM (pg_catalog.unnest((p_of).key_columns), pg_catalog.unnest((p_of).key_operators))
-        WITH ORDINALITY AS k (name, operator, n)
-    JOIN pg_catalog.pg_attribute a ON a.attrelid = (p_of).current_rows AND a.attname = k.name;
+        WITH ORDINALITY AS k (name, operator, n);
 END;
 REVOKE ALL ON FUNCTION temporal.key_condition(temporal.tables, text) FROM PUBLIC;
 COMMENT ON FUNCTION temporal.key_condition(temporal.tables, text) IS
@@ -139,12 +168,15 @@ LANGUAGE sql STABLE PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
     SELECT pg_catalog.format('pg_catalog.jsonb_build_object(%s)', pg_catalog.string_agg(
-        pg_catalog.format('%L, %s.%I', k.name, p_alias, k.name), ', ' ORDER BY k.n))
-    FROM pg_catalog.unnest((p_of).key_columns) WITH ORDINALITY AS k (name, n);
+        pg_catalog.format('%L, %s.%I%s', k.name, p_alias, k.name,
+                          CASE WHEN t.oid >= 16384 OR t.typcategory = 'A' THEN '::pg_catalog.text' END), ', ' ORDER BY k.n))
+    FROM pg_catalog.unnest((p_of).key_columns) WITH ORDINALITY AS k (name, n)
+    JOIN pg_catalog.pg_attribute a ON a.attrelid = (p_of).current_rows AND a.attname = k.name
+    JOIN pg_catalog.pg_type t ON t.oid = temporal.base_type(a.atttypid);
 END;
 REVOKE ALL ON FUNCTION temporal.key_object(temporal.tables, text) FROM PUBLIC;
 COMMENT ON FUNCTION temporal.key_object(temporal.tables, text) IS
-    'The key of an alias as an object: a part of statements about a table with a history.';
+    'The key of an alias as an object, in which arrays and types that are not the server''s own are text: JSON would lose bounds of arrays, and may have forms of a type that its input does not read. A part of statements about a table with a history.';
 
 CREATE FUNCTION temporal.describe(p_table regclass) RETURNS text
 LANGUAGE sql STABLE PARALLEL SAFE

@@ -43,6 +43,21 @@ REVOKE ALL ON FUNCTION temporal.new_values(temporal.tables, text, jsonb) FROM PU
 COMMENT ON FUNCTION temporal.new_values(temporal.tables, text, jsonb) IS
     'The columns of a changed row: those of the change from alias x, the others from alias r.';
 
+-- Only the columns that are given: a domain may refuse the null that the others would be.
+CREATE FUNCTION temporal.given_values(p_of temporal.tables, p_parameter text, p_values jsonb) RETURNS text
+LANGUAGE sql STABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    SELECT pg_catalog.format('pg_catalog.jsonb_to_record(%s) x (%s)', p_parameter, pg_catalog.string_agg(
+        pg_catalog.concat(pg_catalog.quote_ident(a.attname), ' ', pg_catalog.format_type(a.atttypid, a.atttypmod),
+                          CASE WHEN a.attcollation <> 0 THEN ' COLLATE ' || a.attcollation::regcollation END), ', ' ORDER BY a.attnum))
+    FROM pg_catalog.pg_attribute a
+    WHERE a.attrelid = (p_of).table_name AND a.attnum > 0 AND NOT a.attisdropped AND p_values ? a.attname::text;
+END;
+REVOKE ALL ON FUNCTION temporal.given_values(temporal.tables, text, jsonb) FROM PUBLIC;
+COMMENT ON FUNCTION temporal.given_values(temporal.tables, text, jsonb) IS
+    'The columns that an object of values has, of the table''s types, as a row of alias x; p_parameter: the statement''s parameter that is the object.';
+
 CREATE FUNCTION temporal.with_generated(p_of temporal.tables) RETURNS text
 LANGUAGE sql STABLE PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp
@@ -68,36 +83,22 @@ DECLARE
     old_columns CONSTANT text := temporal.column_list(p_of.table_name, 'r.');
     source CONSTANT text := CASE p_source
         WHEN 'table' THEN format(' JOIN %s x ON %s', p_of.table_name, temporal.key_match(p_of, 'x', 'r'))
-        ELSE format(' CROSS JOIN jsonb_populate_record(NULL::%s, $7) x', p_of.table_name) END;
+        ELSE ' CROSS JOIN ' || temporal.given_values(p_of, '$7', p_changes) END;
     into_past CONSTANT text := format('INSERT INTO %s (%s, history_valid_from, history_valid_to, history_known_from, history_ended_live,
         history_by, history_transaction, history_closed_by, history_closed_transaction)', p_of.past_rows, columns);
     into_current CONSTANT text := format('INSERT INTO %s (%s, history_valid_from, history_known_from, history_by, history_transaction)',
                                          p_of.current_rows, columns);
-    template text;
-    statement text;
+    changing text;
     piece record;
     pieces bigint := 0;
 BEGIN
     PERFORM temporal.given(p_of);
-    template := format('WITH r AS (DELETE FROM {part} c WHERE c.ctid = $2 RETURNING c.*),
-        believed AS (INSERT INTO %1$s (%2$s, history_valid_from, history_valid_to, history_known_from, history_known_to, history_ended_live,
-                history_by, history_transaction, history_closed_by, history_closed_transaction)
-            SELECT %3$s, r.history_valid_from, {end}, r.history_known_from, $5, {live}, r.history_by, r.history_transaction, $8, pg_current_xact_id()
-            FROM r WHERE NOT $6),
-        before AS (%4$s SELECT %3$s, r.history_valid_from, $3, $5, false, $8, pg_current_xact_id(), $8, pg_current_xact_id()
-            FROM r WHERE r.history_valid_from < $3),
-        after AS (%4$s SELECT %3$s, $4, {end}, $5, false, $8, pg_current_xact_id(), $8, pg_current_xact_id()
-            FROM r WHERE $4 < {end} AND {end} < ''infinity''),
-        after_open AS (%5$s SELECT %3$s, $4, $5, $8, pg_current_xact_id() FROM r WHERE $4 < {end} AND {end} = ''infinity'')',
-        p_of.superseded_rows, columns, old_columns, into_past, into_current);
-    IF p_source <> 'none' THEN
-        template := template || format(', m AS (SELECT %1$s, greatest(r.history_valid_from, $3) AS history_valid_from, least({end}, $4) AS history_valid_to FROM r%2$s),
+    changing := CASE WHEN p_source = 'none' THEN '' ELSE
+        format(', m AS (SELECT %1$s, greatest(r.history_valid_from, $3) AS history_valid_from, least(r.history_end, $4) AS history_valid_to FROM r%2$s),
             changed AS (%3$s SELECT %5$s, m.history_valid_from, m.history_valid_to, $5, false, $8, pg_current_xact_id(), $8, pg_current_xact_id()
                 FROM m WHERE m.history_valid_to < ''infinity''),
             changed_open AS (%4$s SELECT %5$s, m.history_valid_from, $5, $8, pg_current_xact_id() FROM m WHERE m.history_valid_to = ''infinity'')',
-            temporal.new_values(p_of, p_source, p_changes), source, into_past, into_current, temporal.with_generated(p_of));
-    END IF;
-    template := template || ' SELECT count(*), ($1, $7) IS NULL FROM r';
+            temporal.new_values(p_of, p_source, p_changes), source, into_past, into_current, temporal.with_generated(p_of)) END;
     FOR piece IN EXECUTE format(
         'SELECT c.ctid AS place, true AS is_open, c.history_transaction = pg_current_xact_id() AND c.history_known_from >= now() AS is_mine
          FROM %1$s c WHERE %3$s AND c.history_valid_from < $3
@@ -107,11 +108,24 @@ BEGIN
         p_of.current_rows, p_of.past_rows, temporal.key_condition(p_of, 'c'), temporal.key_condition(p_of, 'p'))
         USING p_key, p_from, p_to
     LOOP
-        statement := replace(replace(replace(template,
-            '{part}', CASE WHEN piece.is_open THEN p_of.current_rows ELSE p_of.past_rows END::text),
-            '{end}', CASE WHEN piece.is_open THEN '''infinity''::timestamptz' ELSE 'r.history_valid_to' END),
-            '{live}', CASE WHEN piece.is_open THEN 'false' ELSE 'r.history_ended_live' END);
-        EXECUTE statement USING p_key, piece.place, p_from, p_to, p_instant, piece.is_mine, p_changes, p_who;
+        EXECUTE format('WITH r AS (DELETE FROM %6$s c WHERE c.ctid = $2 RETURNING c.*, %7$s),
+            believed AS (INSERT INTO %1$s (%2$s, history_valid_from, history_valid_to, history_known_from, history_known_to, history_ended_live,
+                    history_by, history_transaction, history_closed_by, history_closed_transaction)
+                SELECT %3$s, r.history_valid_from, r.history_end, r.history_known_from, $5, r.history_live, r.history_by, r.history_transaction,
+                    $8, pg_current_xact_id()
+                FROM r WHERE NOT $6),
+            before AS (%4$s SELECT %3$s, r.history_valid_from, $3, $5, false, $8, pg_current_xact_id(), $8, pg_current_xact_id()
+                FROM r WHERE r.history_valid_from < $3),
+            after AS (%4$s SELECT %3$s, $4, r.history_end, $5, false, $8, pg_current_xact_id(), $8, pg_current_xact_id()
+                FROM r WHERE $4 < r.history_end AND r.history_end < ''infinity''),
+            after_open AS (%5$s SELECT %3$s, $4, $5, $8, pg_current_xact_id() FROM r WHERE $4 < r.history_end AND r.history_end = ''infinity'')
+            %8$s
+            SELECT count(*), ($1, $7) IS NULL FROM r',
+            p_of.superseded_rows, columns, old_columns, into_past, into_current,
+            CASE WHEN piece.is_open THEN p_of.current_rows ELSE p_of.past_rows END,
+            CASE WHEN piece.is_open THEN '''infinity''::timestamptz AS history_end, false AS history_live'
+                 ELSE 'c.history_valid_to AS history_end, c.history_ended_live AS history_live' END, changing)
+        USING p_key, piece.place, p_from, p_to, p_instant, piece.is_mine, p_changes, p_who;
         pieces := pieces + 1;
     END LOOP;
     RETURN pieces;
@@ -131,7 +145,12 @@ DECLARE
     taken text;
     source CONSTANT text := CASE p_source
         WHEN 'table' THEN format('%s m WHERE %s', p_of.table_name, temporal.key_condition(p_of, 'm'))
-        ELSE format('jsonb_populate_record(NULL::%s, $6) m', p_of.table_name) END;
+        ELSE format('(SELECT %s FROM %s) m', (
+            SELECT string_agg(CASE WHEN p_values ? a.attname::text THEN format('x.%I', a.attname)
+                              ELSE format('NULL::%s AS %I', format_type(a.atttypid, a.atttypmod), a.attname) END, ', ' ORDER BY a.attnum)
+            FROM pg_attribute a
+            WHERE a.attrelid = p_of.table_name AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''),
+            temporal.given_values(p_of, '$6', p_values)) END;
 BEGIN
     PERFORM temporal.given(p_of);
     EXECUTE format(
@@ -173,17 +192,19 @@ AS $$
 BEGIN
     PERFORM temporal.given(p_of);
     EXECUTE format(
-        'SELECT t.is_there IS NOT NULL, b.is_there IS NOT NULL, t.is_there AND b.is_there AND record_image_eq(ROW(%1$s), ROW(%2$s)),
-                b.history_valid_from, b.history_valid_to, b.is_mine, b.image
+        'SELECT t.history_there IS NOT NULL, b.history_there IS NOT NULL,
+                t.history_there AND b.history_there AND record_image_eq(ROW(%1$s), ROW(%2$s)),
+                b.history_valid_from, b.history_valid_to, b.history_mine, b.history_image
          FROM (SELECT) one
-         LEFT JOIN (SELECT true AS is_there, t.* FROM ONLY %3$s t WHERE %4$s) t ON true
+         LEFT JOIN (SELECT true AS history_there, t.* FROM ONLY %3$s t WHERE %4$s) t ON true
          LEFT JOIN (
-            SELECT true AS is_there, %5$s, c.history_valid_from, ''infinity''::timestamptz AS history_valid_to,
-                   c.history_transaction = pg_current_xact_id() AND c.history_known_from >= now() AS is_mine, to_jsonb(c) AS image
+            SELECT true AS history_there, %5$s, c.history_valid_from, ''infinity''::timestamptz AS history_valid_to,
+                   c.history_transaction = pg_current_xact_id() AND c.history_known_from >= now() AS history_mine,
+                   to_jsonb(ROW(%5$s)::text) AS history_image
             FROM %6$s c WHERE %7$s AND c.history_valid_from <= $2
             UNION ALL
             SELECT true, %5$s, c.history_valid_from, c.history_valid_to,
-                   c.history_transaction = pg_current_xact_id() AND c.history_known_from >= now(), to_jsonb(c)
+                   c.history_transaction = pg_current_xact_id() AND c.history_known_from >= now(), to_jsonb(ROW(%5$s)::text)
             FROM %8$s c WHERE %7$s AND c.history_valid_to > $2 AND c.history_valid_from <= $2) b ON true',
         temporal.column_list(p_of.table_name, 't.'), temporal.column_list(p_of.table_name, 'b.'), p_of.table_name,
         temporal.key_condition(p_of, 't'), temporal.column_list(p_of.table_name, 'c.'), p_of.current_rows,
@@ -193,7 +214,7 @@ END
 $$;
 REVOKE ALL ON FUNCTION temporal.believed(temporal.tables, jsonb, timestamptz) FROM PUBLIC;
 COMMENT ON FUNCTION temporal.believed(temporal.tables, jsonb, timestamptz) IS
-    'Whether the table has a row of the key, whether its history believes one to be true at the instant and from when to when, whether they are the same, and whether this transaction recorded it.';
+    'Whether the table has a row of the key, whether its history believes one to be true at the instant and from when to when, whether they are the same, and whether this transaction recorded it; believed_row is its columns as the text of a row.';
 
 CREATE FUNCTION temporal.settle(p_table regclass, p_key jsonb, p_old_row jsonb, p_who text) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
@@ -212,13 +233,13 @@ BEGIN
         RETURN;
     END IF;
     -- The row that the statement found is not what is true by now: a fact has come due that the table does not have yet.
-    IF seen.in_table AND seen.is_believed AND NOT seen.is_mine AND p_old_row IS NOT NULL AND NOT seen.believed_row @> p_old_row THEN
+    IF seen.in_table AND seen.is_believed AND NOT seen.is_mine AND p_old_row IS NOT NULL AND seen.believed_row <> p_old_row THEN
         due := format('Key %s of %s is to have another row since %s.', left(p_key::text, 200), p_table, seen.valid_from);
     ELSIF seen.in_table AND NOT seen.is_believed AND p_old_row IS NOT NULL AND pg_trigger_depth() = 1 THEN
         EXECUTE format('SELECT ''Key %%s of %%s is to have no row since '' || max(p.history_valid_to) || ''.'' FROM %s p
                         WHERE %s AND p.history_valid_to <= $2 AND NOT p.history_ended_live
-                          AND p.history_valid_to > p.history_known_from AND to_jsonb(p) @> $3',
-                       of_table.past_rows, temporal.key_condition(of_table, 'p'))
+                          AND p.history_valid_to > p.history_known_from AND to_jsonb(ROW(%s)::text) = $3',
+                       of_table.past_rows, temporal.key_condition(of_table, 'p'), temporal.column_list(p_table, 'p.'))
         INTO due USING p_key, present, p_old_row;
         due := format(due, left(p_key::text, 200), p_table);
     END IF;
@@ -247,4 +268,4 @@ END
 $$;
 REVOKE ALL ON FUNCTION temporal.settle(regclass, jsonb, jsonb, text) FROM PUBLIC;
 COMMENT ON FUNCTION temporal.settle(regclass, jsonb, jsonb, text) IS
-    'Has the history of a key say from now on what the table says. A changed row holds until the next fact that is scheduled, a deleted one takes those with it, a new one holds until the next. Called by triggers. NB327: a fact has come due that is not in the table.';
+    'Has the history of a key say from now on what the table says. p_old_row: what the statement found, its columns as the text of a row; null: nothing. A changed row holds until the next fact that is scheduled, a deleted one takes those with it, a new one holds until the next. Called by triggers. NB327: a fact has come due that is not in the table.';

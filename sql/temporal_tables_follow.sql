@@ -256,10 +256,17 @@ SELECT t.table_name, temporal.describe(t.table_name) IS NULL OR EXISTS (
            WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.oid = part)) AS is_gone
 FROM enabled t
 WHERE temporal.describe(t.table_name) IS DISTINCT FROM t.described
-   OR NOT EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.oid = t.current_rows);
+   -- The function that records has the names of the history's tables, which may be renamed, or their schema.
+   OR NOT EXISTS (
+       SELECT FROM pg_catalog.pg_class h
+       JOIN pg_catalog.pg_proc p ON p.pronamespace = h.relnamespace AND p.proname = (t.base_name || '_record')::name
+       WHERE h.oid = t.current_rows AND (
+           SELECT pg_catalog.bool_and(pg_catalog.strpos(p.prosrc, pg_catalog.format(' %I.%I ', n.nspname, c.relname)) > 0)
+           FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+           WHERE c.oid IN (t.current_rows, t.past_rows, t.superseded_rows)));
 REVOKE ALL ON temporal.tables_to_follow FROM PUBLIC;
 COMMENT ON VIEW temporal.tables_to_follow IS
-    'Tables that were altered since their history last followed them, and those that are gone.';
+    'Tables that were altered, or whose history''s tables were renamed, since their history last followed them, and those that are gone.';
 
 -- In the library because it looks with the extension's rights and acts with the caller's.
 CREATE FUNCTION temporal.follow_tables() RETURNS event_trigger
@@ -293,7 +300,7 @@ BEGIN
         SELECT r.privileges, r.object_kind, r.object_name FROM neobank.access_rights r
         WHERE r.object_name = ANY (ARRAY['temporal.tables', 'temporal.table_columns', 'temporal.period_foreign_keys', 'temporal.tables_to_follow'])
            OR r.object_kind = 'FUNCTION' AND r.object_name = ANY (ARRAY[
-            'temporal.enabled_table', 'temporal.enabled_tables', 'temporal.period_key', 'temporal.given', 'temporal.column_list', 'temporal.key_match', 'temporal.key_condition', 'temporal.key_object',
+            'temporal.enabled_table', 'temporal.enabled_tables', 'temporal.period_key', 'temporal.given', 'temporal.column_list', 'temporal.key_match', 'temporal.key_condition', 'temporal.key_object', 'temporal.base_type', 'temporal.key_value', 'temporal.given_values',
             'temporal.describe', 'temporal.guard_history', 'temporal.record_body', 'temporal.record_history', 'temporal.make_functions', 'temporal.as_of_query',
             'temporal.timeline_query', 'temporal.make_views', 'temporal.table_obstacle', 'temporal.key_operators', 'temporal.make_tables',
             'temporal.make_triggers', 'temporal.home_schema', 'temporal.enable', 'temporal.disable', 'temporal.instant', 'temporal.new_values',

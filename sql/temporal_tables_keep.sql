@@ -20,6 +20,7 @@ CREATE FUNCTION temporal.apply_due(p_table regclass DEFAULT NULL) RETURNS bigint
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
 SET neobank.history_guard = off
+SET extra_float_digits = 1
 AS $$
 DECLARE
     of_table temporal.tables;
@@ -56,7 +57,7 @@ END
 $$;
 REVOKE ALL ON FUNCTION temporal.apply_due(regclass) FROM PUBLIC;
 COMMENT ON FUNCTION temporal.apply_due(regclass) IS
-    'Brings tables up to facts that were recorded ahead of their time and have come due. p_table: null: all of the caller''s. Returns how many rows were inserted, changed or deleted. NB320: the table has no history.';
+    'Brings tables up to facts that were recorded ahead of their time and have come due. p_table: null: all of the caller''s. Returns how many rows were inserted, changed or deleted. NB320: the table has no history; NB336: a trigger or rule of the table keeps a row back.';
 
 CREATE FUNCTION temporal.prune(p_before timestamptz, p_table regclass DEFAULT NULL, p_max_rows integer DEFAULT 10000)
 RETURNS TABLE (table_name regclass, rows_pruned bigint, is_done boolean)
@@ -112,6 +113,7 @@ CREATE FUNCTION temporal.check_history(p_table regclass)
 RETURNS TABLE (problem text, key jsonb, detail text)
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
+SET extra_float_digits = 1
 AS $$
 DECLARE
     of_table CONSTANT temporal.tables := temporal.enabled_table(p_table);
@@ -131,7 +133,7 @@ BEGIN
         temporal.key_object(of_table, 'c'), of_table.current_rows, of_table.past_rows, of_table.superseded_rows);
     RETURN QUERY EXECUTE format(
         'WITH present AS MATERIALIZED (SELECT clock_timestamp() AS instant)
-         SELECT ''table and history differ'', coalesce(%1$s, %2$s), CASE WHEN t.* IS NULL THEN ''only in the history'' WHEN c.* IS NULL THEN ''only in the table'' ELSE ''other values'' END
+         SELECT ''table and history differ'', CASE WHEN t.ctid IS NULL THEN %2$s ELSE %1$s END, CASE WHEN t.ctid IS NULL THEN ''only in the history'' WHEN c.* IS NULL THEN ''only in the table'' ELSE ''other values'' END
          FROM ONLY %3$s t FULL JOIN (%4$s) c ON %5$s
          WHERE (record_image_eq(ROW(%6$s), ROW(%7$s))) IS NOT TRUE',
         temporal.key_object(of_table, 't'), temporal.key_object(of_table, 'c'), p_table,

@@ -136,12 +136,11 @@ BEGIN
                   HINT = 'Change rows that foreign keys over periods refer to at READ COMMITTED.';
     END IF;
     link := temporal.period_key(p_name);
-    SELECT string_agg(format('c.%I %s ($1 ->> %L)::%s', k.column_name, k.operator, k.name, format_type(a.atttypid, a.atttypmod)), ' AND ')
+    SELECT string_agg(format('c.%I %s %s', k.column_name, k.operator, temporal.key_value(t, k.name)), ' AND ')
     INTO condition
     FROM temporal.tables t,
-         ROWS FROM (unnest(t.key_columns), unnest(t.key_operators), unnest(link.child_columns)) AS k (name, operator, column_name),
-         pg_attribute a
-    WHERE t.table_name = link.parent_table AND a.attrelid = t.current_rows AND a.attname = k.name;
+         ROWS FROM (unnest(t.key_columns), unnest(t.key_operators), unnest(link.child_columns)) AS k (name, operator, column_name)
+    WHERE t.table_name = link.parent_table;
     lost := temporal.uncovered(p_name, condition, p_row);
     IF lost IS NOT NULL THEN
         RAISE EXCEPTION 'period of the parent does not cover the child''s'
@@ -199,7 +198,7 @@ BEGIN
         UNION ALL SELECT '_parent', 'OLD', 'UPDATE OR DELETE', parent.current_rows, parent.past_rows
     LOOP
         -- As the owner: when a transaction ends, its user may be another than the one who wrote.
-        EXECUTE format('CREATE FUNCTION %s.%I() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET row_security = off AS %L',
+        EXECUTE format('CREATE FUNCTION %s.%I() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET row_security = off SET extra_float_digits = 1 AS %L',
             home, name || part.side, format('BEGIN PERFORM temporal.check%s(%L, to_jsonb(%s)); RETURN NULL; END', part.side, name, part.image));
         EXECUTE format('REVOKE ALL ON FUNCTION %s.%I() FROM PUBLIC', home, name || part.side);
         EXECUTE format('ALTER FUNCTION %s.%I() OWNER TO %s', home, name || part.side, owner::regrole);

@@ -5,8 +5,7 @@ LANGUAGE plpgsql STABLE PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    t CONSTANT text := p_of.table_name::text;
-    body text := $body$
+    body CONSTANT text := $body$
 #variable_conflict use_variable
 DECLARE
     began CONSTANT timestamptz := now();
@@ -48,8 +47,8 @@ BEGIN
             FROM (SELECT {n.keys} FROM new_rows n EXCEPT SELECT {o.keys} FROM old_rows o) k;
         END IF;
         WITH touched AS MATERIALIZED (
-            SELECT c.ctid AS "neobank place", c.history_transaction = me AND c.history_known_from >= began AS "neobank mine",
-                   greatest(began, c.history_known_from + tick) AS "neobank instant", {t.columns}
+            SELECT c.ctid AS history_place, c.history_transaction = me AND c.history_known_from >= began AS history_mine,
+                   greatest(began, c.history_known_from + tick) AS history_instant, {t.columns}
             FROM new_rows n JOIN {table} t ON {n=t} JOIN {current} c ON {t=c}
             WHERE record_image_ne(ROW({t.columns}), ROW({c.columns}))
               AND CASE WHEN c.history_transaction = me AND c.history_known_from >= began
@@ -59,22 +58,22 @@ BEGIN
         ), ended AS (
             INSERT INTO {past} ({columns}, history_valid_from, history_valid_to, history_known_from, history_ended_live,
                                 history_by, history_transaction, history_closed_by, history_closed_transaction)
-            SELECT {c.columns}, c.history_valid_from, x."neobank instant", c.history_known_from, true,
+            SELECT {c.columns}, c.history_valid_from, x.history_instant, c.history_known_from, true,
                    c.history_by, c.history_transaction, who, me
-            FROM touched x JOIN {current} c ON c.ctid = x."neobank place"
-            WHERE NOT x."neobank mine"
+            FROM touched x JOIN {current} c ON c.ctid = x.history_place
+            WHERE NOT x.history_mine
         ), renewed AS (
             UPDATE {current} c
             SET ({columns}, history_valid_from, history_known_from, history_by, history_transaction) =
-                ROW({x.columns}, CASE WHEN x."neobank mine" THEN c.history_valid_from ELSE x."neobank instant" END,
-                    CASE WHEN x."neobank mine" THEN c.history_known_from ELSE x."neobank instant" END, who, me)
+                ROW({x.columns}, CASE WHEN x.history_mine THEN c.history_valid_from ELSE x.history_instant END,
+                    CASE WHEN x.history_mine THEN c.history_known_from ELSE x.history_instant END, who, me)
             FROM touched x
-            WHERE c.ctid = x."neobank place"
+            WHERE c.ctid = x.history_place
             RETURNING 1)
         SELECT (SELECT count(*) FROM new_rows) - (SELECT count(*) FROM renewed) INTO left_over;
         IF left_over > 0 THEN
             FOR entry IN
-                SELECT {k.key} AS key, (SELECT to_jsonb(o) FROM old_rows o WHERE {o=k} LIMIT 1) AS old_row
+                SELECT {k.key} AS key, (SELECT to_jsonb(ROW({o.columns})::text) FROM old_rows o WHERE {o=k} LIMIT 1) AS old_row
                 FROM (SELECT {o.keys} FROM old_rows o UNION SELECT {n.keys} FROM new_rows n) k
                 WHERE NOT EXISTS (
                     SELECT FROM {table} t JOIN {current} c ON {t=c}
@@ -131,26 +130,22 @@ BEGIN
     RETURN NULL;
 END
 $body$;
-    part text;
 BEGIN
-    body := replace(body, '{table}', t);
-    body := replace(body, '{current}', p_of.current_rows::text);
-    body := replace(body, '{past}', p_of.past_rows::text);
-    body := replace(body, '{superseded}', p_of.superseded_rows::text);
-    body := replace(body, '{columns}', temporal.column_list(p_of.table_name, ''));
-    FOREACH part IN ARRAY ARRAY['t', 'c', 'x', 'g'] LOOP
-        body := replace(body, format('{%s.columns}', part), temporal.column_list(p_of.table_name, part || '.'));
-    END LOOP;
-    FOREACH part IN ARRAY ARRAY['n', 'o', 'k', 'c', 'p'] LOOP
-        body := replace(body, format('{%s.key}', part), temporal.key_object(p_of, part));
-        body := replace(body, format('{%s.keys}', part), (
-            SELECT string_agg(format('%s.%I', part, k), ', ') FROM unnest(p_of.key_columns) k));
-    END LOOP;
-    FOREACH part IN ARRAY ARRAY['n=t', 't=c', 't=p', 't=s', 'o=k', 't=k', 'o=c', 't=o', 'o=p'] LOOP
-        body := replace(body, format('{%s}', part),
-                        temporal.key_match(p_of, split_part(part, '=', 1), split_part(part, '=', 2)));
-    END LOOP;
-    RETURN body;
+    PERFORM temporal.given(p_of);
+    -- At once, as the names may have braces in them too.
+    RETURN (
+        SELECT string_agg(CASE
+            WHEN x.n % 2 = 1 THEN x.part
+            WHEN x.part = 'table' THEN p_of.table_name::text
+            WHEN x.part = 'current' THEN p_of.current_rows::text
+            WHEN x.part = 'past' THEN p_of.past_rows::text
+            WHEN x.part = 'superseded' THEN p_of.superseded_rows::text
+            WHEN x.part = 'columns' THEN temporal.column_list(p_of.table_name, '')
+            WHEN x.part LIKE '_.columns' THEN temporal.column_list(p_of.table_name, left(x.part, 2))
+            WHEN x.part LIKE '_.key' THEN temporal.key_object(p_of, left(x.part, 1))
+            WHEN x.part LIKE '_.keys' THEN (SELECT string_agg(format('%s.%I', left(x.part, 1), k), ', ') FROM unnest(p_of.key_columns) k)
+            ELSE temporal.key_match(p_of, left(x.part, 1), right(x.part, 1)) END, '' ORDER BY x.n)
+        FROM unnest(regexp_split_to_array(body, '[{}]')) WITH ORDINALITY AS x (part, n));
 END
 $$;
 REVOKE ALL ON FUNCTION temporal.record_body(temporal.tables) FROM PUBLIC;
@@ -168,9 +163,11 @@ DECLARE
     instant_name CONSTANT text := format('%s.%I', home, p_of.base_name || '_instant');
 BEGIN
     PERFORM temporal.given(p_of);
+    -- Keys go through text: so each must read as what it was, whatever the session has set.
     EXECUTE format(
         'CREATE OR REPLACE FUNCTION %s() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
-         SET search_path = pg_catalog, pg_temp SET row_security = off AS %L', record_name, temporal.record_body(p_of));
+         SET search_path = pg_catalog, pg_temp SET row_security = off SET extra_float_digits = 1 SET DateStyle = ''ISO, YMD''
+         SET IntervalStyle = postgres AS %L', record_name, temporal.record_body(p_of));
     -- Names nothing of the extension, so that the past can be read when that is dropped. A view asks for an instant in
     -- several places, of which some are come to long after others: so now is the same for all of a statement, or, where
     -- all its statements see one snapshot, of a transaction. What a procedure writes after a commit within it began later.

@@ -183,7 +183,7 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     present CONSTANT timestamptz := clock_timestamp();
-    seen CONSTANT record := temporal.believed(p_of, p_key, present);
+    seen record := temporal.believed(p_of, p_key, present);
     names text;
     sources text;
 BEGIN
@@ -208,12 +208,22 @@ BEGIN
     ELSE
         EXECUTE format('INSERT INTO %s (%s) OVERRIDING SYSTEM VALUE %s', p_of.table_name, names, sources) USING p_key, present;
     END IF;
+    seen := temporal.believed(p_of, p_key, present);
+    IF seen.is_same IS NOT TRUE AND (seen.in_table OR seen.is_believed) THEN
+        -- Unless a further fact has come due meanwhile.
+        seen := temporal.believed(p_of, p_key, clock_timestamp());
+    END IF;
+    IF seen.is_same IS NOT TRUE AND (seen.in_table OR seen.is_believed) THEN
+        RAISE EXCEPTION 'table does not take the row'
+            USING ERRCODE = 'NB336', DETAIL = format('What is true now of key %s was written to %s, which does not say so: a trigger or rule of the table keeps it back.', left(p_key::text, 200), p_of.table_name),
+                  HINT = 'Change the trigger or rule, or give a portion that the table may have.';
+    END IF;
     RETURN true;
 END
 $$;
 REVOKE ALL ON FUNCTION temporal.apply_key(temporal.tables, jsonb) FROM PUBLIC;
 COMMENT ON FUNCTION temporal.apply_key(temporal.tables, jsonb) IS
-    'Has the table say of a key what its history believes to be true now. Returns whether that changed it.';
+    'Has the table say of a key what its history believes to be true now. Returns whether that changed it. NB336: a trigger or rule of the table keeps the row back.';
 
 CREATE FUNCTION temporal.change_portion(
     p_table regclass, p_action text, p_key jsonb, p_from timestamptz, p_to timestamptz, p_values jsonb, p_who text
@@ -221,6 +231,7 @@ CREATE FUNCTION temporal.change_portion(
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
 SET neobank.history_guard = off
+SET extra_float_digits = 1
 AS $$
 DECLARE
     of_table CONSTANT temporal.tables := temporal.enabled_table(p_table);
@@ -236,6 +247,10 @@ BEGIN
         SELECT jsonb_object_agg(k, p_values -> k) INTO key FROM unnest(of_table.key_columns) k;
     END IF;
     PERFORM temporal.check_key(of_table, key), temporal.check_period(p_from, p_to);
+    IF p_action = 'insert' THEN
+        -- As the columns will have it.
+        EXECUTE format('SELECT %s FROM %s', temporal.key_object(of_table, 'x'), temporal.given_values(of_table, '$1', key)) INTO key USING key;
+    END IF;
     IF p_from < of_table.pruned_before THEN
         RAISE EXCEPTION 'history of the time is pruned'
             USING ERRCODE = 'NB331', DETAIL = format('The history of %s is kept from %s on.', p_table, of_table.pruned_before),

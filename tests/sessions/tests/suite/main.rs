@@ -133,6 +133,7 @@ mod temporal_tables;
 mod temporal_tables_bulk;
 mod temporal_tables_model;
 mod temporal_tables_races;
+mod temporal_tables_values;
 mod temporal_tables_ways;
 mod tenants;
 mod upgrade;
