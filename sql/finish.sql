@@ -294,6 +294,9 @@ COMMENT ON CAST (temporal.account_range AS temporal.account_multirange) IS 'Come
 REVOKE ALL ON FUNCTION temporal.check_snapshot FROM PUBLIC;
 COMMENT ON FUNCTION temporal.check_snapshot IS
     'Above READ COMMITTED: fails with 40001 where others have recorded something of a key that the transaction''s snapshot does not show. p_table: with a history; p_key: an object of the key''s columns. Called by what records facts of keys that are not in the table. NB320: no history; 22004: null.';
+REVOKE ALL ON FUNCTION temporal.as_owner FROM PUBLIC;
+COMMENT ON FUNCTION temporal.as_owner IS
+    'Does one of the works on a table''s history with the rights of the table''s owner, so that no trigger or function of his gets the caller''s. p_table; p_work: follow, apply_due, prune; p_before, p_max_rows: of prune. The caller must have the owner''s rights. Returns how many rows it was. Called by the functions of these names. NB320: the table has no history; NB021: no such work; 42501: not the owner; 22004: null.';
 REVOKE ALL ON FUNCTION temporal.update_portion, temporal.delete_portion, temporal.insert_portion FROM PUBLIC;
 COMMENT ON FUNCTION temporal.update_portion IS
     'Corrects or schedules: rows of a key that are true between two instants get changed values for that time; before and after it they stay, and what was believed until now stays readable. p_table: with a history; key: an object of the key''s columns; valid_from, valid_to: timestamps, -infinity and infinity for open ends; changes: an object of columns and their new values. The caller needs UPDATE on the table, on which no row security may apply to him. Where the time includes now the table''s row is changed too. Returns how many periods were changed; 0: nothing was true of the key then. NB320: no history; NB323: the key; NB324: the period; NB326: the changes; NB331: before what the history is kept from; 23502, 23514: a constraint of the table; 42501: the caller''s rights; 22004: null.';
