@@ -18,7 +18,8 @@ CREATE TABLE temporal.tables (
     enabled_by text NOT NULL,
     pruned_before timestamptz,
     described text NOT NULL,
-    gate bigint NOT NULL DEFAULT 0
+    gate bigint NOT NULL DEFAULT 0,
+    as_of_schema text NOT NULL
 );
 REVOKE ALL ON temporal.tables FROM PUBLIC;
 COMMENT ON TABLE temporal.tables IS
@@ -27,6 +28,7 @@ COMMENT ON COLUMN temporal.tables.key_operators IS 'The equality operators of th
 COMMENT ON COLUMN temporal.tables.base_name IS 'What the names of the objects of its history begin with.';
 COMMENT ON COLUMN temporal.tables.pruned_before IS 'Questions about instants before it are refused (NB331).';
 COMMENT ON COLUMN temporal.tables.described IS 'Name, columns, rights and policies of the table as its history follows them.';
+COMMENT ON COLUMN temporal.tables.as_of_schema IS 'Where the as-of view is, or was when it was last seen.';
 COMMENT ON COLUMN temporal.tables.gate IS 'Counts the facts about keys that are not in the table, so that such calls go one after the other.';
 
 -- Not dumped: a restore gives columns new numbers, and has the same names on both sides.
@@ -178,12 +180,19 @@ REVOKE ALL ON FUNCTION temporal.key_object(temporal.tables, text) FROM PUBLIC;
 COMMENT ON FUNCTION temporal.key_object(temporal.tables, text) IS
     'The key of an alias as an object, in which arrays and types that are not the server''s own are text: JSON would lose bounds of arrays, and may have forms of a type that its input does not read. A part of statements about a table with a history.';
 
+-- Expressions of policies are written in the session's styles of dates and the like, and must not differ by them.
 CREATE FUNCTION temporal.describe(p_table regclass) RETURNS text
 LANGUAGE sql STABLE PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp
+SET datestyle = 'ISO, YMD'
+SET timezone = 'UTC'
+SET intervalstyle = 'iso_8601'
+SET extra_float_digits = 1
+SET bytea_output = 'hex'
 BEGIN ATOMIC
     SELECT pg_catalog.md5(pg_catalog.concat_ws(E'\n', n.nspname, c.relname, c.relowner::regrole, c.relacl, c.relrowsecurity,
         c.relforcerowsecurity, c.relispartition,
+        EXISTS (SELECT FROM pg_catalog.pg_inherits i WHERE c.oid IN (i.inhrelid, i.inhparent)),
         (SELECT pg_catalog.string_agg(pg_catalog.concat_ws(' ', a.attname,
                 pg_catalog.format_type(a.atttypid, a.atttypmod), a.attcollation::regcollation, a.attacl), E'\n' ORDER BY a.attnum)
          FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped),
@@ -195,7 +204,7 @@ BEGIN ATOMIC
 END;
 REVOKE ALL ON FUNCTION temporal.describe(regclass) FROM PUBLIC;
 COMMENT ON FUNCTION temporal.describe(regclass) IS
-    'A digest of what a history follows of its table: name, owner, columns, rights, policies. Null: there is no such table.';
+    'A digest of what a history follows of its table: name, owner, inheritance, columns, rights, policies. Null: there is no such table.';
 
 CREATE FUNCTION temporal.guard_history() RETURNS trigger
 LANGUAGE plpgsql

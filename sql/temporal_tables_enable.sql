@@ -17,6 +17,9 @@ BEGIN ATOMIC
         WHEN EXISTS (SELECT FROM pg_catalog.pg_attribute a
                      WHERE a.attrelid = c.oid AND a.attname LIKE 'history\_%' AND NOT a.attisdropped)
             THEN 'has a column whose name begins with history_'
+        WHEN n.nspname || c.relname ~ '[{][a-z_.=]+[}]' OR EXISTS (
+            SELECT FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid AND a.attname ~ '[{][a-z_.=]+[}]' AND NOT a.attisdropped)
+            THEN 'has a word in braces in its name or a column''s'
         WHEN NOT (pg_catalog.has_schema_privilege(c.relowner, 'temporal', 'USAGE')
                   AND pg_catalog.has_function_privilege(c.relowner, 'temporal.settle(regclass, jsonb, jsonb, text)', 'EXECUTE'))
             THEN 'has an owner who may not keep histories: see temporal.grant_tables'
@@ -56,6 +59,46 @@ END;
 REVOKE ALL ON FUNCTION temporal.key_operators(regclass, text[]) FROM PUBLIC;
 COMMENT ON FUNCTION temporal.key_operators(regclass, text[]) IS
     'The equality operators of the unique index over these columns, none of which may be null; null: there is no such index.';
+
+CREATE FUNCTION temporal.cut_name(p_name text, p_bytes integer) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    SELECT pg_catalog."left"(p_name, (
+        SELECT pg_catalog.max(n) FROM pg_catalog.generate_series(0, pg_catalog.length(p_name)) n
+        WHERE pg_catalog.octet_length(pg_catalog."left"(p_name, n)) <= p_bytes));
+END;
+REVOKE ALL ON FUNCTION temporal.cut_name(text, integer) FROM PUBLIC;
+COMMENT ON FUNCTION temporal.cut_name(text, integer) IS
+    'As many characters of a name as take up to p_bytes bytes, which is how the server bounds names.';
+
+CREATE FUNCTION temporal.free_name(p_schema text, p_wanted text, p_bytes integer, p_endings text[], p_own regclass) RETURNS text
+LANGUAGE plpgsql STABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    name text := temporal.cut_name(p_wanted, p_bytes);
+    n integer := 1;
+BEGIN
+    IF p_schema IS NULL OR p_wanted IS NULL OR p_bytes IS NULL OR p_endings IS NULL THEN
+        RAISE EXCEPTION 'argument must not be null' USING ERRCODE = 'null_value_not_allowed', HINT = 'Give a value for each.';
+    END IF;
+    WHILE EXISTS (
+            SELECT FROM pg_class c JOIN pg_namespace s ON s.oid = c.relnamespace
+            WHERE s.nspname = p_schema AND c.relname = ANY (SELECT name || e FROM unnest(p_endings) e) AND c.oid IS DISTINCT FROM p_own)
+        OR EXISTS (
+            SELECT FROM pg_proc p JOIN pg_namespace s ON s.oid = p.pronamespace
+            WHERE s.nspname = p_schema AND p.proname = ANY (SELECT name || e FROM unnest(p_endings) e WHERE e <> ''))
+    LOOP
+        n := n + 1;
+        name := temporal.cut_name(p_wanted, p_bytes - 1 - length(n::text)) || '_' || n;
+    END LOOP;
+    RETURN name;
+END
+$$;
+REVOKE ALL ON FUNCTION temporal.free_name(text, text, integer, text[], regclass) FROM PUBLIC;
+COMMENT ON FUNCTION temporal.free_name(text, text, integer, text[], regclass) IS
+    'The wanted name, cut to p_bytes, or, where a table, view or function of the schema other than p_own has it with one of the endings, the same with the first number behind it that is free.';
 
 CREATE FUNCTION temporal.make_tables(p_table regclass, p_home text, p_base text, p_key_columns text[]) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
@@ -180,11 +223,21 @@ DECLARE
     obstacle text;
     home text;
     as_of_home text;
+    timeline_name text;
+    as_of_name text;
     present bigint;
 BEGIN
     IF p_table IS NULL OR p_valid_from IS NULL THEN
         RAISE EXCEPTION 'argument "%" must not be null', CASE WHEN p_table IS NULL THEN 'p_table' ELSE 'p_valid_from' END
             USING ERRCODE = 'null_value_not_allowed', HINT = 'Give a value.';
+    END IF;
+    IF p_history_schema = '' OR p_as_of_schema = '' OR octet_length(p_history_schema) > 63 OR octet_length(p_as_of_schema) > 63 THEN
+        RAISE EXCEPTION 'argument "%" is out of bounds', CASE WHEN p_history_schema = '' OR octet_length(p_history_schema) > 63 THEN 'p_history_schema' ELSE 'p_as_of_schema' END
+            USING ERRCODE = 'NB021', DETAIL = 'A schema''s name has 1 to 63 bytes.', HINT = 'Give a name, or null for the usual one.';
+    END IF;
+    IF p_history_schema = p_as_of_schema THEN
+        RAISE EXCEPTION 'argument "p_as_of_schema" is out of bounds'
+            USING ERRCODE = 'NB021', DETAIL = 'It is the schema of the history too, and both have a view of the table''s name.', HINT = 'Give another schema.';
     END IF;
     IF p_valid_from = 'infinity' OR p_valid_from > now() THEN
         RAISE EXCEPTION 'period is not valid'
@@ -212,7 +265,7 @@ BEGIN
                   HINT = CASE split_part(obstacle, ' ', 1)
                       WHEN 'forces' THEN 'Take that off with ALTER TABLE ... NO FORCE ROW LEVEL SECURITY: its policies go on to hold for all but the owner, and for the history.'
                       WHEN 'inherits,' THEN 'Keep its rows in one table: a history is that of one table, and knows nothing of others'' rows.'
-                      WHEN 'has' THEN CASE WHEN obstacle LIKE '%owner%' THEN 'Call temporal.grant_tables for the owner.' ELSE 'Rename the column.' END
+                      WHEN 'has' THEN CASE WHEN obstacle LIKE '%owner%' THEN 'Call temporal.grant_tables for the owner.' WHEN obstacle LIKE '%braces%' THEN 'Rename it.' ELSE 'Rename the column.' END
                       ELSE CASE WHEN obstacle LIKE '%partition%' THEN 'Keep its rows in one table: a history is that of one table, and knows nothing of others'' rows.'
                                 ELSE 'Give a permanent, ordinary table of your own.' END END;
     END IF;
@@ -228,9 +281,11 @@ BEGIN
                   HINT = 'Name the columns of the primary key, or of a unique index that is neither partial nor deferrable.';
     END IF;
     made.table_name := p_table;
-    made.base_name := left(of_table.relname, 40);
-    home := coalesce(p_history_schema, left(of_table.nspname, 50) || '_history');
-    as_of_home := coalesce(p_as_of_schema, left(of_table.nspname, 50) || '_as_of');
+    home := coalesce(p_history_schema, temporal.cut_name(of_table.nspname, 50) || '_history');
+    as_of_home := coalesce(p_as_of_schema, temporal.cut_name(of_table.nspname, 50) || '_as_of');
+    -- A history that was kept, and one of another table, may have the usual names.
+    made.base_name := temporal.free_name(home, of_table.relname, 40, ARRAY['_current', '_past', '_superseded', '_record', '_instant'], NULL);
+    made.as_of_schema := as_of_home;
     PERFORM temporal.home_schema(home, p_table), temporal.home_schema(as_of_home, p_table);
     PERFORM temporal.make_tables(p_table, home, made.base_name, made.key_columns);
     made.current_rows := format('%I.%I', home, made.base_name || '_current')::regclass;
@@ -241,9 +296,11 @@ BEGIN
     made.described := temporal.describe(p_table);
     made.gate := 0;
     PERFORM temporal.make_functions(made);
-    PERFORM temporal.make_views(made, format('%I.%I', home, of_table.relname), format('%I.%I', as_of_home, of_table.relname));
-    made.timeline := format('%I.%I', home, of_table.relname)::regclass;
-    made.as_of_view := format('%I.%I', as_of_home, of_table.relname)::regclass;
+    timeline_name := format('%I.%I', home, temporal.free_name(home, of_table.relname, 63, '{""}', NULL));
+    as_of_name := format('%I.%I', as_of_home, temporal.free_name(as_of_home, of_table.relname, 63, '{""}', NULL));
+    PERFORM temporal.make_views(made, timeline_name, as_of_name);
+    made.timeline := timeline_name::regclass;
+    made.as_of_view := as_of_name::regclass;
     INSERT INTO temporal.tables SELECT made.*;
     INSERT INTO temporal.table_columns
     SELECT p_table, a.attnum, a.attname FROM pg_attribute a WHERE a.attrelid = p_table AND a.attnum > 0 AND NOT a.attisdropped;
@@ -260,6 +317,25 @@ $$;
 REVOKE ALL ON FUNCTION temporal.enable(regclass, text[], timestamptz, text, text) FROM PUBLIC;
 COMMENT ON FUNCTION temporal.enable(regclass, text[], timestamptz, text, text) IS
     'Gives a table of the caller''s a history on both axes. p_table; p_key_columns: columns of a unique index that are not null, which tell its rows apart for ever, null: the primary key; p_valid_from: since when the rows that are there are true, -infinity for ever; p_history_schema, p_as_of_schema: where its tables and its view go, by default the table''s schema with _history and _as_of behind it, made where they are missing. Writers of the table wait until the transaction ends. Returns how many rows there are. NB321: the table cannot have one; NB322: it has one; NB324: p_valid_from is yet to come; 42501: not the owner; 22004: null.';
+
+CREATE FUNCTION temporal.drop_views(p_of temporal.tables) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    -- Their owner may have dropped one, or a type that they show with CASCADE.
+    there CONSTANT text := (
+        SELECT string_agg(c.oid::regclass::text, ', ') FROM pg_class c WHERE c.oid IN (p_of.timeline, p_of.as_of_view));
+BEGIN
+    PERFORM temporal.given(p_of);
+    IF there IS NOT NULL THEN
+        EXECUTE 'DROP VIEW ' || there;
+    END IF;
+END
+$$;
+REVOKE ALL ON FUNCTION temporal.drop_views(temporal.tables) FROM PUBLIC;
+COMMENT ON FUNCTION temporal.drop_views(temporal.tables) IS
+    'Drops the views of a history, as far as they are there. Called by temporal.disable and follow.';
 
 CREATE FUNCTION temporal.disable(p_table regclass, p_keep_history boolean DEFAULT true) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
@@ -289,11 +365,11 @@ BEGIN
     FOREACH event IN ARRAY ARRAY['insert', 'update', 'delete', 'truncate'] LOOP
         EXECUTE format('DROP TRIGGER IF EXISTS neobank_history_%s ON %s', event, p_table);
     END LOOP;
-    EXECUTE format('DROP FUNCTION %s.%I()', home, of_table.base_name || '_record');
+    EXECUTE format('DROP FUNCTION IF EXISTS %s.%I()', home, of_table.base_name || '_record');
     IF NOT p_keep_history THEN
-        EXECUTE format('DROP VIEW %s, %s', of_table.as_of_view, of_table.timeline);
+        PERFORM temporal.drop_views(of_table);
         EXECUTE format('DROP TABLE %s, %s, %s', of_table.current_rows, of_table.past_rows, of_table.superseded_rows);
-        EXECUTE format('DROP FUNCTION %s.%I(text)', home, of_table.base_name || '_instant');
+        EXECUTE format('DROP FUNCTION IF EXISTS %s.%I(text)', home, of_table.base_name || '_instant');
     END IF;
 END
 $$;

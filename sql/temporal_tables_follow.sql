@@ -1,4 +1,5 @@
--- What a table's history does when its table is altered: by the event trigger below, with the rights of who alters it.
+-- What a table's history does when its table is altered: by the event trigger below, with the rights of the table's owner.
+-- Only what gives a history a new owner takes the rights of who does it; no code of an owner's runs in that.
 CREATE FUNCTION temporal.follow_columns(p_of temporal.tables) RETURNS boolean
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
@@ -22,7 +23,7 @@ BEGIN
     -- Dropped ones first, then new names from hand to hand through one that nobody has: columns may swap theirs.
     FOR entry IN
         SELECT c.column_name AS old_name, c.column_number, a.attisdropped, a.attname,
-               CASE WHEN a.attisdropped THEN format('%s_dropped_%s', left(c.column_name, 40), c.column_number)
+               CASE WHEN a.attisdropped THEN format('%s_dropped_%s', temporal.cut_name(c.column_name, 40), c.column_number)
                ELSE format('history_renamed_%s', c.column_number) END AS new_name
         FROM temporal.table_columns c JOIN pg_attribute a ON a.attrelid = c.table_name AND a.attnum = c.column_number
         WHERE c.table_name = p_of.table_name AND (a.attisdropped OR a.attname <> c.column_name)
@@ -36,6 +37,8 @@ BEGIN
                       HINT = 'Take the foreign key away, or stop the history with temporal.disable, first.';
         END IF;
         FOREACH part IN ARRAY ARRAY[p_of.current_rows, p_of.past_rows, p_of.superseded_rows] LOOP
+            -- A type that was dropped with CASCADE took the history's columns along.
+            CONTINUE WHEN NOT EXISTS (SELECT FROM pg_attribute h WHERE h.attrelid = part AND h.attname = entry.old_name AND NOT h.attisdropped);
             EXECUTE format('ALTER TABLE %s RENAME COLUMN %I TO %I', part, entry.old_name, entry.new_name);
         END LOOP;
         IF entry.attisdropped THEN
@@ -68,6 +71,55 @@ REVOKE ALL ON FUNCTION temporal.follow_columns(temporal.tables) FROM PUBLIC;
 COMMENT ON FUNCTION temporal.follow_columns(temporal.tables) IS
     'Gives the columns of a history the names that its table''s have; one that was dropped is kept as NAME_dropped_NUMBER. Called by temporal.follow. NB333: a column of the key was dropped.';
 
+CREATE FUNCTION temporal.check_keys(p_of temporal.tables, p_retyped text[]) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    lost text;
+BEGIN
+    PERFORM temporal.given(p_of);
+    -- What was not recorded ahead of its time is in the table, as it is in the history.
+    EXECUTE format('SELECT %s::text FROM %s c LEFT JOIN ONLY %s t ON %s
+                    WHERE c.history_due IS NULL AND (t.%I IS NULL OR %s) LIMIT 1',
+        temporal.key_object(p_of, 'c'), p_of.current_rows, p_of.table_name, temporal.key_match(p_of, 't', 'c'), p_of.key_columns[1],
+        coalesce((SELECT string_agg(format('record_image_ne(ROW(t.%1$I), ROW(c.%1$I))', a.attname), ' OR ') FROM pg_attribute a
+                  JOIN pg_attribute h ON h.attrelid = p_of.current_rows AND h.attname = a.attname AND h.attnum > 0 AND NOT h.attisdropped
+                  WHERE a.attrelid = p_of.table_name AND a.attnum > 0 AND NOT a.attisdropped
+                    AND a.attname <> ALL (p_retyped || p_of.key_columns)), 'false'))
+    INTO lost;
+    IF lost IS NOT NULL THEN
+        RAISE EXCEPTION 'table with a history cannot be altered so'
+            USING ERRCODE = 'NB333', DETAIL = format('Key %s of the history of %s is not that of the same row any more: the statement gave keys other values than a plain cast.', left(lost, 200), p_of.table_name),
+                  HINT = 'Change the type without other values, or stop the history with temporal.disable first.';
+    END IF;
+END
+$$;
+REVOKE ALL ON FUNCTION temporal.check_keys(temporal.tables, text[]) FROM PUBLIC;
+COMMENT ON FUNCTION temporal.check_keys(temporal.tables, text[]) IS
+    'Refuses that a key''s type was changed so that it tells other rows apart. p_retyped: the columns that were given another type. Called by temporal.follow_types. NB333: it was.';
+
+CREATE FUNCTION temporal.fire_checks(p_of temporal.tables) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    checks CONSTANT text := (
+        SELECT string_agg(DISTINCT format('%s.%I', k.connamespace::regnamespace, k.conname), ', ')
+        FROM pg_trigger g JOIN pg_constraint k ON k.oid = g.tgconstraint
+        WHERE g.tgrelid IN (p_of.current_rows, p_of.past_rows, p_of.superseded_rows) AND g.tgdeferrable AND g.tginitdeferred);
+BEGIN
+    PERFORM temporal.given(p_of);
+    IF checks IS NOT NULL THEN
+        EXECUTE format('SET CONSTRAINTS %s IMMEDIATE', checks);
+        EXECUTE format('SET CONSTRAINTS %s DEFERRED', checks);
+    END IF;
+END
+$$;
+REVOKE ALL ON FUNCTION temporal.fire_checks(temporal.tables) FROM PUBLIC;
+COMMENT ON FUNCTION temporal.fire_checks(temporal.tables) IS
+    'Has the foreign keys over periods of a table check what the transaction has done so far, as the server alters no table of which that is pending. Called by temporal.follow. NB330: one does not hold.';
+
 CREATE FUNCTION temporal.follow_types(p_of temporal.tables) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
@@ -80,20 +132,17 @@ DECLARE
 BEGIN
     PERFORM temporal.given(p_of);
     FOR entry IN
-        SELECT a.attname, a.attnum, h.attname IS NULL AS is_new, a.atthasdef, a.atthasmissing,
+        SELECT a.attname, a.attnum, h.attname IS NULL AS is_new,
+               a.atthasdef OR a.atthasmissing OR a.attidentity <> '' OR y.typdefault IS NOT NULL AS has_values,
                format_type(a.atttypid, a.atttypmod) || CASE WHEN a.attcollation <> 0 THEN ' COLLATE ' || a.attcollation::regcollation ELSE '' END AS type,
                CASE WHEN a.atthasmissing THEN (a.attmissingval::text::text[])[1] END AS missing
         FROM pg_attribute a
+        JOIN pg_type y ON y.oid = a.atttypid
         LEFT JOIN pg_attribute h ON h.attrelid = p_of.current_rows AND h.attname = a.attname AND h.attnum > 0 AND NOT h.attisdropped
         WHERE a.attrelid = p_of.table_name AND a.attnum > 0 AND NOT a.attisdropped
           AND (h.attname IS NULL OR (h.atttypid, h.atttypmod, h.attcollation) <> (a.atttypid, a.atttypmod, a.attcollation))
         ORDER BY a.attnum
     LOOP
-        IF entry.is_new AND entry.attname LIKE 'history\_%' THEN
-            RAISE EXCEPTION 'table with a history cannot be altered so'
-                USING ERRCODE = 'NB333', DETAIL = format('Names that begin with history_ are of the history of %s.', p_of.table_name),
-                      HINT = 'Choose another name.';
-        END IF;
         FOREACH part IN ARRAY ARRAY[p_of.current_rows, p_of.past_rows, p_of.superseded_rows] LOOP
             IF entry.is_new THEN
                 EXECUTE format('ALTER TABLE %s ADD COLUMN %I %s', part, entry.attname, entry.type);
@@ -105,22 +154,26 @@ BEGIN
         IF entry.is_new THEN
             INSERT INTO temporal.table_columns VALUES (p_of.table_name, entry.attnum, entry.attname);
         END IF;
-        IF NOT entry.is_new OR entry.atthasdef THEN
+        IF NOT entry.is_new OR entry.has_values THEN
             names := names || entry.attname::text;
         END IF;
     END LOOP;
+    IF names && p_of.key_columns THEN
+        PERFORM temporal.check_keys(p_of, names);
+    END IF;
     -- The rows that are there got their values by the statement, not by a change that became true today.
     IF names <> '{}' THEN
         EXECUTE format('UPDATE %s c SET (%s) = ROW(%s) FROM ONLY %s t WHERE %s AND record_image_ne(ROW(%s), ROW(%s))', p_of.current_rows,
             (SELECT string_agg(format('%I', n), ', ') FROM unnest(names) n), (SELECT string_agg(format('t.%I', n), ', ') FROM unnest(names) n),
             p_of.table_name, temporal.key_match(p_of, 't', 'c'),
             (SELECT string_agg(format('t.%I', n), ', ') FROM unnest(names) n), (SELECT string_agg(format('c.%I', n), ', ') FROM unnest(names) n));
+        PERFORM temporal.fire_checks(p_of);
     END IF;
 END
 $$;
 REVOKE ALL ON FUNCTION temporal.follow_types(temporal.tables) FROM PUBLIC;
 COMMENT ON FUNCTION temporal.follow_types(temporal.tables) IS
-    'Adds to a history the columns that its table has and it has not, and gives the others their types, by a plain cast. The newest rows take the table''s values, older ones have null in a new column. Called by temporal.follow. NB333: a name of the history''s own.';
+    'Adds to a history the columns that its table has and it has not, and gives the others their types, by a plain cast. The newest rows take the table''s values, older ones have null in a new column. Called by temporal.follow. NB333: a key''s values were changed with its type.';
 
 CREATE FUNCTION temporal.follow_rights(p_of temporal.tables) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
@@ -134,7 +187,6 @@ DECLARE
 BEGIN
     PERFORM temporal.given(p_of);
     FOREACH thing IN ARRAY things LOOP
-        EXECUTE format('ALTER TABLE %s OWNER TO %s', thing, owner::regrole);
         FOR entry IN
             SELECT DISTINCT CASE x.grantee WHEN 0 THEN 'PUBLIC' ELSE x.grantee::regrole::text END AS grantee
             FROM (SELECT (aclexplode(c.relacl)).grantee FROM pg_class c WHERE c.oid = thing
@@ -165,11 +217,16 @@ END
 $$;
 REVOKE ALL ON FUNCTION temporal.follow_rights(temporal.tables) FROM PUBLIC;
 COMMENT ON FUNCTION temporal.follow_rights(temporal.tables) IS
-    'Gives a history the owner of its table, and lets those read it who may read the table, and only these. Called by temporal.follow.';
+    'Lets those read a history who may read its table, and only these. Called by temporal.follow.';
 
 CREATE FUNCTION temporal.follow_policies(p_of temporal.tables) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
+SET datestyle = 'ISO, YMD'
+SET timezone = 'UTC'
+SET intervalstyle = 'iso_8601'
+SET extra_float_digits = 1
+SET bytea_output = 'hex'
 AS $$
 DECLARE
     part regclass;
@@ -178,8 +235,10 @@ DECLARE
 BEGIN
     PERFORM temporal.given(p_of);
     FOREACH part IN ARRAY ARRAY[p_of.current_rows, p_of.past_rows, p_of.superseded_rows] LOOP
-        EXECUTE format('ALTER TABLE %s %s ROW LEVEL SECURITY', part,
-                       (SELECT CASE WHEN c.relrowsecurity THEN 'ENABLE' ELSE 'DISABLE' END FROM pg_class c WHERE c.oid = p_of.table_name));
+        IF (SELECT c.relrowsecurity <> h.relrowsecurity FROM pg_class c, pg_class h WHERE c.oid = p_of.table_name AND h.oid = part) THEN
+            EXECUTE format('ALTER TABLE %s %s ROW LEVEL SECURITY', part,
+                           (SELECT CASE WHEN c.relrowsecurity THEN 'ENABLE' ELSE 'DISABLE' END FROM pg_class c WHERE c.oid = p_of.table_name));
+        END IF;
         FOR entry IN SELECT p.polname FROM pg_policy p WHERE p.polrelid = part LOOP
             EXECUTE format('DROP POLICY %I ON %s', entry.polname, part);
         END LOOP;
@@ -192,8 +251,8 @@ BEGIN
                                 CASE WHEN entry.polpermissive THEN 'PERMISSIVE' ELSE 'RESTRICTIVE' END, entry.roles);
             BEGIN
                 EXECUTE statement || entry.condition || ')';
-            EXCEPTION WHEN undefined_table OR undefined_column OR ambiguous_column THEN
-                -- It names the table itself. Nobody sees by it what it might have kept back.
+            EXCEPTION WHEN undefined_table OR undefined_column OR ambiguous_column OR insufficient_privilege THEN
+                -- It names the table itself, or what the owner may not. Nobody sees by it what it might have kept back.
                 RAISE WARNING 'policy % is not carried over to the history of %: %', entry.polname, p_of.table_name, SQLERRM;
                 EXECUTE statement || 'false)';
             END;
@@ -205,48 +264,148 @@ REVOKE ALL ON FUNCTION temporal.follow_policies(temporal.tables) FROM PUBLIC;
 COMMENT ON FUNCTION temporal.follow_policies(temporal.tables) IS
     'Gives a history the row security of its table. A policy that names the table itself cannot be carried over, and shows nothing. Called by temporal.follow.';
 
-CREATE FUNCTION temporal.follow(p_table regclass) RETURNS void
+CREATE FUNCTION temporal.follow_owner(p_table regclass) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    of_table CONSTANT temporal.tables := temporal.enabled_table(p_table);
+    owner CONSTANT oid := (SELECT c.relowner FROM pg_class c WHERE c.oid = p_table);
+    obstacle text;
+    entry record;
+BEGIN
+    obstacle := CASE
+        WHEN NOT (has_schema_privilege(owner, 'temporal', 'USAGE')
+                  AND has_function_privilege(owner, 'temporal.settle(regclass, jsonb, jsonb, text)', 'EXECUTE'))
+        THEN format('Role %s may not keep histories: see temporal.grant_tables.', owner::regrole) END;
+    IF obstacle IS NOT NULL THEN
+        RAISE EXCEPTION 'table with a history cannot be altered so'
+            USING ERRCODE = 'NB333', DETAIL = obstacle, HINT = 'Give the owner of the table that right first.';
+    END IF;
+    FOR entry IN
+        SELECT DISTINCT n.oid, n.nspname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+        WHERE c.oid IN (of_table.current_rows, of_table.timeline, of_table.as_of_view)
+          AND NOT (has_schema_privilege(owner, n.oid, 'USAGE') AND has_schema_privilege(owner, n.oid, 'CREATE'))
+    LOOP
+        -- The grant option, as those who may read the table are let in by its owner.
+        EXECUTE format('GRANT USAGE, CREATE ON SCHEMA %I TO %s WITH GRANT OPTION', entry.nspname, owner::regrole);
+    END LOOP;
+    FOR entry IN
+        SELECT c.oid::regclass AS name FROM pg_class c
+        WHERE c.oid IN (of_table.current_rows, of_table.past_rows, of_table.superseded_rows, of_table.timeline, of_table.as_of_view)
+          AND c.relowner <> owner ORDER BY c.oid
+    LOOP
+        EXECUTE format('ALTER TABLE %s OWNER TO %s', entry.name, owner::regrole);
+    END LOOP;
+    FOR entry IN
+        SELECT p.oid::regprocedure AS name FROM pg_proc p
+        WHERE p.proowner <> owner AND (
+            p.oid IN (SELECT to_regprocedure(format('%s.%I%s', c.relnamespace::regnamespace, of_table.base_name || x.ending, x.arguments))
+                      FROM pg_class c, (VALUES ('_record', '()'), ('_instant', '(text)')) x (ending, arguments) WHERE c.oid = of_table.current_rows)
+            OR p.oid IN (SELECT g.tgfoid FROM pg_trigger g, temporal.period_foreign_keys f
+                         WHERE g.tgrelid = of_table.current_rows AND g.tgname IN (f.key_name || '_child', f.key_name || '_parent')))
+    LOOP
+        EXECUTE format('ALTER FUNCTION %s OWNER TO %s', entry.name, owner::regrole);
+    END LOOP;
+END
+$$;
+REVOKE ALL ON FUNCTION temporal.follow_owner(regclass) FROM PUBLIC;
+COMMENT ON FUNCTION temporal.follow_owner(regclass) IS
+    'Gives a history the owner of its table, and that one the right to its schemas. With the rights of the caller, who gave the table. Called by temporal.follow and the event trigger. NB320: the table has no history; NB333: the owner may not keep one.';
+
+CREATE FUNCTION temporal.follow_table(p_table regclass) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     of_table temporal.tables := temporal.enabled_table(p_table);
+    home text;
     timeline_name text;
     as_of_name text;
     differs boolean;
+    refused text;
 BEGIN
-    IF (SELECT c.relforcerowsecurity FROM pg_class c WHERE c.oid = p_table) THEN
+    SELECT CASE
+        WHEN c.relforcerowsecurity THEN format('The owner of %s, who writes its history, must see all of its rows.', p_table)
+        WHEN EXISTS (SELECT FROM pg_inherits i WHERE p_table IN (i.inhrelid, i.inhparent))
+            THEN format('%s would inherit or be inherited from, and a history is that of one table.', p_table)
+        WHEN EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = p_table AND a.attname LIKE 'history\_%' AND NOT a.attisdropped)
+            THEN format('Names that begin with history_ are of the history of %s.', p_table)
+        WHEN n.nspname || c.relname ~ '[{][a-z_.=]+[}]' OR EXISTS (
+            SELECT FROM pg_attribute a WHERE a.attrelid = p_table AND a.attname ~ '[{][a-z_.=]+[}]' AND NOT a.attisdropped)
+            THEN format('%s would have a word in braces in its name or a column''s.', p_table) END
+    INTO refused
+    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = p_table;
+    IF refused IS NOT NULL THEN
         RAISE EXCEPTION 'table with a history cannot be altered so'
-            USING ERRCODE = 'NB333', DETAIL = format('The owner of %s, who writes its history, must see all of its rows.', p_table),
-                  HINT = 'Leave FORCE ROW LEVEL SECURITY out, or stop the history with temporal.disable.';
+            USING ERRCODE = 'NB333', DETAIL = refused, HINT = 'Leave that out, or stop the history with temporal.disable first.';
     END IF;
     -- First, so that the statements below do not call for this again.
-    UPDATE temporal.tables t SET described = temporal.describe(p_table) WHERE t.table_name = p_table;
+    UPDATE temporal.tables t SET described = temporal.describe(p_table),
+        as_of_schema = coalesce((SELECT n.nspname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = t.as_of_view), t.as_of_schema)
+    WHERE t.table_name = p_table RETURNING t.* INTO of_table;
+    PERFORM temporal.fire_checks(of_table);
     SELECT array_agg(ROW(a.attname, a.atttypid, a.atttypmod, a.attcollation)::text ORDER BY a.attnum)
         IS DISTINCT FROM (SELECT array_agg(ROW(v.attname, v.atttypid, v.atttypmod, v.attcollation)::text ORDER BY v.attnum)
                           FROM pg_attribute v WHERE v.attrelid = of_table.as_of_view AND v.attnum > 0)
     INTO differs
     FROM pg_attribute a WHERE a.attrelid = p_table AND a.attnum > 0 AND NOT a.attisdropped;
-    SELECT format('%s.%I', v.relnamespace::regnamespace, c.relname), format('%s.%I', a.relnamespace::regnamespace, c.relname),
-           differs OR c.relname <> v.relname OR c.relname <> a.relname
-    INTO timeline_name, as_of_name, differs
-    FROM pg_class c, pg_class v, pg_class a WHERE c.oid = p_table AND v.oid = of_table.timeline AND a.oid = of_table.as_of_view;
+    SELECT n.nspname INTO home FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = of_table.current_rows;
+    -- A view that is gone, with a type perhaps that it showed, is made anew.
+    SELECT temporal.free_name(home, c.relname, 63, '{""}', of_table.timeline), temporal.free_name(of_table.as_of_schema, c.relname, 63, '{""}', of_table.as_of_view)
+    INTO timeline_name, as_of_name
+    FROM pg_class c WHERE c.oid = p_table;
+    differs := differs OR (SELECT count(*) <> 2 FROM pg_class v
+        WHERE v.oid = of_table.timeline AND v.relname = timeline_name OR v.oid = of_table.as_of_view AND v.relname = as_of_name);
     IF differs THEN
-        EXECUTE format('DROP VIEW %s, %s', of_table.as_of_view, of_table.timeline);
+        PERFORM temporal.drop_views(of_table);
         PERFORM temporal.follow_columns(of_table);
         SELECT t.* INTO of_table FROM temporal.tables t WHERE t.table_name = p_table;
         PERFORM temporal.follow_types(of_table);
+    END IF;
+    PERFORM temporal.make_functions(of_table);
+    IF differs THEN
+        timeline_name := format('%I.%I', home, timeline_name);
+        as_of_name := format('%I.%I', of_table.as_of_schema, as_of_name);
+        PERFORM temporal.home_schema(of_table.as_of_schema, p_table);
         PERFORM temporal.make_views(of_table, timeline_name, as_of_name);
         UPDATE temporal.tables t SET timeline = timeline_name::regclass, as_of_view = as_of_name::regclass
         WHERE t.table_name = p_table RETURNING t.* INTO of_table;
     END IF;
-    PERFORM temporal.make_functions(of_table);
     PERFORM temporal.follow_rights(of_table), temporal.follow_policies(of_table);
+END
+$$;
+REVOKE ALL ON FUNCTION temporal.follow_table(regclass) FROM PUBLIC;
+COMMENT ON FUNCTION temporal.follow_table(regclass) IS
+    'What temporal.follow does beside the owner. With the rights of the table''s owner. NB320: the table has no history; NB333: the history cannot follow.';
+
+CREATE FUNCTION temporal.try_follow(p_table regclass) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    PERFORM temporal.follow_table(p_table);
+EXCEPTION WHEN OTHERS THEN
+    RAISE WARNING 'history of % does not follow its table: % (%)', p_table, SQLERRM, SQLSTATE
+        USING HINT = 'Have its owner call temporal.follow, or temporal.disable.';
+END
+$$;
+REVOKE ALL ON FUNCTION temporal.try_follow(regclass) FROM PUBLIC;
+COMMENT ON FUNCTION temporal.try_follow(regclass) IS
+    'The same, as far as it can be done: where not, a warning says why. Called by the event trigger for tables that the statement has not altered.';
+
+CREATE FUNCTION temporal.follow(p_table regclass) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    PERFORM temporal.follow_owner(p_table);
+    PERFORM temporal.as_owner(p_table, 'follow', NULL, NULL);
 END
 $$;
 REVOKE ALL ON FUNCTION temporal.follow(regclass) FROM PUBLIC;
 COMMENT ON FUNCTION temporal.follow(regclass) IS
-    'Brings the history of a table in line with the table: columns, types, name, owner, rights, row security. The event trigger calls it where the table was altered; it may be called at any time. NB320: the table has no history; NB333: the history cannot follow.';
+    'Brings the history of a table in line with the table: columns, types, name, owner, rights, row security; views that are gone are made anew. The event trigger calls it where the table was altered; it may be called at any time. NB320: the table has no history; NB333: the history cannot follow; 42501: not the owner.';
 
 CREATE VIEW temporal.tables_to_follow AS
 -- A WITH keeps the server from taking the view for one that can be written to.
@@ -268,17 +427,30 @@ REVOKE ALL ON temporal.tables_to_follow FROM PUBLIC;
 COMMENT ON VIEW temporal.tables_to_follow IS
     'Tables that were altered, or whose history''s tables were renamed, since their history last followed them, and those that are gone.';
 
--- In the library because it looks with the extension's rights and acts with the caller's.
+-- In the library because they look with the extension's rights and act with those of the table's owner.
+CREATE FUNCTION temporal.note_tables() RETURNS event_trigger
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'neobank_note_tables';
+REVOKE ALL ON FUNCTION temporal.note_tables() FROM PUBLIC;
+COMMENT ON FUNCTION temporal.note_tables() IS
+    'Event trigger: notes which tables'' histories have not followed before the statement, so that those it alters are told from them.';
+
 CREATE FUNCTION temporal.follow_tables() RETURNS event_trigger
 LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'neobank_follow_tables';
 REVOKE ALL ON FUNCTION temporal.follow_tables() FROM PUBLIC;
 COMMENT ON FUNCTION temporal.follow_tables() IS
-    'Event trigger: has the histories follow tables that were altered, and forgets those that were dropped; what was recorded of these stays.';
+    'Event trigger: has the histories follow tables that the statement altered, and, where that can be done, the caller''s others; forgets those that were dropped, of which what was recorded stays. A session whose check_function_bodies is off, as one that restores a dump, has none follow.';
+
+CREATE EVENT TRIGGER neobank_note_tables ON ddl_command_start
+    WHEN TAG IN ('ALTER TABLE', 'ALTER SCHEMA', 'ALTER TYPE', 'ALTER DOMAIN', 'ALTER POLICY', 'CREATE POLICY', 'DROP POLICY', 'GRANT', 'REVOKE',
+                 'CREATE TABLE', 'CREATE TRIGGER', 'DROP TABLE', 'DROP SCHEMA', 'DROP TYPE', 'DROP DOMAIN', 'DROP OWNED')
+    EXECUTE FUNCTION temporal.note_tables();
+COMMENT ON EVENT TRIGGER neobank_note_tables IS 'Tells tables that a statement alters from those that were altered before.';
 
 CREATE EVENT TRIGGER neobank_follow_tables ON ddl_command_end
-    WHEN TAG IN ('ALTER TABLE', 'ALTER SCHEMA', 'ALTER POLICY', 'CREATE POLICY', 'DROP POLICY', 'GRANT', 'REVOKE', 'CREATE TRIGGER',
-                 'DROP TABLE', 'DROP SCHEMA', 'DROP OWNED')
+    WHEN TAG IN ('ALTER TABLE', 'ALTER SCHEMA', 'ALTER TYPE', 'ALTER DOMAIN', 'ALTER POLICY', 'CREATE POLICY', 'DROP POLICY', 'GRANT', 'REVOKE',
+                 'CREATE TABLE', 'CREATE TRIGGER', 'DROP TABLE', 'DROP SCHEMA', 'DROP TYPE', 'DROP DOMAIN', 'DROP OWNED')
     EXECUTE FUNCTION temporal.follow_tables();
 COMMENT ON EVENT TRIGGER neobank_follow_tables IS 'Has histories follow their tables.';
 
@@ -309,7 +481,8 @@ BEGIN
             'temporal.change_portion', 'temporal.update_portion', 'temporal.delete_portion', 'temporal.insert_portion', 'temporal.apply_due',
             'temporal.prune', 'temporal.check_history', 'temporal.as_of', 'temporal.follow_columns', 'temporal.follow_types',
             'temporal.follow_rights', 'temporal.follow_policies', 'temporal.follow', 'temporal.add_foreign_key', 'temporal.drop_foreign_key',
-            'temporal.check_child', 'temporal.check_parent', 'temporal.uncovered'])
+            'temporal.check_child', 'temporal.check_parent', 'temporal.uncovered',
+            'temporal.cut_name', 'temporal.free_name', 'temporal.drop_views', 'temporal.as_owner', 'temporal.apply_due_to', 'temporal.prune_of', 'temporal.check_keys', 'temporal.fire_checks', 'temporal.follow_owner', 'temporal.follow_table', 'temporal.try_follow'])
     LOOP
         EXECUTE format('GRANT %s ON %s %s TO %I', entry.privileges, entry.object_kind, entry.object_name, p_role);
     END LOOP;

@@ -16,41 +16,58 @@ REVOKE ALL ON FUNCTION temporal.enabled_tables(regclass) FROM PUBLIC;
 COMMENT ON FUNCTION temporal.enabled_tables(regclass) IS
     'The row of temporal.tables of a table; null: those of all the caller''s tables. NB320: the table has no history.';
 
-CREATE FUNCTION temporal.apply_due(p_table regclass DEFAULT NULL) RETURNS bigint
+-- The triggers of a table and of its history are its owner's, and so is the role that they run as.
+CREATE FUNCTION temporal.apply_due_to(p_table regclass) RETURNS bigint
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
 SET neobank.history_guard = off
 SET extra_float_digits = 1
+SET intervalstyle = 'iso_8601'
 AS $$
 DECLARE
-    of_table temporal.tables;
-    present timestamptz;
+    of_table CONSTANT temporal.tables := temporal.enabled_table(p_table);
+    present CONSTANT timestamptz := clock_timestamp();
     entry record;
     applied bigint := 0;
 BEGIN
+    FOR entry IN EXECUTE format(
+        'SELECT %1$s AS key FROM %2$s c WHERE c.history_due <= $1
+            AND NOT EXISTS (SELECT FROM %4$s t WHERE %5$s AND record_image_eq(ROW(%6$s), ROW(%7$s)))
+         UNION
+         SELECT %1$s FROM %3$s c WHERE c.history_valid_from > c.history_known_from AND c.history_valid_from <= $1 AND c.history_valid_to > $1
+            AND NOT EXISTS (SELECT FROM %4$s t WHERE %5$s AND record_image_eq(ROW(%6$s), ROW(%7$s)))
+         UNION
+         SELECT %1$s FROM %3$s c JOIN %4$s t ON %5$s
+         WHERE NOT c.history_ended_live AND c.history_valid_to > c.history_known_from AND c.history_valid_to <= $1
+            AND NOT EXISTS (SELECT FROM %2$s n WHERE %8$s AND n.history_valid_from <= $1)
+            AND NOT EXISTS (SELECT FROM %3$s n WHERE %8$s AND n.history_valid_to > $1 AND n.history_valid_from <= $1)
+         ORDER BY 1',
+        temporal.key_object(of_table, 'c'), of_table.current_rows, of_table.past_rows, of_table.table_name,
+        temporal.key_match(of_table, 't', 'c'), temporal.column_list(of_table.table_name, 't.'),
+        temporal.column_list(of_table.table_name, 'c.'), temporal.key_match(of_table, 'n', 'c')) USING present
+    LOOP
+        PERFORM temporal.lock_key(of_table, entry.key);
+        IF temporal.apply_key(of_table, entry.key) THEN
+            applied := applied + 1;
+        END IF;
+    END LOOP;
+    RETURN applied;
+END
+$$;
+REVOKE ALL ON FUNCTION temporal.apply_due_to(regclass) FROM PUBLIC;
+COMMENT ON FUNCTION temporal.apply_due_to(regclass) IS
+    'What temporal.apply_due does to one table. With the rights of the table''s owner.';
+
+CREATE FUNCTION temporal.apply_due(p_table regclass DEFAULT NULL) RETURNS bigint
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    of_table temporal.tables;
+    applied bigint := 0;
+BEGIN
     FOR of_table IN SELECT t.* FROM temporal.enabled_tables(p_table) t LOOP
-        present := clock_timestamp();
-        FOR entry IN EXECUTE format(
-            'SELECT %1$s AS key FROM %2$s c WHERE c.history_due <= $1
-                AND NOT EXISTS (SELECT FROM %4$s t WHERE %5$s AND record_image_eq(ROW(%6$s), ROW(%7$s)))
-             UNION
-             SELECT %1$s FROM %3$s c WHERE c.history_valid_from > c.history_known_from AND c.history_valid_from <= $1 AND c.history_valid_to > $1
-                AND NOT EXISTS (SELECT FROM %4$s t WHERE %5$s AND record_image_eq(ROW(%6$s), ROW(%7$s)))
-             UNION
-             SELECT %1$s FROM %3$s c JOIN %4$s t ON %5$s
-             WHERE NOT c.history_ended_live AND c.history_valid_to > c.history_known_from AND c.history_valid_to <= $1
-                AND NOT EXISTS (SELECT FROM %2$s n WHERE %8$s AND n.history_valid_from <= $1)
-                AND NOT EXISTS (SELECT FROM %3$s n WHERE %8$s AND n.history_valid_to > $1 AND n.history_valid_from <= $1)
-             ORDER BY 1',
-            temporal.key_object(of_table, 'c'), of_table.current_rows, of_table.past_rows, of_table.table_name,
-            temporal.key_match(of_table, 't', 'c'), temporal.column_list(of_table.table_name, 't.'),
-            temporal.column_list(of_table.table_name, 'c.'), temporal.key_match(of_table, 'n', 'c')) USING present
-        LOOP
-            PERFORM temporal.lock_key(of_table, entry.key);
-            IF temporal.apply_key(of_table, entry.key) THEN
-                applied := applied + 1;
-            END IF;
-        END LOOP;
+        applied := applied + temporal.as_owner(of_table.table_name, 'apply_due', NULL, NULL);
     END LOOP;
     RETURN applied;
 END
@@ -59,17 +76,46 @@ REVOKE ALL ON FUNCTION temporal.apply_due(regclass) FROM PUBLIC;
 COMMENT ON FUNCTION temporal.apply_due(regclass) IS
     'Brings tables up to facts that were recorded ahead of their time and have come due. p_table: null: all of the caller''s. Returns how many rows were inserted, changed or deleted. NB320: the table has no history; NB336: a trigger or rule of the table keeps a row back.';
 
-CREATE FUNCTION temporal.prune(p_before timestamptz, p_table regclass DEFAULT NULL, p_max_rows integer DEFAULT 10000)
-RETURNS TABLE (table_name regclass, rows_pruned bigint, is_done boolean)
+CREATE FUNCTION temporal.prune_of(p_table regclass, p_before timestamptz, p_max_rows bigint) RETURNS bigint
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
 SET neobank.history_guard = off
 AS $$
+DECLARE
+    of_table CONSTANT temporal.tables := temporal.enabled_table(p_table);
+    told temporal.tables;
+    pruned bigint;
+    further bigint;
+BEGIN
+    -- Readers are told before rows go: the two are one transaction. Who waited for one that prunes up to a later
+    -- instant leaves that as it is.
+    UPDATE temporal.tables t SET pruned_before = p_before
+    WHERE t.table_name = p_table AND coalesce(t.pruned_before, '-infinity') < p_before
+    RETURNING t.* INTO told;
+    IF told.table_name IS NOT NULL THEN
+        PERFORM temporal.make_functions(told);
+    END IF;
+    EXECUTE format('DELETE FROM %1$s p WHERE p.ctid = ANY (ARRAY(SELECT x.ctid FROM %1$s x WHERE x.history_known_to <= $1 LIMIT $2 FOR UPDATE SKIP LOCKED))', of_table.superseded_rows)
+    USING p_before, p_max_rows;
+    GET DIAGNOSTICS pruned = ROW_COUNT;
+    EXECUTE format('DELETE FROM %1$s p WHERE p.ctid = ANY (ARRAY(SELECT x.ctid FROM %1$s x WHERE x.history_valid_to <= $1 LIMIT $2 FOR UPDATE SKIP LOCKED))', of_table.past_rows)
+    USING p_before, p_max_rows - pruned;
+    GET DIAGNOSTICS further = ROW_COUNT;
+    RETURN pruned + further;
+END
+$$;
+REVOKE ALL ON FUNCTION temporal.prune_of(regclass, timestamptz, bigint) FROM PUBLIC;
+COMMENT ON FUNCTION temporal.prune_of(regclass, timestamptz, bigint) IS
+    'What temporal.prune does to one table; returns how many rows went. With the rights of the table''s owner.';
+
+CREATE FUNCTION temporal.prune(p_before timestamptz, p_table regclass DEFAULT NULL, p_max_rows integer DEFAULT 10000)
+RETURNS TABLE (table_name regclass, rows_pruned bigint, is_done boolean)
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
 #variable_conflict use_column
 DECLARE
     of_table temporal.tables;
-    told temporal.tables;
-    further bigint;
     room bigint := p_max_rows;
 BEGIN
     IF p_before IS NULL OR p_max_rows IS NULL THEN
@@ -82,21 +128,7 @@ BEGIN
                   HINT = 'Give an instant of the past, and call again until is_done.';
     END IF;
     FOR of_table IN SELECT t.* FROM temporal.enabled_tables(p_table) t LOOP
-        -- Readers are told before rows go: the two are one transaction. Who waited for one that prunes up to a later
-        -- instant leaves that as it is.
-        UPDATE temporal.tables t SET pruned_before = p_before
-        WHERE t.table_name = of_table.table_name AND coalesce(t.pruned_before, '-infinity') < p_before
-        RETURNING t.* INTO told;
-        IF told.table_name IS NOT NULL THEN
-            PERFORM temporal.make_functions(told);
-        END IF;
-        EXECUTE format('DELETE FROM %1$s p WHERE p.ctid = ANY (ARRAY(SELECT x.ctid FROM %1$s x WHERE x.history_known_to <= $1 LIMIT $2 FOR UPDATE SKIP LOCKED))', of_table.superseded_rows)
-        USING p_before, room;
-        GET DIAGNOSTICS rows_pruned = ROW_COUNT;
-        EXECUTE format('DELETE FROM %1$s p WHERE p.ctid = ANY (ARRAY(SELECT x.ctid FROM %1$s x WHERE x.history_valid_to <= $1 LIMIT $2 FOR UPDATE SKIP LOCKED))', of_table.past_rows)
-        USING p_before, room - rows_pruned;
-        GET DIAGNOSTICS further = ROW_COUNT;
-        rows_pruned := rows_pruned + further;
+        rows_pruned := temporal.as_owner(of_table.table_name, 'prune', p_before, room);
         room := room - rows_pruned;
         table_name := of_table.table_name;
         is_done := room > 0;

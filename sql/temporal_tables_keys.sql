@@ -61,15 +61,15 @@ BEGIN
             SELECT range_agg(tstzrange(p.history_valid_from, p.history_valid_to)) FROM (
                 SELECT p.history_valid_from, ''infinity''::timestamptz AS history_valid_to FROM %7$s p WHERE %9$s
                 UNION ALL SELECT p.history_valid_from, p.history_valid_to FROM %8$s p WHERE %9$s) p)
-            @> tstzrange(greatest(c.history_valid_from, %10$L::timestamptz), c.history_valid_to) IS NOT TRUE
+            @> tstzrange(greatest(c.history_valid_from, $2), c.history_valid_to) IS NOT TRUE
             -- What is pruned of one of them is not asked for.
-            AND greatest(c.history_valid_from, %10$L::timestamptz) < c.history_valid_to
+            AND greatest(c.history_valid_from, $2) < c.history_valid_to
          LIMIT 1',
         temporal.key_object(child, 'c'), child.current_rows,
-        temporal.column_list(link.child_table, 'c.') || ', c.history_valid_from',
+        (SELECT string_agg(DISTINCT format('c.%I', n), ', ') FROM unnest(child.key_columns || link.child_columns) n) || ', c.history_valid_from',
         p_condition, child.past_rows, (SELECT string_agg(format('c.%I IS NOT NULL', n), ' AND ') FROM unnest(link.child_columns) n),
-        parent.current_rows, parent.past_rows, same, greatest(child.pruned_before, parent.pruned_before))
-    INTO found_row USING p_key;
+        parent.current_rows, parent.past_rows, same)
+    INTO found_row USING p_key, greatest(child.pruned_before, parent.pruned_before);
     RETURN found_row;
 END
 $$;
@@ -160,7 +160,7 @@ AS $$
 DECLARE
     child CONSTANT temporal.tables := temporal.enabled_table(p_child);
     parent CONSTANT temporal.tables := temporal.enabled_table(p_parent);
-    name CONSTANT text := coalesce(p_name, left(child.base_name || '_' || array_to_string(p_columns, '_'), 40) || '_period_fkey');
+    name CONSTANT text := coalesce(p_name, temporal.cut_name(child.base_name || '_' || array_to_string(p_columns, '_'), 40) || '_period_fkey');
     home CONSTANT text := (SELECT c.relnamespace::regnamespace::text FROM pg_class c WHERE c.oid = child.current_rows);
     owner CONSTANT oid := (SELECT c.relowner FROM pg_class c WHERE c.oid = p_child);
     wrong text;
@@ -176,7 +176,7 @@ BEGIN
         WHEN NOT pg_has_role(owner, 'USAGE') OR owner <> (SELECT c.relowner FROM pg_class c WHERE c.oid = p_parent) THEN 'The tables are not both of the same owner, who alone may do this.'
         WHEN cardinality(p_columns) <> cardinality(parent.key_columns) THEN format('The key of %s is (%s).', p_parent, array_to_string(parent.key_columns, ', '))
         WHEN EXISTS (SELECT FROM temporal.period_foreign_keys f WHERE f.key_name = name) THEN format('There is one of the name %L.', name)
-        WHEN length(name) > 50 OR name = '' THEN 'A name has 1 to 50 characters.'
+        WHEN octet_length(name) > 50 OR name = '' THEN 'A name has 1 to 50 bytes.'
         ELSE (SELECT format('Column %I of %s is not of the type of %I.', k.column_name, p_child, k.name)
               FROM ROWS FROM (unnest(parent.key_columns), unnest(p_columns)) AS k (name, column_name)
               JOIN pg_attribute a ON a.attrelid = p_parent AND a.attname = k.name
@@ -198,7 +198,8 @@ BEGIN
         UNION ALL SELECT '_parent', 'OLD', 'UPDATE OR DELETE', parent.current_rows, parent.past_rows
     LOOP
         -- As the owner: when a transaction ends, its user may be another than the one who wrote.
-        EXECUTE format('CREATE FUNCTION %s.%I() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET row_security = off SET extra_float_digits = 1 AS %L',
+        EXECUTE format('CREATE FUNCTION %s.%I() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET row_security = off
+            SET extra_float_digits = 1 SET intervalstyle = ''iso_8601'' AS %L',
             home, name || part.side, format('BEGIN PERFORM temporal.check%s(%L, to_jsonb(%s)); RETURN NULL; END', part.side, name, part.image));
         EXECUTE format('REVOKE ALL ON FUNCTION %s.%I() FROM PUBLIC', home, name || part.side);
         EXECUTE format('ALTER FUNCTION %s.%I() OWNER TO %s', home, name || part.side, owner::regrole);
@@ -217,7 +218,7 @@ END
 $$;
 REVOKE ALL ON FUNCTION temporal.add_foreign_key(regclass, text[], regclass, text) FROM PUBLIC;
 COMMENT ON FUNCTION temporal.add_foreign_key(regclass, text[], regclass, text) IS
-    'Demands that as long as a row of p_child is true whose p_columns are not null, a row of p_parent is true that has them as its key; of what is believed today. Checked when a transaction ends, under concurrency too. p_columns: in the order of the parent''s key; p_name: of the key, up to 50 characters, null: made from the names. Both tables have a history and the same owner. Returns the name. NB320: a table has none; NB330: it is not so now; NB332: it cannot be added; 22004: null.';
+    'Demands that as long as a row of p_child is true whose p_columns are not null, a row of p_parent is true that has them as its key; of what is believed today. Checked when a transaction ends, under concurrency too. p_columns: in the order of the parent''s key; p_name: of the key, up to 50 bytes, null: made from the names. Both tables have a history and the same owner. Returns the name. NB320: a table has none; NB330: it is not so now; NB332: it cannot be added; 22004: null.';
 
 CREATE FUNCTION temporal.drop_foreign_key(p_name text) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE

@@ -152,9 +152,15 @@ REVOKE ALL ON FUNCTION temporal.record_body(temporal.tables) FROM PUBLIC;
 COMMENT ON FUNCTION temporal.record_body(temporal.tables) IS
     'The text of the function that records what statements do to a table. Its usual ways write one row more for each row of the statement; what they leave over goes through temporal.settle, key by key.';
 
+-- The instant that it writes into a function is read by sessions of any style of dates and any time zone.
 CREATE FUNCTION temporal.make_functions(p_of temporal.tables) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
+SET datestyle = 'ISO, YMD'
+SET timezone = 'UTC'
+SET intervalstyle = 'iso_8601'
+SET extra_float_digits = 1
+SET bytea_output = 'hex'
 AS $$
 DECLARE
     home CONSTANT text := (SELECT c.relnamespace::regnamespace::text FROM pg_class c WHERE c.oid = p_of.current_rows);
@@ -167,7 +173,7 @@ BEGIN
     EXECUTE format(
         'CREATE OR REPLACE FUNCTION %s() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
          SET search_path = pg_catalog, pg_temp SET row_security = off SET extra_float_digits = 1 SET DateStyle = ''ISO, YMD''
-         SET IntervalStyle = postgres AS %L', record_name, temporal.record_body(p_of));
+         SET IntervalStyle = ''iso_8601'' AS %L', record_name, temporal.record_body(p_of));
     -- Names nothing of the extension, so that the past can be read when that is dropped. A view asks for an instant in
     -- several places, of which some are come to long after others: so now is the same for all of a statement, or, where
     -- all its statements see one snapshot, of a transaction. What a procedure writes after a commit within it began later.
@@ -268,7 +274,7 @@ AS $$
 DECLARE
     home CONSTANT text := (SELECT c.relnamespace::regnamespace::text FROM pg_class c WHERE c.oid = p_of.current_rows);
     owner CONSTANT text := (SELECT c.relowner::regrole::text FROM pg_class c WHERE c.oid = p_of.table_name);
-    instant CONSTANT text := '(SELECT ' || format('%s.%I', home, p_of.base_name || '_instant') || '(%L))';
+    instant CONSTANT text := '(SELECT ' || replace(format('%s.%I', home, p_of.base_name || '_instant'), '%', '%%') || '(%L))';
 BEGIN
     PERFORM temporal.given(p_of);
     EXECUTE format('CREATE VIEW %s WITH (security_invoker = true) AS %s', p_timeline, temporal.timeline_query(p_of));

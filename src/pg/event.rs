@@ -40,20 +40,56 @@ pub extern "C-unwind" fn pg_finfo_neobank_guard_drop() -> &'static pg_sys::Pg_fi
     &VERSION_1
 }
 
+/// Called before statements that alter or drop tables.
+#[pg_guard]
+#[unsafe(no_mangle)]
+pub extern "C-unwind" fn neobank_note_tables(call: pg_sys::FunctionCallInfo) -> pg_sys::Datum {
+    // SAFETY: the server's own call.
+    if unsafe { alters_tables(call) } {
+        ereport::finish(follow::note_tables());
+    }
+    pg_sys::Datum::null()
+}
+
+/// Tells the server how to call the function above.
+#[unsafe(no_mangle)]
+pub extern "C-unwind" fn pg_finfo_neobank_note_tables() -> &'static pg_sys::Pg_finfo_record {
+    const VERSION_1: pg_sys::Pg_finfo_record = pg_sys::Pg_finfo_record { api_version: 1 };
+    &VERSION_1
+}
+
 /// Called after statements that alter or drop tables.
 #[pg_guard]
 #[unsafe(no_mangle)]
 pub extern "C-unwind" fn neobank_follow_tables(call: pg_sys::FunctionCallInfo) -> pg_sys::Datum {
-    // SAFETY: the server hands over a whole call, and its context is null or a node.
-    if unsafe { fired_by(call) }.is_none() {
-        ereport!(
-            ERROR,
-            PgSqlErrorCode::ERRCODE_E_R_I_E_EVENT_TRIGGER_PROTOCOL_VIOLATED,
-            "temporal.follow_tables must be called as an event trigger"
-        );
+    // SAFETY: the server's own call.
+    if unsafe { alters_tables(call) } {
+        ereport::finish(follow::follow_tables());
     }
-    ereport::finish(follow::follow_tables());
     pg_sys::Datum::null()
+}
+
+/// Whether the statement may be of concern to a table with a history. A new table is not, unless it inherits.
+///
+/// # Safety
+/// `call` is the server's.
+unsafe fn alters_tables(call: pg_sys::FunctionCallInfo) -> bool {
+    // SAFETY: the caller's promise; a node's tag says what it is, and its tree lives until the statement's end.
+    unsafe {
+        match fired_by(call) {
+            None => {
+                ereport!(
+                    ERROR,
+                    PgSqlErrorCode::ERRCODE_E_R_I_E_EVENT_TRIGGER_PROTOCOL_VIOLATED,
+                    "temporal.follow_tables must be called as an event trigger"
+                );
+            }
+            Some(statement) if (*statement).type_ == pg_sys::NodeTag::T_CreateStmt => {
+                !(*statement.cast::<pg_sys::CreateStmt>()).inhRelations.is_null()
+            }
+            Some(_) => true,
+        }
+    }
 }
 
 /// Tells the server how to call the function above.

@@ -217,3 +217,9 @@ pub fn is_preloading() -> bool {
     // SAFETY: reads a variable of this process.
     unsafe { pg_sys::process_shared_preload_libraries_in_progress }
 }
+
+/// Whether the session is one that restores a dump: such ones do not look into the bodies of functions.
+pub fn is_restoring() -> bool {
+    // SAFETY: a setting of this backend.
+    unsafe { !pg_sys::check_function_bodies }
+}

@@ -1,7 +1,9 @@
 //! Changes of a portion of a row's time.
 
 use crate::error::Error;
-use crate::pg::{Arg, JsonDatum, OwnerRights, RegClass, Session, Statement, Time, Type, finish, server};
+use crate::pg::{
+    Arg, JsonDatum, OwnerRights, RegClass, Session, Statement, Text, Time, Type, finish, server,
+};
 use crate::txn_processing::bounds::bounded_json;
 use crate::txn_processing::required;
 use pgrx::prelude::*;
@@ -19,6 +21,23 @@ static RIGHTS: Statement = Statement::new(
 static CHANGE: Statement = Statement::new(
     c"SELECT temporal.change_portion($1::oid::regclass, $2, $3, $4, $5, $6, $7)",
     &[Type::BigInt, Type::Text, Type::Jsonb, Type::Timestamp, Type::Timestamp, Type::Jsonb, Type::Text],
+);
+
+static OWNER: Statement = Statement::new(
+    c"SELECT c.relowner::bigint, pg_catalog.pg_has_role(c.relowner, 'USAGE')
+      FROM pg_catalog.pg_class c WHERE c.oid = $1::oid",
+    &[Type::BigInt],
+);
+
+static APPLY_DUE: Statement =
+    Statement::new(c"SELECT temporal.apply_due_to($1::oid::regclass)", &[Type::BigInt]);
+
+static FOLLOW: Statement =
+    Statement::new(c"SELECT 0::bigint FROM temporal.follow_table($1::oid::regclass)", &[Type::BigInt]);
+
+static PRUNE: Statement = Statement::new(
+    c"SELECT temporal.prune_of($1::oid::regclass, $2, $3)",
+    &[Type::BigInt, Type::Timestamp, Type::BigInt],
 );
 
 struct Portion {
@@ -48,9 +67,9 @@ impl Portion {
         let Some(owner) = owner.and_then(|row| row.bigint(1)) else {
             return Err(Error::NotPermitted { role: who, function: self.function });
         };
-        let _rights = OwnerRights::of(u32::try_from(owner).expect("an oid").into());
         let micros = |time: Option<Time>| Arg::Timestamp(time.map(|time| time.0));
-        let rows = session.run(
+        rows_of(
+            u32::try_from(owner).expect("an oid").into(),
             &CHANGE,
             &[
                 Arg::BigInt(Some(table)),
@@ -61,9 +80,60 @@ impl Portion {
                 Arg::Jsonb(self.values),
                 Arg::Text(Some(&who)),
             ],
-        )?;
-        Ok(rows.first().and_then(|row| row.bigint(1)).unwrap_or_default())
+        )
     }
+}
+
+/// Runs a statement with the rights of a table's owner. Returns the number that it answers, if it does.
+pub(super) fn rows_of(owner: pg_sys::Oid, statement: &'static Statement, args: &[Arg]) -> Result<i64, Error> {
+    let _rights = OwnerRights::of(owner);
+    let session = Session::write();
+    let rows = session.run(statement, args)?;
+    Ok(rows.first().and_then(|row| row.bigint(1)).unwrap_or_default())
+}
+
+/// These call triggers and functions of the table's owner, who is not to get the caller's rights by them.
+fn work_as_owner(
+    table: Option<RegClass>,
+    work: Option<Text>,
+    before: Option<Time>,
+    max_rows: Option<i64>,
+) -> Result<i64, Error> {
+    let table = i64::from(u32::from(required("p_table", table)?.0));
+    let work = required("p_work", work)?;
+    let (function, statement) = match &*work {
+        "apply_due" => ("temporal.apply_due", &APPLY_DUE),
+        "follow" => ("temporal.follow", &FOLLOW),
+        "prune" => ("temporal.prune", &PRUNE),
+        _ => {
+            return Err(Error::ArgumentBounds {
+                argument: "p_work",
+                why: format!(
+                    "It is {:?}, not follow, apply_due or prune.",
+                    work.chars().take(20).collect::<String>()
+                ),
+            });
+        }
+    };
+    let session = Session::write();
+    let rows = session.run(&OWNER, &[Arg::BigInt(Some(table))])?;
+    let Some(owner) = rows.first().filter(|row| row.bool(2) == Some(true)).and_then(|row| row.bigint(1))
+    else {
+        return Err(Error::NotPermitted { role: server::role_name(server::current_user()), function });
+    };
+    let args = [Arg::BigInt(Some(table)), Arg::Timestamp(before.map(|time| time.0)), Arg::BigInt(max_rows)];
+    let owner = u32::try_from(owner).expect("an oid").into();
+    rows_of(owner, statement, if *work == *"prune" { &args } else { &args[..1] })
+}
+
+#[pg_extern(schema = "temporal", volatile, parallel_unsafe)]
+fn as_owner(
+    p_table: Option<RegClass>,
+    p_work: Option<Text>,
+    p_before: Option<Time>,
+    p_max_rows: Option<i64>,
+) -> i64 {
+    finish(work_as_owner(p_table, p_work, p_before, p_max_rows))
 }
 
 #[pg_extern(schema = "temporal", volatile, parallel_unsafe)]
