@@ -198,7 +198,7 @@ BEGIN
         UNION ALL SELECT '_parent', 'OLD', 'UPDATE OR DELETE', parent.current_rows, parent.past_rows
     LOOP
         -- As the owner: when a transaction ends, its user may be another than the one who wrote.
-        EXECUTE format('CREATE FUNCTION %s.%I() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET row_security = off
+        EXECUTE format('CREATE FUNCTION %s.%I() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET row_security = on
             SET extra_float_digits = 1 SET intervalstyle = ''iso_8601'' AS %L',
             home, name || part.side, format('BEGIN PERFORM temporal.check%s(%L, to_jsonb(%s)); RETURN NULL; END', part.side, name, part.image));
         EXECUTE format('REVOKE ALL ON FUNCTION %s.%I() FROM PUBLIC', home, name || part.side);

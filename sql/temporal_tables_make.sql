@@ -172,7 +172,7 @@ BEGIN
     -- Keys go through text: so each must read as what it was, whatever the session has set.
     EXECUTE format(
         'CREATE OR REPLACE FUNCTION %s() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
-         SET search_path = pg_catalog, pg_temp SET row_security = off SET extra_float_digits = 1 SET DateStyle = ''ISO, YMD''
+         SET search_path = pg_catalog, pg_temp SET row_security = on SET extra_float_digits = 1 SET DateStyle = ''ISO, YMD''
          SET IntervalStyle = ''iso_8601'' AS %L', record_name, temporal.record_body(p_of));
     -- Names nothing of the extension, so that the past can be read when that is dropped. A view asks for an instant in
     -- several places, of which some are come to long after others: so now is the same for all of a statement, or, where

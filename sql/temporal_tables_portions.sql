@@ -24,7 +24,7 @@ COMMENT ON FUNCTION temporal.places(temporal.tables, jsonb) IS
 CREATE FUNCTION temporal.lock_key(p_of temporal.tables, p_key jsonb) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
-SET row_security = off
+SET row_security = on
 AS $$
 DECLARE
     locking CONSTANT text := format('SELECT 1 FROM ONLY %s t WHERE %s FOR UPDATE', p_of.table_name, temporal.key_condition(p_of, 't'));

@@ -131,6 +131,7 @@ mod temporal_accounts_model;
 mod temporal_accounts_races;
 mod temporal_tables;
 mod temporal_tables_bulk;
+mod temporal_tables_follow;
 mod temporal_tables_model;
 mod temporal_tables_races;
 mod temporal_tables_values;
