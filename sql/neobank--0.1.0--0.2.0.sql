@@ -239,7 +239,9 @@ SELECT t.root_pid, t.depth, t.pid, t.path,
             '-- a prepared transaction that has ended meanwhile, or that cannot be told: look at pg_prepared_xacts'
         WHEN t.pid = 0 THEN
             pg_catalog.format('ROLLBACK PREPARED %L; -- or COMMIT PREPARED, in database %I: its coordinator knows which',
-                r.prepared_gid, r.prepared_database)
+                r.prepared_gid,
+                -- A line break would end the comment.
+                pg_catalog.translate(r.prepared_database::text, E'\r\n', '  '))
         WHEN t.depth > 0 AND p.wanted_mode = 'AccessExclusiveLock' AND h.waiters > 0 THEN
             pg_catalog.format('SELECT pg_cancel_backend(%s); -- others queue behind it; repeat it with lock_timeout set',
                 t.pid)
@@ -299,6 +301,8 @@ COMMENT ON VIEW troubleshoot.v_blocking_chains IS
 CREATE TABLE troubleshoot.kill_exemptions (
     kind text NOT NULL CHECK (kind IN ('role', 'application', 'database')),
     pattern text COLLATE "C" NOT NULL CHECK (pg_catalog.length(pattern) BETWEEN 1 AND 100),
+    -- LIKE fails on one whose last character escapes nothing, and with it every kill would.
+    CONSTRAINT kill_exemptions_escapes CHECK (pattern !~ '(^|[^\\])(\\\\)*\\$'),
     reason text,
     PRIMARY KEY (kind, pattern)
 );
@@ -309,7 +313,7 @@ COMMENT ON TABLE troubleshoot.kill_exemptions IS
 COMMENT ON COLUMN troubleshoot.kill_exemptions.kind IS
     'role: the session''s user; application: its application_name, which a client sets as it likes; database.';
 
-COMMENT ON COLUMN troubleshoot.kill_exemptions.pattern IS 'The whole name, as LIKE compares it: % stands for anything.';
+COMMENT ON COLUMN troubleshoot.kill_exemptions.pattern IS 'The whole name, as LIKE compares it: % stands for anything, and \ takes the character after it as it is.';
 
 CREATE FUNCTION troubleshoot.kill_exemption(user_name name, application_name text, database_name name) RETURNS text
 LANGUAGE sql STABLE PARALLEL SAFE
@@ -692,471 +696,101 @@ SELECT pg_catalog.pg_extension_config_dump('concurrency.leases', '');
 
 SELECT pg_catalog.pg_extension_config_dump('concurrency.lease_token_seq', '');
 
-CREATE OR REPLACE  FUNCTION neobank."guard_ledger"(
-
-) RETURNS trigger /* Triggered */
-STRICT
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'guard_ledger_wrapper';
-
-CREATE OR REPLACE  FUNCTION neobank."guard_accounts"(
-
-) RETURNS trigger /* Triggered */
-STRICT
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'guard_accounts_wrapper';
-
-CREATE  FUNCTION saga."fail_step"(
-	"step_id" uuid, /* Option < pgrx :: Uuid > */
-	"lease_token" bigint, /* Option < i64 > */
-	"reason" TEXT, /* Option < Text > */
-	"retryable" bool DEFAULT true, /* Option < bool > */
-	"effect_possible" bool DEFAULT false /* Option < bool > */
-) RETURNS TEXT /* Text */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'fail_step_wrapper';
-
-CREATE  FUNCTION saga."retry_step"(
-	"saga_id" uuid, /* Option < pgrx :: Uuid > */
-	"reason" TEXT /* Option < Text > */
-) RETURNS TEXT /* Text */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'retry_step_wrapper';
-
-CREATE  FUNCTION saga."execute_step"(
-	"p_saga_id" uuid, /* Option < pgrx :: Uuid > */
-	"p_output" jsonb DEFAULT '{}', /* Option < JsonDatum > */
-	"p_step_id" uuid DEFAULT NULL /* Option < pgrx :: Uuid > */
-) RETURNS jsonb /* JsonB */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'execute_step_wrapper';
-
-CREATE  FUNCTION saga."run"(
-	"saga_id" uuid /* Option < pgrx :: Uuid > */
-) RETURNS TEXT /* Text */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'run_wrapper';
-
-CREATE  FUNCTION saga."cancel"(
-	"saga_id" uuid, /* Option < pgrx :: Uuid > */
-	"reason" TEXT /* Option < Text > */
-) RETURNS TEXT /* Text */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'cancel_wrapper';
-
-CREATE  FUNCTION saga."claim_step"(
-	"worker" TEXT, /* Option < Text > */
-	"types" TEXT[] DEFAULT NULL, /* Option < Many < String > > */
-	"lease_ms" INT DEFAULT 30000, /* Option < i32 > */
-	"max_steps" INT DEFAULT 1 /* Option < i32 > */
-) RETURNS TABLE (
-	"saga_id" uuid,  /* pgrx :: Uuid */
-	"saga_type" TEXT,  /* String */
-	"step_id" uuid,  /* pgrx :: Uuid */
-	"step_number" INT,  /* i32 */
-	"step_name" TEXT,  /* String */
-	"kind" TEXT,  /* & '_ str */
-	"effect_id" uuid,  /* pgrx :: Uuid */
-	"work_type" TEXT,  /* String */
-	"attempt" INT,  /* i32 */
-	"lease_token" bigint,  /* i64 */
-	"leased_until" timestamptz,  /* Time */
-	"context" jsonb,  /* JsonBytes */
-	"outputs" jsonb  /* JsonBytes */
-)
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'claim_step_wrapper';
-
-CREATE  FUNCTION saga."complete_step"(
-	"step_id" uuid, /* Option < pgrx :: Uuid > */
-	"lease_token" bigint, /* Option < i64 > */
-	"output" jsonb DEFAULT '{}' /* Option < JsonDatum > */
-) RETURNS TEXT /* Text */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'complete_step_wrapper';
-
-CREATE  FUNCTION saga."run_ready"(
-	"max_sagas" INT DEFAULT 100 /* Option < i32 > */
-) RETURNS TABLE (
-	"saga_id" uuid,  /* pgrx :: Uuid */
-	"status" TEXT,  /* & '_ str */
-	"step_number" INT,  /* Option < i32 > */
-	"waits_for" TEXT,  /* Option < & '_ str > */
-	"code" TEXT,  /* Option < String > */
-	"message" TEXT  /* Option < String > */
-)
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'run_ready_wrapper';
-
-CREATE  FUNCTION saga."extend_lease"(
-	"step_id" uuid, /* Option < pgrx :: Uuid > */
-	"lease_token" bigint, /* Option < i64 > */
-	"lease_ms" INT DEFAULT 30000 /* Option < i32 > */
-) RETURNS timestamptz /* Time */
-VOLATILE PARALLEL UNSAFE  
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'extend_step_lease_wrapper';
-
-CREATE  FUNCTION saga."resolve"(
-	"saga_id" uuid, /* Option < pgrx :: Uuid > */
-	"outcome" TEXT, /* Option < Text > */
-	"reason" TEXT, /* Option < Text > */
-	"output" jsonb DEFAULT NULL /* Option < JsonDatum > */
-) RETURNS TEXT /* Text */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'resolve_wrapper';
-
-CREATE  FUNCTION saga."define"(
-	"saga_type" TEXT, /* Option < Text > */
-	"steps" jsonb /* Option < JsonDatum > */
-) RETURNS INT /* i32 */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'define_wrapper';
-
-CREATE  FUNCTION saga."forget_keys"(
-	"before" timestamptz, /* Option < Time > */
-	"max_keys" INT DEFAULT 10000 /* Option < i32 > */
-) RETURNS TABLE (
-	"keys" bigint,  /* i64 */
-	"done" bool  /* bool */
-)
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'forget_keys_wrapper';
-
-CREATE  FUNCTION saga."create_saga"(
-	"p_saga_type" TEXT, /* Option < Text > */
-	"p_steps" TEXT[], /* Option < Many < String > > */
-	"p_context" jsonb DEFAULT '{}' /* Option < JsonDatum > */
-) RETURNS uuid /* pgrx :: Uuid */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'create_saga_wrapper';
-
-CREATE  FUNCTION saga."signal"(
-	"saga_id" uuid, /* Option < pgrx :: Uuid > */
-	"name" TEXT, /* Option < Text > */
-	"payload" jsonb DEFAULT '{}', /* Option < JsonDatum > */
-	"signal_id" uuid DEFAULT NULL /* Option < pgrx :: Uuid > */
-) RETURNS uuid /* pgrx :: Uuid */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'signal_wrapper';
-
-CREATE  FUNCTION saga."start"(
-	"saga_type" TEXT, /* Option < Text > */
-	"context" jsonb DEFAULT '{}', /* Option < JsonDatum > */
-	"idempotency_key" TEXT DEFAULT NULL, /* Option < Text > */
-	"deadline" timestamptz DEFAULT NULL /* Option < Time > */
-) RETURNS uuid /* pgrx :: Uuid */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'start_wrapper';
-
-CREATE  FUNCTION saga."prune"(
-	"before" timestamptz, /* Option < Time > */
-	"max_sagas" INT DEFAULT 1000, /* Option < i32 > */
-	"saga_type" TEXT DEFAULT NULL /* Option < Text > */
-) RETURNS TABLE (
-	"sagas" bigint,  /* i64 */
-	"done" bool  /* bool */
-)
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'prune_wrapper';
-
-CREATE  FUNCTION saga."retry_compensation"(
-	"saga_id" uuid, /* Option < pgrx :: Uuid > */
-	"reason" TEXT /* Option < Text > */
-) RETURNS TEXT /* Text */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'retry_compensation_wrapper';
-
-CREATE  FUNCTION concurrency."break_lease"(
-	"name" TEXT /* Option < Text > */
-) RETURNS bool /* bool */
-VOLATILE PARALLEL UNSAFE  
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'break_lease_sql_wrapper';
-
-CREATE  FUNCTION concurrency."collect_deadlocks"() RETURNS INT /* i32 */
+CREATE  FUNCTION troubleshoot."metrics"() RETURNS TEXT /* String */
 STRICT VOLATILE PARALLEL UNSAFE 
 LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'collect_deadlocks_wrapper';
+AS 'MODULE_PATHNAME', 'metrics_wrapper';
 
-CREATE  FUNCTION concurrency."extend_lease"(
-	"name" TEXT, /* Option < Text > */
-	"token" bigint, /* Option < i64 > */
-	"lease_ms" INT DEFAULT 30000 /* Option < i32 > */
-) RETURNS timestamptz /* Option < Time > */
-VOLATILE PARALLEL UNSAFE  
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'extend_lease_sql_wrapper';
-
-CREATE  FUNCTION concurrency."release_lease"(
-	"name" TEXT, /* Option < Text > */
-	"token" bigint /* Option < i64 > */
-) RETURNS bool /* bool */
-VOLATILE PARALLEL UNSAFE  
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'release_lease_sql_wrapper';
-
-CREATE  FUNCTION concurrency."acquire_leases"(
-	"names" TEXT[], /* Option < Many < String > > */
-	"holder" TEXT, /* Option < Text > */
-	"lease_ms" INT DEFAULT 30000, /* Option < i32 > */
-	"timeout_ms" INT DEFAULT 0 /* Option < i32 > */
+CREATE  FUNCTION troubleshoot."kill_long_queries"(
+	"p_max_duration" interval DEFAULT '5 minutes', /* Option < Interval > */
+	"p_dry_run" bool DEFAULT true, /* Option < bool > */
+	"p_method" TEXT DEFAULT 'terminate', /* Option < Text > */
+	"p_reason" TEXT DEFAULT NULL, /* Option < Text > */
+	"p_database" TEXT DEFAULT NULL, /* Option < Text > */
+	"p_user" TEXT DEFAULT NULL /* Option < Text > */
 ) RETURNS TABLE (
-	"name" TEXT,  /* String */
-	"token" bigint  /* i64 */
-)
-VOLATILE PARALLEL UNSAFE  
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'acquire_leases_sql_wrapper';
-
-CREATE  FUNCTION concurrency."release_customer_lock"(
-	"p_customer_id" uuid /* Option < pgrx :: Uuid > */
-) RETURNS bool /* bool */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'release_customer_lock_wrapper';
-
-CREATE  FUNCTION concurrency."release_locks"(
-	"names" TEXT[], /* Option < Many < String > > */
-	"scope" TEXT DEFAULT 'transaction' /* Option < Text > */
-) RETURNS INT /* i32 */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'release_locks_wrapper';
-
-CREATE  FUNCTION concurrency."release_lock"(
-	"name" TEXT, /* Option < Text > */
-	"scope" TEXT DEFAULT 'transaction' /* Option < Text > */
-) RETURNS bool /* bool */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'release_lock_wrapper';
-
-CREATE  FUNCTION concurrency."acquire_customer_lock"(
-	"p_customer_id" uuid, /* Option < pgrx :: Uuid > */
-	"p_timeout_ms" INT DEFAULT 5000 /* Option < i32 > */
-) RETURNS bool /* bool */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'acquire_customer_lock_wrapper';
-
-CREATE  FUNCTION concurrency."acquire_locks"(
-	"names" TEXT[], /* Option < Many < String > > */
-	"timeout_ms" INT DEFAULT 5000, /* Option < i32 > */
-	"scope" TEXT DEFAULT 'transaction' /* Option < Text > */
-) RETURNS bool /* bool */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'acquire_locks_wrapper';
-
-CREATE  FUNCTION concurrency."hold_lease"(
-	"name" TEXT, /* Option < Text > */
-	"token" bigint /* Option < i64 > */
-) RETURNS void
-VOLATILE PARALLEL UNSAFE  
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'hold_lease_sql_wrapper';
-
-CREATE  FUNCTION concurrency."record_deadlock"(
-	"detail" TEXT, /* Option < Text > */
-	"query_text" TEXT DEFAULT NULL, /* Option < Text > */
-	"resolution" TEXT DEFAULT NULL, /* Option < Text > */
-	"process_id" INT DEFAULT NULL /* Option < i32 > */
-) RETURNS bigint /* i64 */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'record_deadlock_wrapper';
-
-CREATE  FUNCTION concurrency."acquire_lease"(
-	"name" TEXT, /* Option < Text > */
-	"holder" TEXT, /* Option < Text > */
-	"lease_ms" INT DEFAULT 30000, /* Option < i32 > */
-	"timeout_ms" INT DEFAULT 0 /* Option < i32 > */
-) RETURNS bigint /* Option < i64 > */
-VOLATILE PARALLEL UNSAFE  
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'acquire_lease_sql_wrapper';
-
-CREATE  FUNCTION concurrency."acquire_lock"(
-	"name" TEXT, /* Option < Text > */
-	"timeout_ms" INT DEFAULT 5000, /* Option < i32 > */
-	"scope" TEXT DEFAULT 'transaction' /* Option < Text > */
-) RETURNS bool /* bool */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'acquire_lock_wrapper';
-
-CREATE  FUNCTION cqrs."amount_total"(
-	"account_id" uuid, /* Option < pgrx :: Uuid > */
-	"since" timestamptz DEFAULT NULL /* Option < Time > */
-) RETURNS NUMERIC /* AnyNumeric */
-STABLE PARALLEL RESTRICTED 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'amount_total_wrapper';
-
-CREATE  FUNCTION cqrs."process_commands"(
-	"max_commands" INT DEFAULT 100 /* Option < i32 > */
-) RETURNS TABLE (
-	"command_id" uuid,  /* pgrx :: Uuid */
-	"status" TEXT,  /* & '_ str */
-	"code" TEXT,  /* String */
-	"message" TEXT  /* Option < String > */
+	"pid" INT,  /* Option < i32 > */
+	"duration" interval,  /* Option < Interval > */
+	"query" TEXT,  /* Option < String > */
+	"action" TEXT,  /* String */
+	"user_name" TEXT,  /* Option < String > */
+	"database_name" TEXT,  /* Option < String > */
+	"application_name" TEXT  /* Option < String > */
 )
 VOLATILE PARALLEL UNSAFE 
 LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'process_commands_wrapper';
+AS 'MODULE_PATHNAME', 'kill_long_queries_wrapper';
 
-CREATE  FUNCTION cqrs."create_projection"(
-	"name" TEXT, /* Option < Text > */
-	"handler" regproc, /* Option < RegProc > */
-	"target" regclass, /* Option < RegClass > */
-	"filter" jsonb DEFAULT '{}', /* Option < JsonDatum > */
-	"mode" TEXT DEFAULT 'async' /* Option < Text > */
-) RETURNS void
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'create_projection_wrapper';
-
-CREATE  FUNCTION cqrs."register_handler"(
-	"command_type" TEXT, /* Option < Text > */
-	"handler" regproc, /* Option < RegProc > */
-	"max_attempts" INT DEFAULT 5 /* Option < i32 > */
-) RETURNS void
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'register_handler_wrapper';
-
-CREATE  FUNCTION cqrs."refresh_activity"(
-	"max_marks" INT DEFAULT 1000 /* Option < i32 > */
-) RETURNS bigint /* i64 */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'refresh_activity_wrapper';
-
-CREATE  FUNCTION cqrs."drop_projection"(
-	"name" TEXT /* Option < Text > */
-) RETURNS void
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'drop_projection_wrapper';
-
-CREATE  FUNCTION cqrs."run_rebuild"(
-	"name" TEXT, /* Option < Text > */
-	"max_events" INT DEFAULT 1000 /* Option < i32 > */
-) RETURNS TEXT /* & '_ str */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'run_rebuild_wrapper';
-
-CREATE  FUNCTION cqrs."unregister_handler"(
-	"command_type" TEXT /* Option < Text > */
-) RETURNS void
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'unregister_handler_wrapper';
-
-CREATE  FUNCTION cqrs."transaction_count"(
-	"account_id" uuid, /* Option < pgrx :: Uuid > */
-	"since" timestamptz DEFAULT NULL /* Option < Time > */
-) RETURNS bigint /* i64 */
-STABLE PARALLEL RESTRICTED 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'transaction_count_wrapper';
-
-CREATE  FUNCTION cqrs."pause_projection"(
-	"name" TEXT /* Option < Text > */
-) RETURNS void
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'pause_projection_wrapper';
-
-CREATE  FUNCTION cqrs."update_customer_summary"(
-	"p_customer_id" uuid /* Option < pgrx :: Uuid > */
-) RETURNS void
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'update_customer_summary_wrapper';
-
-CREATE  FUNCTION cqrs."set_risk_score"(
-	"customer_id" uuid, /* Option < pgrx :: Uuid > */
-	"risk_score" INT /* Option < i32 > */
-) RETURNS void
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'set_risk_score_wrapper';
-
-CREATE  FUNCTION cqrs."cancel_rebuild"(
-	"name" TEXT /* Option < Text > */
-) RETURNS void
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'cancel_rebuild_wrapper';
-
-CREATE  FUNCTION cqrs."last_activity"(
-	"account_id" uuid /* Option < pgrx :: Uuid > */
-) RETURNS timestamptz /* Option < Time > */
-STABLE PARALLEL RESTRICTED 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'last_activity_wrapper';
-
-CREATE  FUNCTION cqrs."last_transaction_date"(
-	"account_id" uuid /* Option < pgrx :: Uuid > */
-) RETURNS timestamptz /* Option < Time > */
-STABLE PARALLEL RESTRICTED 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'last_transaction_date_wrapper';
-
-CREATE  FUNCTION cqrs."run_projection"(
-	"name" TEXT, /* Option < Text > */
-	"max_events" INT DEFAULT 1000 /* Option < i32 > */
+CREATE  FUNCTION troubleshoot."relation_file_bytes"(
+	"path" TEXT /* Option < Text > */
 ) RETURNS bigint /* Option < i64 > */
 VOLATILE PARALLEL UNSAFE 
 LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'run_projection_wrapper';
+AS 'MODULE_PATHNAME', 'relation_file_bytes_wrapper';
 
-CREATE  FUNCTION cqrs."submit_command"(
-	"command_type" TEXT, /* Option < Text > */
-	"aggregate_type" TEXT, /* Option < Text > */
-	"payload" jsonb, /* Option < JsonDatum > */
-	"aggregate_id" uuid DEFAULT NULL, /* Option < pgrx :: Uuid > */
-	"command_id" uuid DEFAULT NULL, /* Option < pgrx :: Uuid > */
-	"mode" TEXT DEFAULT 'immediate', /* Option < Text > */
-	"correlation_id" TEXT DEFAULT NULL, /* Option < Text > */
-	"max_attempts" INT DEFAULT NULL /* Option < i32 > */
-) RETURNS jsonb /* JsonBytes */
+CREATE  FUNCTION troubleshoot."unacknowledge"(
+	"fingerprint" TEXT /* Option < Text > */
+) RETURNS bool /* bool */
 VOLATILE PARALLEL UNSAFE 
 LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'submit_command_wrapper';
+AS 'MODULE_PATHNAME', 'unacknowledge_wrapper';
 
-CREATE  FUNCTION cqrs."resume_projection"(
-	"name" TEXT /* Option < Text > */
+CREATE  FUNCTION troubleshoot."acknowledge"(
+	"fingerprint" TEXT, /* Option < Text > */
+	"until" timestamptz, /* Option < Time > */
+	"reason" TEXT /* Option < Text > */
 ) RETURNS void
 VOLATILE PARALLEL UNSAFE 
 LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'resume_projection_wrapper';
+AS 'MODULE_PATHNAME', 'acknowledge_wrapper';
 
-CREATE  FUNCTION cqrs."rebuild_projection"(
-	"name" TEXT /* Option < Text > */
+CREATE  FUNCTION troubleshoot."note_restore_test"(
+	"tested_at" timestamptz, /* Option < Time > */
+	"note" TEXT /* Option < Text > */
 ) RETURNS void
 VOLATILE PARALLEL UNSAFE 
 LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'rebuild_projection_wrapper';
+AS 'MODULE_PATHNAME', 'note_restore_test_wrapper';
+
+CREATE  FUNCTION troubleshoot."why_waiting"(
+	"pid" INT /* Option < i32 > */
+) RETURNS TABLE (
+	"process_id" INT,  /* i32 */
+	"kind" TEXT,  /* String */
+	"explanation" TEXT,  /* String */
+	"blocked_by" INT[],  /* Vec < i32 > */
+	"wait_event_type" TEXT,  /* Option < String > */
+	"wait_event" TEXT,  /* Option < String > */
+	"lock_mode" TEXT,  /* Option < String > */
+	"object" TEXT,  /* Option < String > */
+	"waiting_seconds" numeric,  /* Option < Numeric > */
+	"remediation_sql" TEXT  /* Option < String > */
+)
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'why_waiting_wrapper';
+
+CREATE  FUNCTION troubleshoot."set_threshold"(
+	"check_id" TEXT, /* Option < Text > */
+	"warning" numeric, /* Option < Numeric > */
+	"critical" numeric, /* Option < Numeric > */
+	"minimum" numeric DEFAULT NULL /* Option < Numeric > */
+) RETURNS void
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'set_threshold_wrapper';
+
+CREATE  FUNCTION troubleshoot."sequence_position"(
+	"sequence" oid /* Option < pg_sys :: Oid > */
+) RETURNS bigint /* Option < i64 > */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'sequence_position_wrapper';
+
+CREATE  FUNCTION troubleshoot."multixact_member_segments"() RETURNS bigint /* Option < i64 > */
+STRICT VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'multixact_member_segments_wrapper';
 
 CREATE  FUNCTION troubleshoot."slow_query_rows"(
 	"max_rows" INT, /* Option < i32 > */
@@ -1165,6 +799,13 @@ CREATE  FUNCTION troubleshoot."slow_query_rows"(
 IMMUTABLE PARALLEL SAFE 
 LANGUAGE c /* Rust */
 AS 'MODULE_PATHNAME', 'slow_query_rows_wrapper';
+
+CREATE  FUNCTION troubleshoot."reset_threshold"(
+	"check_id" TEXT /* Option < Text > */
+) RETURNS bool /* bool */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'reset_threshold_wrapper';
 
 CREATE  FUNCTION troubleshoot."explain"(
 	"query" TEXT, /* Option < Text > */
@@ -1190,35 +831,41 @@ AS 'MODULE_PATHNAME', 'explain_wrapper';
 COMMENT ON FUNCTION troubleshoot.explain IS
     'What is wrong with the plan of a query, the worst first, and what to do about it. query: one SELECT, INSERT, UPDATE, DELETE or MERGE, with $1, $2 ... for parameters, up to 100,000 characters; params: a text for each, read as the type that its place wants; analyze: also run it, which tells what came of the estimates. Planned and run with the caller''s rights and search_path, in a subtransaction that may not write and is always rolled back; what a function does outside of the database is done. Waits 1 s for a lock unless lock_timeout is set; statement_timeout holds. The first row is the plan itself. Where hypopg is installed, proposed indexes are tried with it. NB021: a bound; NB525: several statements, or one without a plan; NB526: number of parameters; 25006: analyze of a query that writes; 22004: null; and what the query itself raises.';
 
-CREATE  FUNCTION troubleshoot."report_html"() RETURNS TEXT /* String */
-STRICT VOLATILE PARALLEL UNSAFE 
+CREATE  FUNCTION troubleshoot."check_definitions"() RETURNS TABLE (
+	"check_id" TEXT,  /* String */
+	"category" TEXT,  /* String */
+	"title" TEXT,  /* String */
+	"unit" TEXT,  /* Option < String > */
+	"worse" TEXT,  /* Option < String > */
+	"warning" numeric,  /* Option < Numeric > */
+	"critical" numeric,  /* Option < Numeric > */
+	"minimum" numeric,  /* Option < Numeric > */
+	"minimum_unit" TEXT  /* Option < String > */
+)
+IMMUTABLE STRICT PARALLEL SAFE 
 LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'report_html_wrapper';
+AS 'MODULE_PATHNAME', 'check_definitions_wrapper';
 
-CREATE  FUNCTION troubleshoot."kill_long_queries"(
-	"p_max_duration" interval DEFAULT '5 minutes', /* Option < Interval > */
+CREATE  FUNCTION troubleshoot."clear_idle_transactions"(
+	"p_older_than" interval DEFAULT '10 minutes', /* Option < Interval > */
 	"p_dry_run" bool DEFAULT true, /* Option < bool > */
-	"p_method" TEXT DEFAULT 'terminate', /* Option < Text > */
 	"p_reason" TEXT DEFAULT NULL, /* Option < Text > */
 	"p_database" TEXT DEFAULT NULL, /* Option < Text > */
 	"p_user" TEXT DEFAULT NULL /* Option < Text > */
-) RETURNS TABLE (
-	"pid" INT,  /* Option < i32 > */
-	"duration" interval,  /* Option < Interval > */
-	"query" TEXT,  /* Option < String > */
-	"action" TEXT,  /* String */
-	"user_name" TEXT,  /* Option < String > */
-	"database_name" TEXT,  /* Option < String > */
-	"application_name" TEXT  /* Option < String > */
-)
+) RETURNS INT /* i32 */
 VOLATILE PARALLEL UNSAFE 
 LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'kill_long_queries_wrapper';
+AS 'MODULE_PATHNAME', 'clear_idle_transactions_wrapper';
 
-CREATE  FUNCTION troubleshoot."multixact_member_segments"() RETURNS bigint /* Option < i64 > */
+CREATE  FUNCTION troubleshoot."run_baseline"() RETURNS TABLE (
+	"captured" INT,  /* i32 */
+	"raised" INT,  /* i32 */
+	"resolved" INT,  /* i32 */
+	"deleted" bigint  /* i64 */
+)
 STRICT VOLATILE PARALLEL UNSAFE 
 LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'multixact_member_segments_wrapper';
+AS 'MODULE_PATHNAME', 'run_baseline_wrapper';
 
 CREATE  FUNCTION troubleshoot."run_checks"(
 	"only_checks" TEXT[] DEFAULT NULL /* Option < Many < String > > */
@@ -1239,347 +886,12 @@ VOLATILE PARALLEL UNSAFE
 LANGUAGE c /* Rust */
 AS 'MODULE_PATHNAME', 'run_checks_wrapper';
 
-CREATE  FUNCTION troubleshoot."acknowledge"(
-	"fingerprint" TEXT, /* Option < Text > */
-	"until" timestamptz, /* Option < Time > */
-	"reason" TEXT /* Option < Text > */
-) RETURNS void
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'acknowledge_wrapper';
-
-CREATE  FUNCTION troubleshoot."set_threshold"(
-	"check_id" TEXT, /* Option < Text > */
-	"warning" numeric, /* Option < Numeric > */
-	"critical" numeric, /* Option < Numeric > */
-	"minimum" numeric DEFAULT NULL /* Option < Numeric > */
-) RETURNS void
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'set_threshold_wrapper';
-
-CREATE  FUNCTION troubleshoot."compare_baseline"(
-	"at" timestamptz DEFAULT NULL, /* Option < Time > */
-	"days" INT DEFAULT 35 /* Option < i32 > */
-) RETURNS TABLE (
-	"metric" TEXT,  /* & '_ str */
-	"severity" TEXT,  /* & '_ str */
-	"captured_at" timestamptz,  /* Time */
-	"value" numeric,  /* Option < Numeric > */
-	"unit" TEXT,  /* & '_ str */
-	"median" numeric,  /* Option < Numeric > */
-	"mad" numeric,  /* Option < Numeric > */
-	"deviation" numeric,  /* Option < Numeric > */
-	"scope" TEXT,  /* & '_ str */
-	"samples" INT,  /* i32 */
-	"detail" TEXT  /* String */
-)
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'compare_baseline_wrapper';
-
-CREATE  FUNCTION troubleshoot."relation_file_bytes"(
-	"path" TEXT /* Option < Text > */
-) RETURNS bigint /* Option < i64 > */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'relation_file_bytes_wrapper';
-
-CREATE  FUNCTION troubleshoot."unacknowledge"(
-	"fingerprint" TEXT /* Option < Text > */
-) RETURNS bool /* bool */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'unacknowledge_wrapper';
-
-CREATE  FUNCTION troubleshoot."clear_idle_transactions"(
-	"p_older_than" interval DEFAULT '10 minutes', /* Option < Interval > */
-	"p_dry_run" bool DEFAULT true, /* Option < bool > */
-	"p_reason" TEXT DEFAULT NULL, /* Option < Text > */
-	"p_database" TEXT DEFAULT NULL, /* Option < Text > */
-	"p_user" TEXT DEFAULT NULL /* Option < Text > */
-) RETURNS INT /* i32 */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'clear_idle_transactions_wrapper';
-
-CREATE  FUNCTION troubleshoot."metrics"() RETURNS TEXT /* String */
-STRICT VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'metrics_wrapper';
-
-CREATE  FUNCTION troubleshoot."subtransaction_overflows"() RETURNS SETOF INT /* i32 */
-STRICT VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'subtransaction_overflows_wrapper';
-
-CREATE  FUNCTION troubleshoot."run_baseline"() RETURNS TABLE (
-	"captured" INT,  /* i32 */
-	"raised" INT,  /* i32 */
-	"resolved" INT,  /* i32 */
-	"deleted" bigint  /* i64 */
-)
-STRICT VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'run_baseline_wrapper';
-
-CREATE  FUNCTION troubleshoot."capture_baseline"() RETURNS INT /* i32 */
-STRICT VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'capture_baseline_wrapper';
-
-CREATE FUNCTION troubleshoot.measurements()
-RETURNS TABLE (metric text, kind text, labels jsonb, value numeric, reset_at timestamptz, help text)
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
-SET search_path = pg_catalog, pg_temp
-SET jit = off
-AS $$
-DECLARE
-    sees_all CONSTANT boolean := pg_has_role('pg_read_all_stats', 'USAGE');
-    statements regclass;
-BEGIN
-    RETURN QUERY
-    SELECT x.metric, 'counter', '{}'::jsonb, x.value, d.stats_reset, x.help
-    FROM pg_stat_database d
-    CROSS JOIN LATERAL (VALUES
-        ('commits_total', d.xact_commit::numeric, 'Transactions committed in this database.'),
-        ('rollbacks_total', d.xact_rollback::numeric, 'Transactions rolled back in this database.'),
-        ('blocks_read_total', d.blks_read::numeric, 'Pages that were not in shared buffers.'),
-        ('blocks_hit_total', d.blks_hit::numeric, 'Pages found in shared buffers.'),
-        ('rows_returned_total', d.tup_returned::numeric, 'Rows read by scans.'),
-        ('rows_fetched_total', d.tup_fetched::numeric, 'Rows fetched by index scans.'),
-        ('rows_inserted_total', d.tup_inserted::numeric, 'Rows inserted.'),
-        ('rows_updated_total', d.tup_updated::numeric, 'Rows updated.'),
-        ('rows_deleted_total', d.tup_deleted::numeric, 'Rows deleted.'),
-        ('conflicts_total', d.conflicts::numeric, 'Queries cancelled on a standby for conflicts with recovery.'),
-        ('deadlocks_total', d.deadlocks::numeric, 'Deadlocks.'),
-        ('temp_files_total', d.temp_files::numeric, 'Temporary files written by queries.'),
-        ('temp_bytes_total', d.temp_bytes::numeric, 'Bytes written to temporary files.'),
-        ('sessions_total', d.sessions::numeric, 'Sessions begun.'),
-        ('sessions_fatal_total', d.sessions_fatal::numeric, 'Sessions ended by a fatal error.'),
-        ('sessions_killed_total', d.sessions_killed::numeric, 'Sessions ended by an operator.'),
-        ('active_seconds_total', round(d.active_time::numeric / 1000, 3), 'Time that sessions spent on statements.'),
-        ('idle_in_transaction_seconds_total', round(d.idle_in_transaction_time::numeric / 1000, 3),
-            'Time that sessions spent idle in a transaction.'),
-        ('checksum_failures_total', d.checksum_failures::numeric, 'Pages with a wrong checksum.')
-    ) AS x (metric, value, help)
-    WHERE d.datname = current_database() AND x.value IS NOT NULL;
-
-    RETURN QUERY
-    SELECT x.metric, 'counter', '{}'::jsonb, x.value, w.stats_reset, x.help
-    FROM pg_stat_wal w
-    CROSS JOIN LATERAL (VALUES
-        ('wal_records_total', w.wal_records::numeric, 'WAL records written.'),
-        ('wal_full_pages_total', w.wal_fpi::numeric, 'Full page images written to WAL.'),
-        ('wal_bytes_total', w.wal_bytes, 'Bytes of WAL written.'),
-        ('wal_buffers_full_total', w.wal_buffers_full::numeric, 'Times that WAL was written because its buffers were full.')
-    ) AS x (metric, value, help);
-
-    -- Planned when it is reached, so only the view that this server has is looked up.
-    IF current_setting('server_version_num')::integer >= 170000 THEN
-        RETURN QUERY
-        SELECT x.metric, 'counter', '{}'::jsonb, x.value, c.stats_reset, x.help
-        FROM pg_stat_checkpointer c
-        CROSS JOIN LATERAL (VALUES
-            ('checkpoints_timed_total', c.num_timed::numeric, 'Checkpoints because checkpoint_timeout had passed.'),
-            ('checkpoints_requested_total', c.num_requested::numeric, 'Checkpoints for other reasons, as max_wal_size.'),
-            ('checkpoint_blocks_written_total', c.buffers_written::numeric, 'Pages written by checkpoints.')
-        ) AS x (metric, value, help);
-    ELSE
-        RETURN QUERY
-        SELECT x.metric, 'counter', '{}'::jsonb, x.value, b.stats_reset, x.help
-        FROM pg_stat_bgwriter b
-        CROSS JOIN LATERAL (VALUES
-            ('checkpoints_timed_total', b.checkpoints_timed::numeric, 'Checkpoints because checkpoint_timeout had passed.'),
-            ('checkpoints_requested_total', b.checkpoints_req::numeric, 'Checkpoints for other reasons, as max_wal_size.'),
-            ('checkpoint_blocks_written_total', b.buffers_checkpoint::numeric, 'Pages written by checkpoints.')
-        ) AS x (metric, value, help);
-    END IF;
-
-    SELECT to_regclass(format('%I.pg_stat_statements', n.nspname)) INTO statements
-    FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace
-    WHERE e.extname = 'pg_stat_statements' AND sees_all;
-    IF statements IS NOT NULL THEN
-        BEGIN
-            -- The extension's own columns, by its version: total_exec_time since 1.8.
-            RETURN QUERY EXECUTE format($statement$
-                SELECT x.metric, 'counter', '{}'::jsonb, x.value, NULL::timestamptz, x.help
-                FROM (SELECT coalesce(sum(s.calls), 0) AS calls, coalesce(sum(s.total_exec_time), 0) AS ms FROM %s s) t
-                CROSS JOIN LATERAL (VALUES
-                    ('statements_total', t.calls::numeric, 'Statements that pg_stat_statements has counted.'),
-                    ('statement_seconds_total', round(t.ms::numeric / 1000, 3), 'Time that they took.')
-                ) AS x (metric, value, help) $statement$, statements);
-        EXCEPTION WHEN object_not_in_prerequisite_state OR insufficient_privilege OR undefined_column THEN
-            -- It is not preloaded, not granted, or of another age: then it says nothing.
-            NULL;
-        END;
-    END IF;
-
-    RETURN QUERY
-    SELECT x.metric, 'gauge', '{}'::jsonb, x.value, NULL::timestamptz, x.help
-    FROM (VALUES
-        ('database_transaction_id_age', (SELECT age(d.datfrozenxid)::numeric FROM pg_database d WHERE d.datname = current_database()),
-            'Age of the oldest transaction id of this database; the server stops near 2,000,000,000.'),
-        ('database_multixact_id_age', (SELECT mxid_age(d.datminmxid)::numeric FROM pg_database d WHERE d.datname = current_database()),
-            'Age of the oldest multixact id of this database.'),
-        ('database_size_bytes', CASE WHEN sees_all OR has_database_privilege(current_database(), 'CONNECT')
-            THEN pg_database_size(current_database())::numeric END, 'Size of this database on disk.'),
-        ('connections_limit', current_setting('max_connections')::numeric
-            - current_setting('superuser_reserved_connections')::numeric, 'Connections that there may be, without the reserved ones.'),
-        ('prepared_transactions', (SELECT count(*)::numeric FROM pg_prepared_xacts), 'Prepared transactions that wait for an end.'),
-        ('lock_waits', (SELECT count(*)::numeric FROM pg_locks l WHERE NOT l.granted), 'Locks that are waited for.'),
-        ('start_timestamp_seconds', round(extract(epoch FROM pg_postmaster_start_time()), 0), 'When the server started, in Unix time.'),
-        ('in_recovery', pg_is_in_recovery()::integer::numeric, '1 on a standby, 0 on a primary.'),
-        ('sees_all_sessions', sees_all::integer::numeric, '1 where the role that reads may see other sessions (pg_monitor), else 0.')
-    ) AS x (metric, value, help)
-    WHERE x.value IS NOT NULL;
-
-    -- What others do is NULL for who may not see it, and would count as nothing.
-    IF sees_all THEN
-        RETURN QUERY
-        SELECT x.metric, 'gauge', '{}'::jsonb, x.value, NULL::timestamptz, x.help
-        FROM (
-            SELECT count(*)::numeric AS connections,
-                count(*) FILTER (WHERE a.state = 'active')::numeric AS active,
-                count(*) FILTER (WHERE a.state LIKE 'idle in transaction%')::numeric AS idle_in_transaction,
-                count(*) FILTER (WHERE a.wait_event_type = 'Lock')::numeric AS blocked,
-                coalesce(max(extract(epoch FROM clock_timestamp() - a.xact_start)), 0) AS oldest_transaction,
-                coalesce(max(age(a.backend_xmin)), 0)::numeric AS oldest_xmin
-            FROM pg_stat_activity a
-            WHERE a.backend_type = 'client backend' AND a.pid <> pg_backend_pid()
-        ) a
-        CROSS JOIN LATERAL (VALUES
-            ('connections', a.connections, 'Client connections to the server, without this one.'),
-            ('active_connections', a.active, 'Connections that run a statement.'),
-            ('idle_in_transaction_connections', a.idle_in_transaction, 'Connections idle in a transaction.'),
-            ('blocked_connections', a.blocked, 'Connections that wait for a lock.'),
-            ('oldest_transaction_seconds', round(greatest(a.oldest_transaction, 0), 3), 'Age of the oldest open transaction.'),
-            ('oldest_xmin_age', a.oldest_xmin, 'Transactions since the oldest snapshot in use.')
-        ) AS x (metric, value, help);
-    END IF;
-END
-$$;
-
-COMMENT ON FUNCTION troubleshoot.measurements() IS
-    'What the server counts, one row per figure without labels: what baselines keep and troubleshoot.metrics() begins with. kind: counter (grows until reset_at moves) or gauge. Takes no lock on a table and writes nothing; works on a standby. What the caller may not see is left out.';
-
-CREATE TABLE troubleshoot.samples (
-    captured_at timestamptz NOT NULL,
-    metric text NOT NULL CHECK (length(metric) BETWEEN 1 AND 100),
-    hour_of_week smallint NOT NULL CHECK (hour_of_week BETWEEN 0 AND 167),
-    total numeric,
-    reset_at timestamptz,
-    value numeric,
-    PRIMARY KEY (metric, captured_at)
-);
-
-CREATE INDEX samples_captured_at ON troubleshoot.samples (captured_at);
-
-COMMENT ON TABLE troubleshoot.samples IS
-    'What troubleshoot.capture_baseline() has measured. total: a counter as it stood, null for gauges and what is derived; value: the gauge, the counter''s rate per second since the sample before, or a share; null where nothing can be said, as after a restart. hour_of_week: in UTC, from Monday 00:00. Bounded by keep_days and most_samples of troubleshoot.baseline_settings.';
-
-COMMENT ON INDEX troubleshoot.samples_captured_at IS 'For the newest sample, and for deleting the old ones.';
-
-COMMENT ON CONSTRAINT samples_pkey ON troubleshoot.samples IS 'One value of a metric at a time.';
-
-CREATE TABLE troubleshoot.alerts (
-    alert_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    metric text NOT NULL,
-    severity text NOT NULL CHECK (severity IN ('warning', 'critical')),
-    raised_at timestamptz NOT NULL,
-    last_seen_at timestamptz NOT NULL,
-    resolved_at timestamptz,
-    value numeric NOT NULL,
-    median numeric NOT NULL,
-    deviation numeric NOT NULL,
-    detail text NOT NULL
-);
-
-CREATE UNIQUE INDEX alerts_open ON troubleshoot.alerts (metric) WHERE resolved_at IS NULL;
-
-CREATE INDEX alerts_raised_at ON troubleshoot.alerts (raised_at);
-
-COMMENT ON TABLE troubleshoot.alerts IS
-    'Departures from what is usual, found by troubleshoot.run_baseline(). One row per metric from the sample in which it departed (raised_at) to the one in which it was back (resolved_at); value, median, deviation, severity: the worst of them. The newest 10,000 that are resolved are kept.';
-
-COMMENT ON INDEX troubleshoot.alerts_open IS 'One open alert per metric.';
-
-COMMENT ON INDEX troubleshoot.alerts_raised_at IS 'For the newest alerts, and for deleting the old ones.';
-
-COMMENT ON SEQUENCE troubleshoot.alerts_alert_id_seq IS 'Numbers of alerts; gaps are possible.';
-
-CREATE TABLE troubleshoot.baseline_settings (
-    name text PRIMARY KEY,
-    value numeric NOT NULL,
-    CONSTRAINT baseline_settings_bounds CHECK (CASE name
-        WHEN 'keep_days' THEN value BETWEEN 1 AND 400
-        WHEN 'most_samples' THEN value BETWEEN 1000 AND 100000000
-        WHEN 'least_samples' THEN value BETWEEN 3 AND 10000
-        WHEN 'warning_deviation' THEN value BETWEEN 1 AND 1000
-        WHEN 'critical_deviation' THEN value BETWEEN 1 AND 1000
-        ELSE false END)
-);
-
-COMMENT ON TABLE troubleshoot.baseline_settings IS
-    'What is set in the place of the built-in values. keep_days (35): age at which samples go; most_samples (2,000,000): rows of troubleshoot.samples; least_samples (8): from how many on something is usual; warning_deviation (3.5), critical_deviation (7): robust deviations from the median.';
-
-COMMENT ON CONSTRAINT baseline_settings_bounds ON troubleshoot.baseline_settings IS 'Known names, each within its bounds.';
-
-SELECT pg_catalog.pg_extension_config_dump('troubleshoot.samples', '');
-
-SELECT pg_catalog.pg_extension_config_dump('troubleshoot.alerts', '');
-
-SELECT pg_catalog.pg_extension_config_dump('troubleshoot.alerts_alert_id_seq', '');
-
-SELECT pg_catalog.pg_extension_config_dump('troubleshoot.baseline_settings', '');
-
-COMMENT ON FUNCTION troubleshoot.capture_baseline IS
-    'Measures the server and keeps it in troubleshoot.samples: gauges as they stand, counters as their rate per second since the sample before, and what is derived from them. A counter that was reset counts from its reset. Acts with the rights of the extension''s owner. Returns how many values were kept; 0 within a second of the sample before, or while another session is at it.';
-
-COMMENT ON FUNCTION troubleshoot.compare_baseline IS
-    'How far a sample departs from what is usual. at: the newest sample up to then, null: the newest of all; days: how many days before it are looked at, 1 to 400. Usual is the median of the same hour of the week; where that has too few samples, of the same hour of any day; then of all. deviation: (value - median) / scale, where the scale is 1.4826 times the median absolute deviation, at the least 5 % of the median, and at the least what matters for the metric. severity: warning and critical by troubleshoot.baseline_settings, ok, or unknown where there are too few samples. NB021: days; 22004: days null.';
-
-COMMENT ON FUNCTION troubleshoot.run_baseline IS
-    'What a scheduler calls: measures, compares, raises and resolves troubleshoot.alerts, notifies the channel neobank_alerts of each change as JSON, and deletes what is past its bounds. In a transaction of its own: a notification takes a lock of the whole server at commit, so no posting may wait with it. Returns values kept, alerts raised, alerts resolved, and samples deleted. NB527: the transaction has written already.';
-
-CREATE  FUNCTION troubleshoot."why_waiting"(
-	"pid" INT /* Option < i32 > */
-) RETURNS TABLE (
-	"process_id" INT,  /* i32 */
-	"kind" TEXT,  /* String */
-	"explanation" TEXT,  /* String */
-	"blocked_by" INT[],  /* Vec < i32 > */
-	"wait_event_type" TEXT,  /* Option < String > */
-	"wait_event" TEXT,  /* Option < String > */
-	"lock_mode" TEXT,  /* Option < String > */
-	"object" TEXT,  /* Option < String > */
-	"waiting_seconds" numeric,  /* Option < Numeric > */
-	"remediation_sql" TEXT  /* Option < String > */
-)
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'why_waiting_wrapper';
-
-CREATE  FUNCTION troubleshoot."check_definitions"() RETURNS TABLE (
-	"check_id" TEXT,  /* String */
-	"category" TEXT,  /* String */
-	"title" TEXT,  /* String */
-	"unit" TEXT,  /* Option < String > */
-	"worse" TEXT,  /* Option < String > */
-	"warning" numeric,  /* Option < Numeric > */
-	"critical" numeric,  /* Option < Numeric > */
-	"minimum" numeric,  /* Option < Numeric > */
-	"minimum_unit" TEXT  /* Option < String > */
-)
-IMMUTABLE STRICT PARALLEL SAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'check_definitions_wrapper';
-
 CREATE TABLE troubleshoot.thresholds (
     check_id text PRIMARY KEY,
-    warning numeric,
-    critical numeric,
-    minimum numeric,
+    -- NaN is above every number, so it is not within these either.
+    warning numeric CHECK (warning BETWEEN 0 AND 1e18),
+    critical numeric CHECK (critical BETWEEN 0 AND 1e18),
+    minimum numeric CHECK (minimum BETWEEN 0 AND 1e18),
     set_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
     set_by text NOT NULL
 );
@@ -1804,19 +1116,40 @@ END;
 COMMENT ON FUNCTION troubleshoot.index_bloat(bigint) IS
     'The same as troubleshoot.table_bloat for b-tree indexes of min_bytes or more. A leaf that is as full as fillfactor says counts as full; an index that grows at random places settles at about 30 percent.';
 
+CREATE FUNCTION troubleshoot.known_schema(p_schema text) RETURNS text
+LANGUAGE plpgsql STABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF p_schema IS NOT NULL AND NOT EXISTS (SELECT FROM pg_namespace n WHERE n.nspname = p_schema) THEN
+        RAISE EXCEPTION 'argument "p_schema" is out of bounds'
+            USING ERRCODE = 'NB021', DETAIL = format('There is no schema %I.', p_schema),
+                  HINT = 'See the argument''s bounds in docs/errors.md.';
+    END IF;
+    RETURN p_schema;
+END
+$$;
+
+COMMENT ON FUNCTION troubleshoot.known_schema(text) IS
+    'p_schema, where there is a schema of that name or it is null. NB021: there is none.';
+
 CREATE FUNCTION troubleshoot.check_table_health(p_schema text DEFAULT 'banking')
 RETURNS TABLE (table_name text, issue_type text, severity text, details text, recommendation text)
 LANGUAGE sql VOLATILE PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
 SET lock_timeout = '1ms'
 BEGIN ATOMIC
-    WITH limits AS (
+    WITH wanted AS MATERIALIZED (
+        -- A name that is mistyped is not to look like one where all is well.
+        SELECT troubleshoot.known_schema(p_schema) AS schema_name
+    ), limits AS (
         SELECT k.check_id, k.warning, k.critical, k.minimum FROM troubleshoot.check_catalogue k
     ), tables AS (
         SELECT c.oid, n.nspname, c.relname, c.reltuples, pg_catalog.format('%s.%s', n.nspname, c.relname) AS shown,
                pg_catalog.format('%I.%I', n.nspname, c.relname) AS quoted
-        FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-        WHERE c.relkind IN ('r', 'm') AND (p_schema IS NULL OR n.nspname = p_schema)
+        FROM wanted w
+        CROSS JOIN pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+        WHERE c.relkind IN ('r', 'm') AND (w.schema_name IS NULL OR n.nspname = w.schema_name)
           AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast') AND c.relpersistence <> 't'
     ), found AS (
         SELECT 1 AS place, t.shown, 'Table Bloat' AS issue,
@@ -1878,7 +1211,7 @@ BEGIN ATOMIC
 END;
 
 COMMENT ON FUNCTION troubleshoot.check_table_health(text) IS
-    'What is wrong with the tables of p_schema (null: of all schemas): Table Bloat (space that holds nothing, from 1 MB; estimated), Dead Tuples (rows that VACUUM has not removed), Missing Index, Unused Index. severity: CRITICAL, WARNING, UNKNOWN, INFO, by the thresholds of the checks table_bloat and dead_tuples; below their minimum INFO.';
+    'What is wrong with the tables of p_schema (null: of all schemas): Table Bloat (space that holds nothing, from 1 MB; estimated), Dead Tuples (rows that VACUUM has not removed), Missing Index, Unused Index. severity: CRITICAL, WARNING, UNKNOWN, INFO, by the thresholds of the checks table_bloat and dead_tuples; below their minimum INFO. NB021: there is no such schema.';
 
 CREATE VIEW concurrency.v_table_bloat AS
 SELECT n.nspname || '.' || c.relname AS table_name,
@@ -1980,6 +1313,280 @@ END;
 
 COMMENT ON FUNCTION troubleshoot.full_health_check() IS
     'The server and this database at a glance: size, connections, replicas, cache, transaction id age, and then what troubleshoot.checks() finds. status: CRITICAL, WARNING, UNKNOWN (this role may not see it), INFO, OK.';
+
+CREATE  FUNCTION troubleshoot."subtransaction_overflows"() RETURNS SETOF INT /* i32 */
+STRICT VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'subtransaction_overflows_wrapper';
+
+CREATE  FUNCTION troubleshoot."report_html"() RETURNS TEXT /* String */
+STRICT VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'report_html_wrapper';
+
+CREATE  FUNCTION troubleshoot."capture_baseline"() RETURNS INT /* i32 */
+STRICT VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'capture_baseline_wrapper';
+
+CREATE  FUNCTION troubleshoot."compare_baseline"(
+	"at" timestamptz DEFAULT NULL, /* Option < Time > */
+	"days" INT DEFAULT 35 /* Option < i32 > */
+) RETURNS TABLE (
+	"metric" TEXT,  /* & '_ str */
+	"severity" TEXT,  /* & '_ str */
+	"captured_at" timestamptz,  /* Time */
+	"value" numeric,  /* Option < Numeric > */
+	"unit" TEXT,  /* & '_ str */
+	"median" numeric,  /* Option < Numeric > */
+	"mad" numeric,  /* Option < Numeric > */
+	"deviation" numeric,  /* Option < Numeric > */
+	"scope" TEXT,  /* & '_ str */
+	"samples" INT,  /* i32 */
+	"detail" TEXT  /* String */
+)
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'compare_baseline_wrapper';
+
+CREATE FUNCTION troubleshoot.measurements()
+RETURNS TABLE (metric text, kind text, labels jsonb, value numeric, reset_at timestamptz, help text)
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+SET jit = off
+AS $$
+DECLARE
+    sees_all CONSTANT boolean := pg_has_role('pg_read_all_stats', 'USAGE');
+    statements regclass;
+BEGIN
+    RETURN QUERY
+    SELECT x.metric, 'counter', '{}'::jsonb, x.value, d.stats_reset, x.help
+    FROM pg_stat_database d
+    CROSS JOIN LATERAL (VALUES
+        ('commits_total', d.xact_commit::numeric, 'Transactions committed in this database.'),
+        ('rollbacks_total', d.xact_rollback::numeric, 'Transactions rolled back in this database.'),
+        ('blocks_read_total', d.blks_read::numeric, 'Pages that were not in shared buffers.'),
+        ('blocks_hit_total', d.blks_hit::numeric, 'Pages found in shared buffers.'),
+        ('rows_returned_total', d.tup_returned::numeric, 'Rows read by scans.'),
+        ('rows_fetched_total', d.tup_fetched::numeric, 'Rows fetched by index scans.'),
+        ('rows_inserted_total', d.tup_inserted::numeric, 'Rows inserted.'),
+        ('rows_updated_total', d.tup_updated::numeric, 'Rows updated.'),
+        ('rows_deleted_total', d.tup_deleted::numeric, 'Rows deleted.'),
+        ('conflicts_total', d.conflicts::numeric, 'Queries cancelled on a standby for conflicts with recovery.'),
+        ('deadlocks_total', d.deadlocks::numeric, 'Deadlocks.'),
+        ('temp_files_total', d.temp_files::numeric, 'Temporary files written by queries.'),
+        ('temp_bytes_total', d.temp_bytes::numeric, 'Bytes written to temporary files.'),
+        ('sessions_total', d.sessions::numeric, 'Sessions begun.'),
+        ('sessions_fatal_total', d.sessions_fatal::numeric, 'Sessions ended by a fatal error.'),
+        ('sessions_killed_total', d.sessions_killed::numeric, 'Sessions ended by an operator.'),
+        ('active_seconds_total', round(d.active_time::numeric / 1000, 3), 'Time that sessions spent on statements.'),
+        ('idle_in_transaction_seconds_total', round(d.idle_in_transaction_time::numeric / 1000, 3),
+            'Time that sessions spent idle in a transaction.'),
+        ('checksum_failures_total', d.checksum_failures::numeric, 'Pages with a wrong checksum.')
+    ) AS x (metric, value, help)
+    WHERE d.datname = current_database() AND x.value IS NOT NULL;
+
+    RETURN QUERY
+    SELECT x.metric, 'counter', '{}'::jsonb, x.value, w.stats_reset, x.help
+    FROM pg_stat_wal w
+    CROSS JOIN LATERAL (VALUES
+        ('wal_records_total', w.wal_records::numeric, 'WAL records written.'),
+        ('wal_full_pages_total', w.wal_fpi::numeric, 'Full page images written to WAL.'),
+        ('wal_bytes_total', w.wal_bytes, 'Bytes of WAL written.'),
+        ('wal_buffers_full_total', w.wal_buffers_full::numeric, 'Times that WAL was written because its buffers were full.')
+    ) AS x (metric, value, help);
+
+    -- Planned when it is reached, so only the view that this server has is looked up.
+    IF current_setting('server_version_num')::integer >= 170000 THEN
+        RETURN QUERY
+        SELECT x.metric, 'counter', '{}'::jsonb, x.value, c.stats_reset, x.help
+        FROM pg_stat_checkpointer c
+        CROSS JOIN LATERAL (VALUES
+            ('checkpoints_timed_total', c.num_timed::numeric, 'Checkpoints because checkpoint_timeout had passed.'),
+            ('checkpoints_requested_total', c.num_requested::numeric, 'Checkpoints for other reasons, as max_wal_size.'),
+            ('checkpoint_blocks_written_total', c.buffers_written::numeric, 'Pages written by checkpoints.')
+        ) AS x (metric, value, help);
+    ELSE
+        RETURN QUERY
+        SELECT x.metric, 'counter', '{}'::jsonb, x.value, b.stats_reset, x.help
+        FROM pg_stat_bgwriter b
+        CROSS JOIN LATERAL (VALUES
+            ('checkpoints_timed_total', b.checkpoints_timed::numeric, 'Checkpoints because checkpoint_timeout had passed.'),
+            ('checkpoints_requested_total', b.checkpoints_req::numeric, 'Checkpoints for other reasons, as max_wal_size.'),
+            ('checkpoint_blocks_written_total', b.buffers_checkpoint::numeric, 'Pages written by checkpoints.')
+        ) AS x (metric, value, help);
+    END IF;
+
+    SELECT to_regclass(format('%I.pg_stat_statements', n.nspname)) INTO statements
+    FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace
+    WHERE e.extname = 'pg_stat_statements' AND sees_all;
+    IF statements IS NOT NULL THEN
+        BEGIN
+            -- The extension's own columns, by its version: total_exec_time since 1.8.
+            RETURN QUERY EXECUTE format($statement$
+                SELECT x.metric, 'counter', '{}'::jsonb, x.value, NULL::timestamptz, x.help
+                FROM (SELECT coalesce(sum(s.calls), 0) AS calls, coalesce(sum(s.total_exec_time), 0) AS ms FROM %s s) t
+                CROSS JOIN LATERAL (VALUES
+                    ('statements_total', t.calls::numeric, 'Statements that pg_stat_statements has counted.'),
+                    ('statement_seconds_total', round(t.ms::numeric / 1000, 3), 'Time that they took.')
+                ) AS x (metric, value, help) $statement$, statements);
+        EXCEPTION WHEN object_not_in_prerequisite_state OR insufficient_privilege OR undefined_column THEN
+            -- It is not preloaded, not granted, or of another age: then it says nothing.
+            NULL;
+        END;
+    END IF;
+
+    RETURN QUERY
+    SELECT x.metric, 'gauge', '{}'::jsonb, x.value, NULL::timestamptz, x.help
+    FROM (VALUES
+        ('database_transaction_id_age', (SELECT age(d.datfrozenxid)::numeric FROM pg_database d WHERE d.datname = current_database()),
+            'Age of the oldest transaction id of this database; the server stops near 2,000,000,000.'),
+        ('database_multixact_id_age', (SELECT mxid_age(d.datminmxid)::numeric FROM pg_database d WHERE d.datname = current_database()),
+            'Age of the oldest multixact id of this database.'),
+        ('database_size_bytes', CASE WHEN sees_all OR has_database_privilege(current_database(), 'CONNECT')
+            THEN pg_database_size(current_database())::numeric END, 'Size of this database on disk.'),
+        ('connections_limit', current_setting('max_connections')::numeric
+            - current_setting('superuser_reserved_connections')::numeric, 'Connections that there may be, without the reserved ones.'),
+        ('prepared_transactions', (SELECT count(*)::numeric FROM pg_prepared_xacts), 'Prepared transactions that wait for an end.'),
+        ('lock_waits', (SELECT count(*)::numeric FROM pg_locks l WHERE NOT l.granted), 'Locks that are waited for.'),
+        ('start_timestamp_seconds', round(extract(epoch FROM pg_postmaster_start_time()), 0), 'When the server started, in Unix time.'),
+        ('in_recovery', pg_is_in_recovery()::integer::numeric, '1 on a standby, 0 on a primary.'),
+        ('sees_all_sessions', sees_all::integer::numeric, '1 where the role that reads may see other sessions (pg_monitor), else 0.')
+    ) AS x (metric, value, help)
+    WHERE x.value IS NOT NULL;
+
+    -- What others do is NULL for who may not see it, and would count as nothing.
+    IF sees_all THEN
+        RETURN QUERY
+        SELECT x.metric, 'gauge', '{}'::jsonb, x.value, NULL::timestamptz, x.help
+        FROM (
+            SELECT count(*)::numeric AS connections,
+                count(*) FILTER (WHERE a.state = 'active')::numeric AS active,
+                count(*) FILTER (WHERE a.state LIKE 'idle in transaction%')::numeric AS idle_in_transaction,
+                count(*) FILTER (WHERE a.wait_event_type = 'Lock')::numeric AS blocked,
+                coalesce(max(extract(epoch FROM clock_timestamp() - a.xact_start)), 0) AS oldest_transaction,
+                coalesce(max(age(a.backend_xmin)), 0)::numeric AS oldest_xmin
+            FROM pg_stat_activity a
+            WHERE a.backend_type = 'client backend' AND a.pid <> pg_backend_pid()
+        ) a
+        CROSS JOIN LATERAL (VALUES
+            ('connections', a.connections, 'Client connections to the server, without this one.'),
+            ('active_connections', a.active, 'Connections that run a statement.'),
+            ('idle_in_transaction_connections', a.idle_in_transaction, 'Connections idle in a transaction.'),
+            ('blocked_connections', a.blocked, 'Connections that wait for a lock.'),
+            ('oldest_transaction_seconds', round(greatest(a.oldest_transaction, 0), 3), 'Age of the oldest open transaction.'),
+            ('oldest_xmin_age', a.oldest_xmin, 'Transactions since the oldest snapshot in use.')
+        ) AS x (metric, value, help);
+    END IF;
+END
+$$;
+
+COMMENT ON FUNCTION troubleshoot.measurements() IS
+    'What the server counts, one row per figure without labels: what baselines keep and troubleshoot.metrics() begins with. kind: counter (grows until reset_at moves) or gauge. Takes no lock on a table and writes nothing; works on a standby. What the caller may not see is left out.';
+
+CREATE TABLE troubleshoot.samples (
+    captured_at timestamptz NOT NULL,
+    metric text NOT NULL CHECK (length(metric) BETWEEN 1 AND 100),
+    hour_of_week smallint NOT NULL CHECK (hour_of_week BETWEEN 0 AND 167),
+    total numeric,
+    reset_at timestamptz,
+    value numeric,
+    PRIMARY KEY (metric, captured_at)
+);
+
+CREATE INDEX samples_captured_at ON troubleshoot.samples (captured_at);
+
+COMMENT ON TABLE troubleshoot.samples IS
+    'What troubleshoot.capture_baseline() has measured. total: a counter as it stood, null for gauges and what is derived; value: the gauge, the counter''s rate per second since the sample before, or a share; null where nothing can be said, as after a restart. hour_of_week: in UTC, from Monday 00:00. Bounded by keep_days and most_samples of troubleshoot.baseline_settings.';
+
+COMMENT ON INDEX troubleshoot.samples_captured_at IS 'For the newest sample, and for deleting the old ones.';
+
+COMMENT ON CONSTRAINT samples_pkey ON troubleshoot.samples IS 'One value of a metric at a time.';
+
+CREATE TABLE troubleshoot.alerts (
+    alert_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    metric text NOT NULL,
+    severity text NOT NULL CHECK (severity IN ('warning', 'critical')),
+    raised_at timestamptz NOT NULL,
+    last_seen_at timestamptz NOT NULL,
+    resolved_at timestamptz,
+    value numeric NOT NULL,
+    median numeric NOT NULL,
+    deviation numeric NOT NULL,
+    detail text NOT NULL
+);
+
+CREATE UNIQUE INDEX alerts_open ON troubleshoot.alerts (metric) WHERE resolved_at IS NULL;
+
+CREATE INDEX alerts_raised_at ON troubleshoot.alerts (raised_at);
+
+COMMENT ON TABLE troubleshoot.alerts IS
+    'Departures from what is usual, found by troubleshoot.run_baseline(). One row per metric from the sample in which it departed (raised_at) to the one in which it was back (resolved_at); value, median, deviation, severity: the worst of them. The newest 10,000 that are resolved are kept.';
+
+COMMENT ON INDEX troubleshoot.alerts_open IS 'One open alert per metric.';
+
+COMMENT ON INDEX troubleshoot.alerts_raised_at IS 'For the newest alerts, and for deleting the old ones.';
+
+COMMENT ON SEQUENCE troubleshoot.alerts_alert_id_seq IS 'Numbers of alerts; gaps are possible.';
+
+CREATE TABLE troubleshoot.baseline_settings (
+    name text PRIMARY KEY,
+    value numeric NOT NULL,
+    CONSTRAINT baseline_settings_bounds CHECK (CASE name
+        WHEN 'keep_days' THEN value BETWEEN 1 AND 400
+        WHEN 'most_samples' THEN value BETWEEN 1000 AND 100000000
+        WHEN 'least_samples' THEN value BETWEEN 3 AND 10000
+        WHEN 'warning_deviation' THEN value BETWEEN 1 AND 1000
+        WHEN 'critical_deviation' THEN value BETWEEN 1 AND 1000
+        ELSE false END)
+);
+
+COMMENT ON TABLE troubleshoot.baseline_settings IS
+    'What is set in the place of the built-in values. keep_days (35): age at which samples go; most_samples (2,000,000): rows of troubleshoot.samples; least_samples (8): from how many on something is usual; warning_deviation (3.5), critical_deviation (7): robust deviations from the median.';
+
+COMMENT ON CONSTRAINT baseline_settings_bounds ON troubleshoot.baseline_settings IS 'Known names, each within its bounds.';
+
+CREATE FUNCTION troubleshoot.guard_baseline_settings() RETURNS trigger
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    warning numeric := coalesce((SELECT s.value FROM troubleshoot.baseline_settings s WHERE s.name = 'warning_deviation'), 3.5);
+    critical numeric := coalesce((SELECT s.value FROM troubleshoot.baseline_settings s WHERE s.name = 'critical_deviation'), 7);
+BEGIN
+    IF warning > critical THEN
+        RAISE EXCEPTION 'argument "warning_deviation" is out of bounds'
+            USING ERRCODE = 'NB021', DETAIL = format('It is %s, and critical_deviation is %s: the warning must come first.', warning, critical),
+                  HINT = 'Set both with one statement.';
+    END IF;
+    RETURN NULL;
+END
+$$;
+
+COMMENT ON FUNCTION troubleshoot.guard_baseline_settings() IS
+    'Refuses a warning_deviation above critical_deviation, where one that is not set has its built-in value. NB021.';
+
+CREATE TRIGGER deviations_in_order AFTER INSERT OR UPDATE OR DELETE ON troubleshoot.baseline_settings
+    FOR EACH STATEMENT EXECUTE FUNCTION troubleshoot.guard_baseline_settings();
+
+COMMENT ON TRIGGER deviations_in_order ON troubleshoot.baseline_settings IS 'The warning comes before the alarm.';
+
+SELECT pg_catalog.pg_extension_config_dump('troubleshoot.samples', '');
+
+SELECT pg_catalog.pg_extension_config_dump('troubleshoot.alerts', '');
+
+SELECT pg_catalog.pg_extension_config_dump('troubleshoot.alerts_alert_id_seq', '');
+
+SELECT pg_catalog.pg_extension_config_dump('troubleshoot.baseline_settings', '');
+
+COMMENT ON FUNCTION troubleshoot.capture_baseline IS
+    'Measures the server and keeps it in troubleshoot.samples: gauges as they stand, counters as their rate per second since the sample before, and what is derived from them. A counter that was reset counts from its reset. Acts with the rights of the extension''s owner. Returns how many values were kept; 0 within a second of the sample before, or while another session is at it.';
+
+COMMENT ON FUNCTION troubleshoot.compare_baseline IS
+    'How far a sample departs from what is usual. at: the newest sample up to then, null: the newest of all; days: how many days before it are looked at, 1 to 400. Usual is the median of the same hour of the week; where that has too few samples, of the same hour of any day; then of all. deviation: (value - median) / scale, where the scale is 1.4826 times the median absolute deviation, at the least 5 % of the median, and at the least what matters for the metric. severity: warning and critical by troubleshoot.baseline_settings, ok, or unknown where there are too few samples. NB021: days; 22004: days null.';
+
+COMMENT ON FUNCTION troubleshoot.run_baseline IS
+    'What a scheduler calls: measures, compares, raises and resolves troubleshoot.alerts, notifies the channel neobank_alerts of each change as JSON, and deletes what is past its bounds. In a transaction of its own: a notification takes a lock of the whole server at commit, so no posting may wait with it. Returns values kept, alerts raised, alerts resolved, and samples deleted. NB527: the transaction has written already.';
 
 CREATE FUNCTION troubleshoot.largest_tables(most integer)
 RETURNS TABLE (schema_name name, table_name name, bytes bigint, live_rows bigint, dead_rows bigint, bloat_bytes bigint,
@@ -2234,84 +1841,129 @@ COMMENT ON FUNCTION troubleshoot.metrics IS
 COMMENT ON FUNCTION troubleshoot.report_html IS
     'One page of HTML with all that it needs inside, without scripts: findings and what to do, load, connections, waits, statements, tables, blocking. For a browser, light or dark, a phone, or paper. What comes from the database is escaped. Works on a standby.';
 
-CREATE  FUNCTION troubleshoot."sequence_position"(
-	"sequence" oid /* Option < pg_sys :: Oid > */
-) RETURNS bigint /* Option < i64 > */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'sequence_position_wrapper';
-
-CREATE  FUNCTION troubleshoot."note_restore_test"(
-	"tested_at" timestamptz, /* Option < Time > */
-	"note" TEXT /* Option < Text > */
+CREATE  FUNCTION temporal."record_account_change"(
+	"account_id" uuid, /* Option < pgrx :: Uuid > */
+	"created_at" timestamptz, /* Option < Time > */
+	"customer_id" uuid, /* Option < pgrx :: Uuid > */
+	"account_status" TEXT, /* Option < Text > */
+	"overdraft_limit" numeric, /* Option < Numeric > */
+	"account_type" TEXT, /* Option < Text > */
+	"account_number" TEXT /* Option < Text > */
 ) RETURNS void
 VOLATILE PARALLEL UNSAFE 
 LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'note_restore_test_wrapper';
+AS 'MODULE_PATHNAME', 'record_account_change_wrapper';
 
-CREATE  FUNCTION troubleshoot."reset_threshold"(
-	"check_id" TEXT /* Option < Text > */
-) RETURNS bool /* bool */
+CREATE  FUNCTION temporal."check_snapshot"(
+	"p_table" regclass, /* Option < RegClass > */
+	"p_key" jsonb /* Option < JsonDatum > */
+) RETURNS void
 VOLATILE PARALLEL UNSAFE 
 LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'reset_threshold_wrapper';
+AS 'MODULE_PATHNAME', 'check_snapshot_wrapper';
 
-ALTER TABLE banking.customers ALTER COLUMN customer_number
-    SET DEFAULT ('C' || pg_catalog.to_char(pg_catalog.nextval('banking.customer_number_seq'), 'FM9999999990000000000'));
-
-ALTER TABLE banking.account_limits REPLICA IDENTITY FULL;
-
-UPDATE txn_processing.transaction_queue SET max_retries = CASE WHEN max_retries < 0 THEN 0 ELSE 100 END
-WHERE NOT max_retries BETWEEN 0 AND 100;
-
-ALTER TABLE txn_processing.transaction_queue
-    ADD CONSTRAINT transaction_queue_max_retries_check CHECK (max_retries BETWEEN 0 AND 100);
-
-CREATE  FUNCTION event_store."publish_ledger"(
-	"publish" bool /* Option < bool > */
-) RETURNS bigint /* Option < i64 > */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'publish_ledger_wrapper';
-
-CREATE  FUNCTION event_store."get_aggregate_state"(
-	"p_aggregate_id" uuid, /* Option < pgrx :: Uuid > */
-	"p_up_to_version" INT DEFAULT NULL /* Option < i32 > */
-) RETURNS jsonb /* JsonDatum */
-STABLE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'get_aggregate_state_wrapper';
-
-CREATE  FUNCTION event_store."append_events_if"(
-	"aggregate_type" TEXT, /* Option < Text > */
-	"aggregate_id" uuid, /* Option < pgrx :: Uuid > */
-	"events" jsonb, /* Option < JsonDatum > */
-	"after_position" bigint, /* Option < i64 > */
-	"event_types" TEXT[] DEFAULT NULL, /* Option < Many < String > > */
-	"tags" TEXT[] DEFAULT NULL, /* Option < Many < String > > */
-	"expected_version" INT DEFAULT NULL /* Option < i32 > */
+CREATE  FUNCTION temporal."update_portion"(
+	"p_table" regclass, /* Option < RegClass > */
+	"key" jsonb, /* Option < JsonDatum > */
+	"valid_from" timestamptz, /* Option < Time > */
+	"valid_to" timestamptz, /* Option < Time > */
+	"changes" jsonb /* Option < JsonDatum > */
 ) RETURNS bigint /* i64 */
 VOLATILE PARALLEL UNSAFE 
 LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'append_events_if_wrapper';
+AS 'MODULE_PATHNAME', 'update_portion_wrapper';
 
-CREATE  FUNCTION event_store."reset_subscription"(
-	"name" TEXT, /* Option < Text > */
-	"start" TEXT /* Option < Text > */
-) RETURNS void
+CREATE  FUNCTION temporal."balance_before"(
+	"account_id" uuid, /* Option < pgrx :: Uuid > */
+	"valid_to" timestamptz, /* Option < Time > */
+	"transaction_to" timestamptz /* Option < Time > */
+) RETURNS numeric /* Option < Numeric > */
+STABLE PARALLEL RESTRICTED 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'balance_before_wrapper';
+
+CREATE  FUNCTION temporal."delete_portion"(
+	"p_table" regclass, /* Option < RegClass > */
+	"key" jsonb, /* Option < JsonDatum > */
+	"valid_from" timestamptz, /* Option < Time > */
+	"valid_to" timestamptz /* Option < Time > */
+) RETURNS bigint /* i64 */
 VOLATILE PARALLEL UNSAFE 
 LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'reset_subscription_wrapper';
+AS 'MODULE_PATHNAME', 'delete_portion_wrapper';
 
-CREATE  FUNCTION event_store."define_reducer"(
-	"aggregate_type" TEXT, /* Option < Text > */
-	"event_type" TEXT, /* Option < Text > */
-	"operations" jsonb DEFAULT NULL, /* Option < JsonDatum > */
-	"handler" regproc DEFAULT NULL /* Option < RegProc > */
-) RETURNS void
+CREATE  FUNCTION temporal."balance_as_of"(
+	"account_id" uuid, /* Option < pgrx :: Uuid > */
+	"valid_at" timestamptz DEFAULT now(), /* Option < Time > */
+	"known_at" timestamptz DEFAULT now() /* Option < Time > */
+) RETURNS numeric /* Option < Numeric > */
+STABLE PARALLEL RESTRICTED  
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'account_balance_as_of_wrapper';
+
+CREATE  FUNCTION temporal."as_owner"(
+	"p_table" regclass, /* Option < RegClass > */
+	"p_work" TEXT, /* Option < Text > */
+	"p_before" timestamptz, /* Option < Time > */
+	"p_max_rows" bigint /* Option < i64 > */
+) RETURNS bigint /* i64 */
 VOLATILE PARALLEL UNSAFE 
 LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'define_reducer_wrapper';
+AS 'MODULE_PATHNAME', 'as_owner_wrapper';
+
+CREATE  FUNCTION temporal."correct"(
+	"account_id" uuid, /* Option < pgrx :: Uuid > */
+	"valid_from" timestamptz, /* Option < Time > */
+	"valid_to" timestamptz, /* Option < Time > */
+	"changes" jsonb, /* Option < JsonDatum > */
+	"reason" TEXT, /* Option < Text > */
+	"tenant" uuid DEFAULT NULL /* Option < pgrx :: Uuid > */
+) RETURNS timestamptz /* Option < Time > */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'correct_wrapper';
+
+CREATE  FUNCTION temporal."get_account_as_of"(
+	"p_account_id" uuid, /* Option < pgrx :: Uuid > */
+	"p_as_of_time" timestamptz DEFAULT now(), /* Option < Time > */
+	"p_transaction_time" timestamptz DEFAULT now() /* Option < Time > */
+) RETURNS TABLE (
+	"account_id" uuid,  /* pgrx :: Uuid */
+	"customer_id" uuid,  /* Option < pgrx :: Uuid > */
+	"account_number" varchar(50),  /* Option < Varchar > */
+	"current_balance" numeric,  /* Option < Numeric > */
+	"account_status" TEXT,  /* Option < String > */
+	"valid_from" timestamptz,  /* Option < Time > */
+	"valid_to" timestamptz,  /* Option < Time > */
+	"account_type" TEXT,  /* Option < String > */
+	"overdraft_limit" numeric,  /* Option < Numeric > */
+	"limits" jsonb,  /* Option < JsonBytes > */
+	"transaction_from" timestamptz,  /* Option < Time > */
+	"transaction_to" timestamptz,  /* Option < Time > */
+	"changed_by" TEXT,  /* Option < String > */
+	"change_reason" TEXT  /* Option < String > */
+)
+STABLE PARALLEL RESTRICTED 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'get_account_as_of_wrapper';
+
+CREATE  FUNCTION temporal."insert_portion"(
+	"p_table" regclass, /* Option < RegClass > */
+	"row_values" jsonb, /* Option < JsonDatum > */
+	"valid_from" timestamptz, /* Option < Time > */
+	"valid_to" timestamptz DEFAULT 'infinity' /* Option < Time > */
+) RETURNS bigint /* i64 */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'insert_portion_wrapper';
+
+CREATE  FUNCTION event_store."stream_partition"(
+	"aggregate_id" uuid, /* Option < pgrx :: Uuid > */
+	"partitions" INT /* Option < i32 > */
+) RETURNS INT /* Option < i32 > */
+IMMUTABLE PARALLEL SAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'stream_partition_wrapper';
 
 CREATE  FUNCTION event_store."get_aggregate_state_at"(
 	"p_aggregate_id" uuid, /* Option < pgrx :: Uuid > */
@@ -2320,6 +1972,13 @@ CREATE  FUNCTION event_store."get_aggregate_state_at"(
 STABLE PARALLEL UNSAFE 
 LANGUAGE c /* Rust */
 AS 'MODULE_PATHNAME', 'get_aggregate_state_at_wrapper';
+
+CREATE  FUNCTION event_store."take_snapshot"(
+	"p_aggregate_id" uuid /* Option < pgrx :: Uuid > */
+) RETURNS INT /* Option < i32 > */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'take_snapshot_wrapper';
 
 CREATE  FUNCTION event_store."alter_subscription"(
 	"name" TEXT, /* Option < Text > */
@@ -2334,38 +1993,25 @@ VOLATILE PARALLEL UNSAFE
 LANGUAGE c /* Rust */
 AS 'MODULE_PATHNAME', 'alter_subscription_wrapper';
 
-CREATE  FUNCTION event_store."discard_parked"(
-	"name" TEXT, /* Option < Text > */
-	"event_ids" uuid[] /* Option < Many < pgrx :: Uuid > > */
-) RETURNS bigint /* i64 */
-VOLATILE PARALLEL UNSAFE 
+CREATE  FUNCTION event_store."get_aggregate_state"(
+	"p_aggregate_id" uuid, /* Option < pgrx :: Uuid > */
+	"p_up_to_version" INT DEFAULT NULL /* Option < i32 > */
+) RETURNS jsonb /* JsonDatum */
+STABLE PARALLEL UNSAFE 
 LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'discard_parked_wrapper';
+AS 'MODULE_PATHNAME', 'get_aggregate_state_wrapper';
 
-CREATE  FUNCTION event_store."page_size"(
-	"max_events" INT /* Option < i32 > */
-) RETURNS INT /* i32 */
-IMMUTABLE PARALLEL SAFE 
+CREATE  FUNCTION event_store."ledger_opened_at"(
+	"as_of_position" bigint /* Option < i64 > */
+) RETURNS bigint /* Option < i64 > */
+STABLE PARALLEL RESTRICTED 
 LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'page_size_wrapper';
+AS 'MODULE_PATHNAME', 'ledger_opened_at_wrapper';
 
-CREATE  FUNCTION event_store."apply_retention"(
-	"max_events" INT DEFAULT 10000 /* Option < i32 > */
-) RETURNS TABLE (
-	"events" bigint,  /* i64 */
-	"streams" bigint,  /* i64 */
-	"done" bool  /* bool */
-)
-VOLATILE PARALLEL UNSAFE 
+CREATE  FUNCTION event_store."ledger_published_since"() RETURNS bigint /* i64 */
+STRICT STABLE PARALLEL UNSAFE 
 LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'apply_retention_wrapper';
-
-CREATE  FUNCTION event_store."take_snapshot"(
-	"p_aggregate_id" uuid /* Option < pgrx :: Uuid > */
-) RETURNS INT /* Option < i32 > */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'take_snapshot_wrapper';
+AS 'MODULE_PATHNAME', 'ledger_published_since_wrapper';
 
 CREATE  FUNCTION event_store."drop_subscription"(
 	"name" TEXT /* Option < Text > */
@@ -2373,24 +2019,6 @@ CREATE  FUNCTION event_store."drop_subscription"(
 VOLATILE PARALLEL UNSAFE 
 LANGUAGE c /* Rust */
 AS 'MODULE_PATHNAME', 'drop_subscription_wrapper';
-
-CREATE  FUNCTION event_store."append_events"(
-	"aggregate_type" TEXT, /* Option < Text > */
-	"aggregate_id" uuid, /* Option < pgrx :: Uuid > */
-	"events" jsonb, /* Option < JsonDatum > */
-	"expected_version" INT DEFAULT NULL /* Option < i32 > */
-) RETURNS bigint /* i64 */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'append_events_wrapper';
-
-CREATE  FUNCTION event_store."stream_partition"(
-	"aggregate_id" uuid, /* Option < pgrx :: Uuid > */
-	"partitions" INT /* Option < i32 > */
-) RETURNS INT /* Option < i32 > */
-IMMUTABLE PARALLEL SAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'stream_partition_wrapper';
 
 CREATE  FUNCTION event_store."ack"(
 	"name" TEXT, /* Option < Text > */
@@ -2401,12 +2029,24 @@ VOLATILE PARALLEL UNSAFE
 LANGUAGE c /* Rust */
 AS 'MODULE_PATHNAME', 'ack_wrapper';
 
-CREATE  FUNCTION event_store."prepare_ledger_publication"(
-	"max_accounts" INT DEFAULT 10000 /* Option < i32 > */
-) RETURNS bigint /* i64 */
+CREATE  FUNCTION event_store."set_retention"(
+	"aggregate_type" TEXT, /* Option < Text > */
+	"keep" interval, /* Option < Interval > */
+	"keep_state" bool DEFAULT true /* Option < bool > */
+) RETURNS void
 VOLATILE PARALLEL UNSAFE 
 LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'prepare_ledger_publication_wrapper';
+AS 'MODULE_PATHNAME', 'set_retention_wrapper';
+
+CREATE  FUNCTION event_store."define_reducer"(
+	"aggregate_type" TEXT, /* Option < Text > */
+	"event_type" TEXT, /* Option < Text > */
+	"operations" jsonb DEFAULT NULL, /* Option < JsonDatum > */
+	"handler" regproc DEFAULT NULL /* Option < RegProc > */
+) RETURNS void
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'define_reducer_wrapper';
 
 CREATE  FUNCTION event_store."create_subscription"(
 	"name" TEXT, /* Option < Text > */
@@ -2423,6 +2063,13 @@ VOLATILE PARALLEL UNSAFE
 LANGUAGE c /* Rust */
 AS 'MODULE_PATHNAME', 'create_subscription_wrapper';
 
+CREATE  FUNCTION event_store."prepare_ledger_publication"(
+	"max_accounts" INT DEFAULT 10000 /* Option < i32 > */
+) RETURNS bigint /* i64 */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'prepare_ledger_publication_wrapper';
+
 CREATE  FUNCTION event_store."nack"(
 	"name" TEXT, /* Option < Text > */
 	"lease_token" bigint, /* Option < i64 > */
@@ -2435,14 +2082,28 @@ VOLATILE PARALLEL UNSAFE
 LANGUAGE c /* Rust */
 AS 'MODULE_PATHNAME', 'nack_wrapper';
 
-CREATE  FUNCTION event_store."set_retention"(
-	"aggregate_type" TEXT, /* Option < Text > */
-	"keep" interval, /* Option < Interval > */
-	"keep_state" bool DEFAULT true /* Option < bool > */
+CREATE  FUNCTION event_store."page_size"(
+	"max_events" INT /* Option < i32 > */
+) RETURNS INT /* i32 */
+IMMUTABLE PARALLEL SAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'page_size_wrapper';
+
+CREATE  FUNCTION event_store."reset_subscription"(
+	"name" TEXT, /* Option < Text > */
+	"start" TEXT /* Option < Text > */
 ) RETURNS void
 VOLATILE PARALLEL UNSAFE 
 LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'set_retention_wrapper';
+AS 'MODULE_PATHNAME', 'reset_subscription_wrapper';
+
+CREATE  FUNCTION event_store."replay_parked"(
+	"name" TEXT, /* Option < Text > */
+	"event_ids" uuid[] DEFAULT NULL /* Option < Many < pgrx :: Uuid > > */
+) RETURNS bigint /* i64 */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'replay_parked_wrapper';
 
 CREATE  FUNCTION event_store."append_event"(
 	"p_aggregate_type" TEXT, /* Option < Text > */
@@ -2458,6 +2119,22 @@ VOLATILE PARALLEL UNSAFE
 LANGUAGE c /* Rust */
 AS 'MODULE_PATHNAME', 'append_event_wrapper';
 
+CREATE  FUNCTION event_store."discard_parked"(
+	"name" TEXT, /* Option < Text > */
+	"event_ids" uuid[] /* Option < Many < pgrx :: Uuid > > */
+) RETURNS bigint /* i64 */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'discard_parked_wrapper';
+
+CREATE  FUNCTION event_store."drop_reducer"(
+	"aggregate_type" TEXT, /* Option < Text > */
+	"event_type" TEXT /* Option < Text > */
+) RETURNS void
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'drop_reducer_wrapper';
+
 CREATE  FUNCTION event_store."extend_lease"(
 	"name" TEXT, /* Option < Text > */
 	"lease_token" bigint, /* Option < i64 > */
@@ -2467,13 +2144,28 @@ VOLATILE PARALLEL UNSAFE
 LANGUAGE c /* Rust */
 AS 'MODULE_PATHNAME', 'extend_lease_wrapper';
 
-CREATE  FUNCTION event_store."replay_parked"(
-	"name" TEXT, /* Option < Text > */
-	"event_ids" uuid[] DEFAULT NULL /* Option < Many < pgrx :: Uuid > > */
+CREATE  FUNCTION event_store."append_events"(
+	"aggregate_type" TEXT, /* Option < Text > */
+	"aggregate_id" uuid, /* Option < pgrx :: Uuid > */
+	"events" jsonb, /* Option < JsonDatum > */
+	"expected_version" INT DEFAULT NULL /* Option < i32 > */
 ) RETURNS bigint /* i64 */
 VOLATILE PARALLEL UNSAFE 
 LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'replay_parked_wrapper';
+AS 'MODULE_PATHNAME', 'append_events_wrapper';
+
+CREATE  FUNCTION event_store."append_events_if"(
+	"aggregate_type" TEXT, /* Option < Text > */
+	"aggregate_id" uuid, /* Option < pgrx :: Uuid > */
+	"events" jsonb, /* Option < JsonDatum > */
+	"after_position" bigint, /* Option < i64 > */
+	"event_types" TEXT[] DEFAULT NULL, /* Option < Many < String > > */
+	"tags" TEXT[] DEFAULT NULL, /* Option < Many < String > > */
+	"expected_version" INT DEFAULT NULL /* Option < i32 > */
+) RETURNS bigint /* i64 */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'append_events_if_wrapper';
 
 CREATE  FUNCTION event_store."ledger_stream"(
 	"transaction_id" uuid /* Option < pgrx :: Uuid > */
@@ -2506,18 +2198,361 @@ VOLATILE PARALLEL UNSAFE
 LANGUAGE c /* Rust */
 AS 'MODULE_PATHNAME', 'fetch_wrapper';
 
-CREATE  FUNCTION event_store."ledger_published_since"() RETURNS bigint /* i64 */
-STRICT STABLE PARALLEL UNSAFE 
+CREATE  FUNCTION event_store."apply_retention"(
+	"max_events" INT DEFAULT 10000 /* Option < i32 > */
+) RETURNS TABLE (
+	"events" bigint,  /* i64 */
+	"streams" bigint,  /* i64 */
+	"done" bool  /* bool */
+)
+VOLATILE PARALLEL UNSAFE 
 LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'ledger_published_since_wrapper';
+AS 'MODULE_PATHNAME', 'apply_retention_wrapper';
 
-CREATE  FUNCTION event_store."drop_reducer"(
-	"aggregate_type" TEXT, /* Option < Text > */
-	"event_type" TEXT /* Option < Text > */
+CREATE  FUNCTION event_store."publish_ledger"(
+	"publish" bool /* Option < bool > */
+) RETURNS bigint /* Option < i64 > */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'publish_ledger_wrapper';
+
+CREATE OR REPLACE  FUNCTION neobank."guard_accounts"(
+
+) RETURNS trigger /* Triggered */
+STRICT
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'guard_accounts_wrapper';
+
+CREATE OR REPLACE  FUNCTION neobank."guard_ledger"(
+
+) RETURNS trigger /* Triggered */
+STRICT
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'guard_ledger_wrapper';
+
+CREATE  FUNCTION concurrency."release_lease"(
+	"name" TEXT, /* Option < Text > */
+	"token" bigint /* Option < i64 > */
+) RETURNS bool /* bool */
+VOLATILE PARALLEL UNSAFE  
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'release_lease_sql_wrapper';
+
+CREATE  FUNCTION concurrency."extend_lease"(
+	"name" TEXT, /* Option < Text > */
+	"token" bigint, /* Option < i64 > */
+	"lease_ms" INT DEFAULT 30000 /* Option < i32 > */
+) RETURNS timestamptz /* Option < Time > */
+VOLATILE PARALLEL UNSAFE  
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'extend_lease_sql_wrapper';
+
+CREATE  FUNCTION concurrency."acquire_customer_lock"(
+	"p_customer_id" uuid, /* Option < pgrx :: Uuid > */
+	"p_timeout_ms" INT DEFAULT 5000 /* Option < i32 > */
+) RETURNS bool /* bool */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'acquire_customer_lock_wrapper';
+
+CREATE  FUNCTION concurrency."acquire_lease"(
+	"name" TEXT, /* Option < Text > */
+	"holder" TEXT, /* Option < Text > */
+	"lease_ms" INT DEFAULT 30000, /* Option < i32 > */
+	"timeout_ms" INT DEFAULT 0 /* Option < i32 > */
+) RETURNS bigint /* Option < i64 > */
+VOLATILE PARALLEL UNSAFE  
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'acquire_lease_sql_wrapper';
+
+CREATE  FUNCTION concurrency."record_deadlock"(
+	"detail" TEXT, /* Option < Text > */
+	"query_text" TEXT DEFAULT NULL, /* Option < Text > */
+	"resolution" TEXT DEFAULT NULL, /* Option < Text > */
+	"process_id" INT DEFAULT NULL /* Option < i32 > */
+) RETURNS bigint /* i64 */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'record_deadlock_wrapper';
+
+CREATE  FUNCTION concurrency."release_lock"(
+	"name" TEXT, /* Option < Text > */
+	"scope" TEXT DEFAULT 'transaction' /* Option < Text > */
+) RETURNS bool /* bool */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'release_lock_wrapper';
+
+CREATE  FUNCTION concurrency."acquire_locks"(
+	"names" TEXT[], /* Option < Many < String > > */
+	"timeout_ms" INT DEFAULT 5000, /* Option < i32 > */
+	"scope" TEXT DEFAULT 'transaction' /* Option < Text > */
+) RETURNS bool /* bool */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'acquire_locks_wrapper';
+
+CREATE  FUNCTION concurrency."break_lease"(
+	"name" TEXT /* Option < Text > */
+) RETURNS bool /* bool */
+VOLATILE PARALLEL UNSAFE  
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'break_lease_sql_wrapper';
+
+CREATE  FUNCTION concurrency."release_locks"(
+	"names" TEXT[], /* Option < Many < String > > */
+	"scope" TEXT DEFAULT 'transaction' /* Option < Text > */
+) RETURNS INT /* i32 */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'release_locks_wrapper';
+
+CREATE  FUNCTION concurrency."hold_lease"(
+	"name" TEXT, /* Option < Text > */
+	"token" bigint /* Option < i64 > */
+) RETURNS void
+VOLATILE PARALLEL UNSAFE  
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'hold_lease_sql_wrapper';
+
+CREATE  FUNCTION concurrency."acquire_lock"(
+	"name" TEXT, /* Option < Text > */
+	"timeout_ms" INT DEFAULT 5000, /* Option < i32 > */
+	"scope" TEXT DEFAULT 'transaction' /* Option < Text > */
+) RETURNS bool /* bool */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'acquire_lock_wrapper';
+
+CREATE  FUNCTION concurrency."release_customer_lock"(
+	"p_customer_id" uuid /* Option < pgrx :: Uuid > */
+) RETURNS bool /* bool */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'release_customer_lock_wrapper';
+
+CREATE  FUNCTION concurrency."collect_deadlocks"() RETURNS INT /* i32 */
+STRICT VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'collect_deadlocks_wrapper';
+
+CREATE  FUNCTION concurrency."acquire_leases"(
+	"names" TEXT[], /* Option < Many < String > > */
+	"holder" TEXT, /* Option < Text > */
+	"lease_ms" INT DEFAULT 30000, /* Option < i32 > */
+	"timeout_ms" INT DEFAULT 0 /* Option < i32 > */
+) RETURNS TABLE (
+	"name" TEXT,  /* String */
+	"token" bigint  /* i64 */
+)
+VOLATILE PARALLEL UNSAFE  
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'acquire_leases_sql_wrapper';
+
+CREATE  FUNCTION cqrs."run_rebuild"(
+	"name" TEXT, /* Option < Text > */
+	"max_events" INT DEFAULT 1000 /* Option < i32 > */
+) RETURNS TEXT /* & '_ str */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'run_rebuild_wrapper';
+
+CREATE  FUNCTION cqrs."create_projection"(
+	"name" TEXT, /* Option < Text > */
+	"handler" regproc, /* Option < RegProc > */
+	"target" regclass, /* Option < RegClass > */
+	"filter" jsonb DEFAULT '{}', /* Option < JsonDatum > */
+	"mode" TEXT DEFAULT 'async' /* Option < Text > */
 ) RETURNS void
 VOLATILE PARALLEL UNSAFE 
 LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'drop_reducer_wrapper';
+AS 'MODULE_PATHNAME', 'create_projection_wrapper';
+
+CREATE  FUNCTION cqrs."unregister_handler"(
+	"command_type" TEXT /* Option < Text > */
+) RETURNS void
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'unregister_handler_wrapper';
+
+CREATE  FUNCTION cqrs."submit_command"(
+	"command_type" TEXT, /* Option < Text > */
+	"aggregate_type" TEXT, /* Option < Text > */
+	"payload" jsonb, /* Option < JsonDatum > */
+	"aggregate_id" uuid DEFAULT NULL, /* Option < pgrx :: Uuid > */
+	"command_id" uuid DEFAULT NULL, /* Option < pgrx :: Uuid > */
+	"mode" TEXT DEFAULT 'immediate', /* Option < Text > */
+	"correlation_id" TEXT DEFAULT NULL, /* Option < Text > */
+	"max_attempts" INT DEFAULT NULL /* Option < i32 > */
+) RETURNS jsonb /* JsonBytes */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'submit_command_wrapper';
+
+CREATE  FUNCTION cqrs."refresh_activity"(
+	"max_marks" INT DEFAULT 1000 /* Option < i32 > */
+) RETURNS bigint /* i64 */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'refresh_activity_wrapper';
+
+CREATE  FUNCTION cqrs."last_transaction_date"(
+	"account_id" uuid /* Option < pgrx :: Uuid > */
+) RETURNS timestamptz /* Option < Time > */
+STABLE PARALLEL RESTRICTED 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'last_transaction_date_wrapper';
+
+CREATE  FUNCTION cqrs."rebuild_projection"(
+	"name" TEXT /* Option < Text > */
+) RETURNS void
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'rebuild_projection_wrapper';
+
+CREATE  FUNCTION cqrs."pause_projection"(
+	"name" TEXT /* Option < Text > */
+) RETURNS void
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'pause_projection_wrapper';
+
+CREATE  FUNCTION cqrs."set_risk_score"(
+	"customer_id" uuid, /* Option < pgrx :: Uuid > */
+	"risk_score" INT /* Option < i32 > */
+) RETURNS void
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'set_risk_score_wrapper';
+
+CREATE  FUNCTION cqrs."cancel_rebuild"(
+	"name" TEXT /* Option < Text > */
+) RETURNS void
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'cancel_rebuild_wrapper';
+
+CREATE  FUNCTION cqrs."run_projection"(
+	"name" TEXT, /* Option < Text > */
+	"max_events" INT DEFAULT 1000 /* Option < i32 > */
+) RETURNS bigint /* Option < i64 > */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'run_projection_wrapper';
+
+CREATE  FUNCTION cqrs."drop_projection"(
+	"name" TEXT /* Option < Text > */
+) RETURNS void
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'drop_projection_wrapper';
+
+CREATE  FUNCTION cqrs."last_activity"(
+	"account_id" uuid /* Option < pgrx :: Uuid > */
+) RETURNS timestamptz /* Option < Time > */
+STABLE PARALLEL RESTRICTED 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'last_activity_wrapper';
+
+CREATE  FUNCTION cqrs."amount_total"(
+	"account_id" uuid, /* Option < pgrx :: Uuid > */
+	"since" timestamptz DEFAULT NULL /* Option < Time > */
+) RETURNS NUMERIC /* AnyNumeric */
+STABLE PARALLEL RESTRICTED 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'amount_total_wrapper';
+
+CREATE  FUNCTION cqrs."update_customer_summary"(
+	"p_customer_id" uuid /* Option < pgrx :: Uuid > */
+) RETURNS void
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'update_customer_summary_wrapper';
+
+CREATE  FUNCTION cqrs."resume_projection"(
+	"name" TEXT /* Option < Text > */
+) RETURNS void
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'resume_projection_wrapper';
+
+CREATE  FUNCTION cqrs."transaction_count"(
+	"account_id" uuid, /* Option < pgrx :: Uuid > */
+	"since" timestamptz DEFAULT NULL /* Option < Time > */
+) RETURNS bigint /* i64 */
+STABLE PARALLEL RESTRICTED 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'transaction_count_wrapper';
+
+CREATE  FUNCTION cqrs."register_handler"(
+	"command_type" TEXT, /* Option < Text > */
+	"handler" regproc, /* Option < RegProc > */
+	"max_attempts" INT DEFAULT 5 /* Option < i32 > */
+) RETURNS void
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'register_handler_wrapper';
+
+CREATE  FUNCTION cqrs."process_commands"(
+	"max_commands" INT DEFAULT 100 /* Option < i32 > */
+) RETURNS TABLE (
+	"command_id" uuid,  /* pgrx :: Uuid */
+	"status" TEXT,  /* & '_ str */
+	"code" TEXT,  /* String */
+	"message" TEXT  /* Option < String > */
+)
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'process_commands_wrapper';
+
+CREATE  FUNCTION pooling."what_if"(
+	"pool_size" INT, /* Option < i32 > */
+	"arrival_rate" numeric, /* Option < Numeric > */
+	"service_time_ms" numeric /* Option < Numeric > */
+) RETURNS TABLE (
+	"busy_connections" numeric,  /* Option < Numeric > */
+	"utilization" numeric,  /* Option < Numeric > */
+	"wait_probability" numeric,  /* Option < Numeric > */
+	"mean_wait_ms" numeric,  /* Option < Numeric > */
+	"p95_wait_ms" numeric,  /* Option < Numeric > */
+	"mean_response_ms" numeric,  /* Option < Numeric > */
+	"queue_length" numeric,  /* Option < Numeric > */
+	"is_stable" bool  /* bool */
+)
+IMMUTABLE PARALLEL SAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'what_if_wrapper';
+
+CREATE  FUNCTION pooling."machine_cores"() RETURNS INT /* i32 */
+STRICT STABLE PARALLEL SAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'machine_cores_wrapper';
+
+CREATE  FUNCTION pooling."bounded_seconds"(
+	"seconds" numeric /* Option < Numeric > */
+) RETURNS numeric /* Numeric */
+IMMUTABLE PARALLEL SAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'bounded_seconds_wrapper';
+
+CREATE  FUNCTION pooling."recommended_size"(
+	"arrival_rate" numeric, /* Option < Numeric > */
+	"service_time_ms" numeric, /* Option < Numeric > */
+	"available_connections" INT, /* Option < i32 > */
+	"cores" INT DEFAULT NULL, /* Option < i32 > */
+	"cpu_share" numeric DEFAULT NULL /* Option < Numeric > */
+) RETURNS TABLE (
+	"recommended_pool_size" INT,  /* i32 */
+	"limited_by" TEXT,  /* & '_ str */
+	"busy_connections" numeric,  /* Option < Numeric > */
+	"needed_connections" numeric,  /* Option < Numeric > */
+	"core_limit" INT,  /* i32 */
+	"used_cores" INT,  /* i32 */
+	"used_cpu_share" numeric  /* Option < Numeric > */
+)
+STABLE PARALLEL SAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'recommended_size_wrapper';
 
 CREATE  FUNCTION pooling."bounded_pool_size"(
 	"pool_size" INT /* Option < i32 > */
@@ -2526,12 +2561,13 @@ IMMUTABLE PARALLEL SAFE
 LANGUAGE c /* Rust */
 AS 'MODULE_PATHNAME', 'bounded_pool_size_wrapper';
 
-CREATE  FUNCTION pooling."bounded_period"(
-	"since" interval /* Option < Interval > */
-) RETURNS interval /* Interval */
-IMMUTABLE PARALLEL SAFE 
+CREATE  FUNCTION pooling."capture_sample"(
+	"keep" interval DEFAULT '7 days', /* Option < Interval > */
+	"max_groups" INT DEFAULT 100 /* Option < i32 > */
+) RETURNS timestamptz /* Option < Time > */
+VOLATILE PARALLEL UNSAFE 
 LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'bounded_period_wrapper';
+AS 'MODULE_PATHNAME', 'capture_sample_wrapper';
 
 CREATE  FUNCTION pooling."generate_pgbouncer_config"(
 	"databases" TEXT[] DEFAULT NULL, /* Option < Many < String > > */
@@ -2560,62 +2596,12 @@ STABLE PARALLEL SAFE
 LANGUAGE c /* Rust */
 AS 'MODULE_PATHNAME', 'calculate_pool_size_wrapper';
 
-CREATE  FUNCTION pooling."what_if"(
-	"pool_size" INT, /* Option < i32 > */
-	"arrival_rate" numeric, /* Option < Numeric > */
-	"service_time_ms" numeric /* Option < Numeric > */
-) RETURNS TABLE (
-	"busy_connections" numeric,  /* Option < Numeric > */
-	"utilization" numeric,  /* Option < Numeric > */
-	"wait_probability" numeric,  /* Option < Numeric > */
-	"mean_wait_ms" numeric,  /* Option < Numeric > */
-	"p95_wait_ms" numeric,  /* Option < Numeric > */
-	"mean_response_ms" numeric,  /* Option < Numeric > */
-	"queue_length" numeric,  /* Option < Numeric > */
-	"is_stable" bool  /* bool */
-)
+CREATE  FUNCTION pooling."bounded_period"(
+	"since" interval /* Option < Interval > */
+) RETURNS interval /* Interval */
 IMMUTABLE PARALLEL SAFE 
 LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'what_if_wrapper';
-
-CREATE  FUNCTION pooling."machine_cores"() RETURNS INT /* i32 */
-STRICT STABLE PARALLEL SAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'machine_cores_wrapper';
-
-CREATE  FUNCTION pooling."recommended_size"(
-	"arrival_rate" numeric, /* Option < Numeric > */
-	"service_time_ms" numeric, /* Option < Numeric > */
-	"available_connections" INT, /* Option < i32 > */
-	"cores" INT DEFAULT NULL, /* Option < i32 > */
-	"cpu_share" numeric DEFAULT NULL /* Option < Numeric > */
-) RETURNS TABLE (
-	"recommended_pool_size" INT,  /* i32 */
-	"limited_by" TEXT,  /* & '_ str */
-	"busy_connections" numeric,  /* Option < Numeric > */
-	"needed_connections" numeric,  /* Option < Numeric > */
-	"core_limit" INT,  /* i32 */
-	"used_cores" INT,  /* i32 */
-	"used_cpu_share" numeric  /* Option < Numeric > */
-)
-STABLE PARALLEL SAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'recommended_size_wrapper';
-
-CREATE  FUNCTION pooling."bounded_seconds"(
-	"seconds" numeric /* Option < Numeric > */
-) RETURNS numeric /* Numeric */
-IMMUTABLE PARALLEL SAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'bounded_seconds_wrapper';
-
-CREATE  FUNCTION pooling."capture_sample"(
-	"keep" interval DEFAULT '7 days', /* Option < Interval > */
-	"max_groups" INT DEFAULT 100 /* Option < i32 > */
-) RETURNS timestamptz /* Option < Time > */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'capture_sample_wrapper';
+AS 'MODULE_PATHNAME', 'bounded_period_wrapper';
 
 ALTER FUNCTION pooling.what_if(integer, numeric, numeric) ROWS 1;
 
@@ -2852,6 +2838,148 @@ END;
 
 COMMENT ON FUNCTION pooling.session_groups(integer) IS
     'The rows that pooling.capture_sample writes: other sessions by database, role and application, the largest max_groups, the rest as (others). Null: all groups; below 0: as 0.';
+
+COMMENT ON FUNCTION troubleshoot.slow_query_rows(integer, text) IS
+    'The bound itself, for troubleshoot.slow_queries. NB021: max_rows not 1 to 1,000, or another order_by; 22004: null.';
+
+CREATE FUNCTION troubleshoot.slow_queries(max_rows integer DEFAULT 20, order_by text DEFAULT 'total')
+RETURNS TABLE (
+    queryid bigint, query_preview text, calls bigint, total_time_ms numeric, avg_time_ms numeric, stddev_ms numeric,
+    rows bigint, cache_hit_pct numeric, max_time_ms numeric, share_pct numeric, read_time_ms numeric,
+    temp_blocks_written bigint, wal_bytes numeric, user_name text, database_name text, is_slow boolean, hint text)
+LANGUAGE plpgsql STABLE PARALLEL UNSAFE ROWS 20
+SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_column
+DECLARE
+    bound integer := troubleshoot.slow_query_rows(max_rows, order_by);
+    place text;
+    has text[];
+    total text;
+    problem text;
+    cure text;
+BEGIN
+    -- The view of the extension, whatever its schema, and not another one of its name.
+    SELECT format('%I.%I', n.nspname, c.relname), array_agg(a.attname::text)
+      INTO place, has
+      FROM pg_extension e
+      JOIN pg_depend d ON d.refclassid = 'pg_extension'::regclass AND d.refobjid = e.oid AND d.deptype = 'e'
+                      AND d.classid = 'pg_class'::regclass
+      JOIN pg_class c ON c.oid = d.objid AND c.relname = 'pg_stat_statements'
+      JOIN pg_namespace n ON n.oid = c.relnamespace
+      JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+     WHERE e.extname = 'pg_stat_statements'
+     GROUP BY n.nspname, c.relname;
+    IF place IS NULL THEN
+        problem := '<pg_stat_statements is not installed>';
+        cure := CASE WHEN current_setting('pg_stat_statements.max', true) IS NULL
+                     THEN 'Add pg_stat_statements to shared_preload_libraries, restart the server, and CREATE EXTENSION pg_stat_statements.'
+                     ELSE 'CREATE EXTENSION pg_stat_statements in this database.' END;
+    ELSE
+        -- Its columns have been renamed by its versions 1.8 and 1.11, and others have come.
+        total := CASE WHEN 'total_exec_time' = ANY (has) THEN 'exec_time' ELSE 'time' END;
+        BEGIN
+            RETURN QUERY EXECUTE format(
+                $q$SELECT s.queryid, left(s.query, 100), s.calls, round(s.total_%1$s::numeric, 2),
+                          round(s.mean_%1$s::numeric, 2), round(s.stddev_%1$s::numeric, 2), s.rows,
+                          round(100.0 * s.shared_blks_hit / nullif(s.shared_blks_hit + s.shared_blks_read, 0), 2),
+                          round(s.max_%1$s::numeric, 2),
+                          round(100 * s.total_%1$s::numeric / nullif(sum(s.total_%1$s::numeric) OVER (), 0), 2),
+                          round(s.%2$s::numeric, 2), s.temp_blks_written, %3$s,
+                          (SELECT r.rolname::text FROM pg_roles r WHERE r.oid = s.userid),
+                          (SELECT b.datname::text FROM pg_database b WHERE b.oid = s.dbid),
+                          s.calls >= 50 AND s.mean_%1$s >= 50,
+                          CASE WHEN s.queryid IS NULL
+                               THEN 'The statements of other roles are shown to pg_read_all_stats (pg_monitor) only.' END
+                   FROM %4$s s
+                   ORDER BY CASE $2 WHEN 'total' THEN s.total_%1$s WHEN 'mean' THEN s.mean_%1$s WHEN 'calls' THEN s.calls
+                                    WHEN 'rows' THEN s.rows ELSE s.temp_blks_written END DESC, s.total_%1$s DESC
+                   LIMIT $1$q$,
+                total, CASE WHEN 'shared_blk_read_time' = ANY (has) THEN 'shared_blk_read_time' ELSE 'blk_read_time' END,
+                CASE WHEN 'wal_bytes' = ANY (has) THEN 's.wal_bytes' ELSE 'NULL::numeric' END, place)
+                USING bound, order_by;
+            IF FOUND THEN
+                RETURN;
+            END IF;
+            problem := '<nothing recorded>';
+            cure := 'Look at pg_stat_statements.track and compute_query_id; pg_stat_statements_reset() may have just been called.';
+        EXCEPTION
+            WHEN object_not_in_prerequisite_state THEN
+                problem := '<pg_stat_statements is not loaded>';
+                cure := 'Add pg_stat_statements to shared_preload_libraries, and restart the server.';
+            WHEN insufficient_privilege THEN
+                problem := '<insufficient privilege>';
+                cure := format('Grant USAGE on the schema of %s, SELECT on it, and pg_monitor.', place);
+        END;
+    END IF;
+    query_preview := problem;
+    hint := cure;
+    RETURN NEXT;
+END
+$$;
+
+COMMENT ON FUNCTION troubleshoot.slow_queries(integer, text) IS
+    'Statements by pg_stat_statements, of whatever version is installed. max_rows: 1 to 1,000; order_by: total (time), mean (time), calls, rows or temp (blocks written). Times in milliseconds since the statistics were last reset; share_pct: of the time of all statements; is_slow: 50 ms and more on average over 50 calls and more. Where pg_stat_statements is missing, not loaded, not visible or empty one row says so: queryid is null, and hint has the cure. NB021: a bound; 22004: null.';
+
+CREATE VIEW troubleshoot.v_slow_queries AS
+SELECT q.queryid, q.query_preview, q.calls, q.total_time_ms, q.avg_time_ms, q.stddev_ms, q.rows, q.cache_hit_pct,
+       q.max_time_ms, q.share_pct, q.read_time_ms, q.temp_blocks_written, q.wal_bytes, q.user_name, q.database_name,
+       q.is_slow, q.hint
+FROM troubleshoot.slow_queries() q;
+
+COMMENT ON VIEW troubleshoot.v_slow_queries IS
+    'The twenty statements that have taken the most time: troubleshoot.slow_queries(). One row with a hint where they cannot be told.';
+
+CREATE FUNCTION troubleshoot.connection_analysis() RETURNS TABLE (metric text, value text, status text)
+LANGUAGE sql VOLATILE PARALLEL UNSAFE ROWS 10
+BEGIN ATOMIC
+    WITH seen AS MATERIALIZED (
+        SELECT pg_catalog.count(*) AS connections, pg_catalog.count(*) FILTER (WHERE NOT s.is_visible) AS hidden,
+               pg_catalog.count(*) FILTER (WHERE s.state IN ('active', 'fastpath function call')) AS active,
+               pg_catalog.count(*) FILTER (WHERE s.state = 'idle') AS idle,
+               pg_catalog.count(*) FILTER (WHERE s.state LIKE 'idle in transaction%') AS in_transaction,
+               pg_catalog.max(s.seconds_in_state) FILTER (WHERE s.state LIKE 'idle in transaction%') AS longest,
+               pg_catalog.count(*) FILTER (WHERE s.wait_event_type = 'Lock') AS waiting,
+               pooling.usable_connections() AS usable
+        FROM pooling.sessions() s
+    ), lines AS (
+        SELECT 1 AS no, 'Max Connections' AS metric, pg_catalog.current_setting('max_connections') AS value, 'INFO' AS status,
+               false AS is_counted, s.hidden FROM seen s
+        UNION ALL
+        SELECT 2, 'Current Connections', s.connections::text,
+               CASE WHEN s.connections >= 0.75 * s.usable THEN 'WARNING' ELSE 'OK' END, false, s.hidden FROM seen s
+        UNION ALL
+        SELECT 3, 'Active Connections', s.active::text, 'INFO', true, s.hidden FROM seen s
+        UNION ALL
+        -- Idle connections of a pool cost little while there is room.
+        SELECT 4, 'Idle Connections', s.idle::text,
+               CASE WHEN s.idle > 0.7 * s.connections AND s.connections > 0.5 * s.usable THEN 'WARNING' ELSE 'OK' END,
+               true, s.hidden FROM seen s
+        UNION ALL
+        SELECT 5, 'Idle in Transaction', s.in_transaction::text,
+               CASE WHEN s.longest >= 900 THEN 'CRITICAL' WHEN s.in_transaction > 5 OR s.longest >= 300 THEN 'WARNING' ELSE 'OK' END,
+               true, s.hidden FROM seen s
+        UNION ALL
+        SELECT 6, 'Connection Utilization', pg_catalog.round(100.0 * s.connections / s.usable, 1) || '%',
+               CASE WHEN s.connections >= 0.9 * s.usable THEN 'CRITICAL'
+                    WHEN s.connections >= 0.75 * s.usable THEN 'WARNING' ELSE 'OK' END, false, s.hidden FROM seen s
+        UNION ALL
+        SELECT 7, 'Usable Connections', s.usable::text, 'INFO', false, s.hidden FROM seen s
+        UNION ALL
+        SELECT 8, 'Waiting for a Lock', s.waiting::text, 'INFO', true, s.hidden FROM seen s
+        UNION ALL
+        SELECT 9, 'Longest Idle in Transaction', coalesce(pg_catalog.round(s.longest, 1) || ' s', 'none'), 'INFO', true, s.hidden
+        FROM seen s
+        UNION ALL
+        SELECT 10, 'Not Visible', s.hidden::text, CASE WHEN s.hidden > 0 THEN 'UNKNOWN' ELSE 'OK' END, false, 0 FROM seen s
+    )
+    SELECT l.metric, CASE WHEN l.is_counted AND l.hidden > 0 THEN 'at least ' || l.value ELSE l.value END,
+           CASE WHEN l.hidden > 0 AND (l.status = 'OK' OR l.is_counted AND l.status = 'INFO') THEN 'UNKNOWN' ELSE l.status END
+    FROM lines l ORDER BY l.no;
+END;
+
+COMMENT ON FUNCTION troubleshoot.connection_analysis() IS
+    'Connections at this moment. Utilization is of those that clients may use, without the reserved ones (75 and 90 %); idle in transaction: more than 5, or one for 300 and 900 s, failed transactions with them. status: INFO, OK, WARNING, CRITICAL, or UNKNOWN where sessions are not visible to the caller (pg_monitor sees all).';
 
 CREATE FUNCTION pooling.load(since interval DEFAULT '01:00:00') RETURNS TABLE (
     database_name text, first_at timestamptz, last_at timestamptz, steps bigint, seconds numeric, transactions numeric,
@@ -3121,147 +3249,16 @@ END;
 COMMENT ON FUNCTION pooling.check_pool_health(numeric) IS
     'Connections at this moment: of those that clients may use (75 and 90 %), idle in a transaction for more than so many seconds (1 and 5 of them) and the longest (300 and 900 s), their mean age (an hour), the wait that the pooler tells of (0 and 1,000 ms, pooling.pool_stats), the last sample. status: OK, REVIEW, WARNING, CRITICAL, or UNKNOWN: the caller may not see it (pg_monitor may), or nobody has measured it. NB021: seconds; 22004: null.';
 
-COMMENT ON FUNCTION troubleshoot.slow_query_rows(integer, text) IS
-    'The bound itself, for troubleshoot.slow_queries. NB021: max_rows not 1 to 1,000, or another order_by; 22004: null.';
+ALTER TABLE banking.customers ALTER COLUMN customer_number
+    SET DEFAULT ('C' || pg_catalog.to_char(pg_catalog.nextval('banking.customer_number_seq'), 'FM9999999990000000000'));
 
-CREATE FUNCTION troubleshoot.slow_queries(max_rows integer DEFAULT 20, order_by text DEFAULT 'total')
-RETURNS TABLE (
-    queryid bigint, query_preview text, calls bigint, total_time_ms numeric, avg_time_ms numeric, stddev_ms numeric,
-    rows bigint, cache_hit_pct numeric, max_time_ms numeric, share_pct numeric, read_time_ms numeric,
-    temp_blocks_written bigint, wal_bytes numeric, user_name text, database_name text, is_slow boolean, hint text)
-LANGUAGE plpgsql STABLE PARALLEL UNSAFE ROWS 20
-SET search_path = pg_catalog, pg_temp
-AS $$
-#variable_conflict use_column
-DECLARE
-    bound integer := troubleshoot.slow_query_rows(max_rows, order_by);
-    place text;
-    has text[];
-    total text;
-    problem text;
-    cure text;
-BEGIN
-    -- The view of the extension, whatever its schema, and not another one of its name.
-    SELECT format('%I.%I', n.nspname, c.relname), array_agg(a.attname::text)
-      INTO place, has
-      FROM pg_extension e
-      JOIN pg_depend d ON d.refclassid = 'pg_extension'::regclass AND d.refobjid = e.oid AND d.deptype = 'e'
-                      AND d.classid = 'pg_class'::regclass
-      JOIN pg_class c ON c.oid = d.objid AND c.relname = 'pg_stat_statements'
-      JOIN pg_namespace n ON n.oid = c.relnamespace
-      JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
-     WHERE e.extname = 'pg_stat_statements'
-     GROUP BY n.nspname, c.relname;
-    IF place IS NULL THEN
-        problem := '<pg_stat_statements is not installed>';
-        cure := CASE WHEN current_setting('pg_stat_statements.max', true) IS NULL
-                     THEN 'Add pg_stat_statements to shared_preload_libraries, restart the server, and CREATE EXTENSION pg_stat_statements.'
-                     ELSE 'CREATE EXTENSION pg_stat_statements in this database.' END;
-    ELSE
-        -- Its columns have been renamed by its versions 1.8 and 1.11, and others have come.
-        total := CASE WHEN 'total_exec_time' = ANY (has) THEN 'exec_time' ELSE 'time' END;
-        BEGIN
-            RETURN QUERY EXECUTE format(
-                $q$SELECT s.queryid, left(s.query, 100), s.calls, round(s.total_%1$s::numeric, 2),
-                          round(s.mean_%1$s::numeric, 2), round(s.stddev_%1$s::numeric, 2), s.rows,
-                          round(100.0 * s.shared_blks_hit / nullif(s.shared_blks_hit + s.shared_blks_read, 0), 2),
-                          round(s.max_%1$s::numeric, 2),
-                          round(100 * s.total_%1$s::numeric / nullif(sum(s.total_%1$s::numeric) OVER (), 0), 2),
-                          round(s.%2$s::numeric, 2), s.temp_blks_written, %3$s,
-                          (SELECT r.rolname::text FROM pg_roles r WHERE r.oid = s.userid),
-                          (SELECT b.datname::text FROM pg_database b WHERE b.oid = s.dbid),
-                          s.calls >= 50 AND s.mean_%1$s >= 50,
-                          CASE WHEN s.queryid IS NULL
-                               THEN 'The statements of other roles are shown to pg_read_all_stats (pg_monitor) only.' END
-                   FROM %4$s s
-                   ORDER BY CASE $2 WHEN 'total' THEN s.total_%1$s WHEN 'mean' THEN s.mean_%1$s WHEN 'calls' THEN s.calls
-                                    WHEN 'rows' THEN s.rows ELSE s.temp_blks_written END DESC, s.total_%1$s DESC
-                   LIMIT $1$q$,
-                total, CASE WHEN 'shared_blk_read_time' = ANY (has) THEN 'shared_blk_read_time' ELSE 'blk_read_time' END,
-                CASE WHEN 'wal_bytes' = ANY (has) THEN 's.wal_bytes' ELSE 'NULL::numeric' END, place)
-                USING bound, order_by;
-            IF FOUND THEN
-                RETURN;
-            END IF;
-            problem := '<nothing recorded>';
-            cure := 'Look at pg_stat_statements.track and compute_query_id; pg_stat_statements_reset() may have just been called.';
-        EXCEPTION
-            WHEN object_not_in_prerequisite_state THEN
-                problem := '<pg_stat_statements is not loaded>';
-                cure := 'Add pg_stat_statements to shared_preload_libraries, and restart the server.';
-            WHEN insufficient_privilege THEN
-                problem := '<insufficient privilege>';
-                cure := format('Grant USAGE on the schema of %s, SELECT on it, and pg_monitor.', place);
-        END;
-    END IF;
-    query_preview := problem;
-    hint := cure;
-    RETURN NEXT;
-END
-$$;
+UPDATE txn_processing.transaction_queue SET max_retries = CASE WHEN max_retries < 0 THEN 0 ELSE 100 END
+WHERE NOT max_retries BETWEEN 0 AND 100;
 
-COMMENT ON FUNCTION troubleshoot.slow_queries(integer, text) IS
-    'Statements by pg_stat_statements, of whatever version is installed. max_rows: 1 to 1,000; order_by: total (time), mean (time), calls, rows or temp (blocks written). Times in milliseconds since the statistics were last reset; share_pct: of the time of all statements; is_slow: 50 ms and more on average over 50 calls and more. Where pg_stat_statements is missing, not loaded, not visible or empty one row says so: queryid is null, and hint has the cure. NB021: a bound; 22004: null.';
+ALTER TABLE txn_processing.transaction_queue
+    ADD CONSTRAINT transaction_queue_max_retries_check CHECK (max_retries BETWEEN 0 AND 100);
 
-CREATE VIEW troubleshoot.v_slow_queries AS
-SELECT q.queryid, q.query_preview, q.calls, q.total_time_ms, q.avg_time_ms, q.stddev_ms, q.rows, q.cache_hit_pct,
-       q.max_time_ms, q.share_pct, q.read_time_ms, q.temp_blocks_written, q.wal_bytes, q.user_name, q.database_name,
-       q.is_slow, q.hint
-FROM troubleshoot.slow_queries() q;
-
-COMMENT ON VIEW troubleshoot.v_slow_queries IS
-    'The twenty statements that have taken the most time: troubleshoot.slow_queries(). One row with a hint where they cannot be told.';
-
-CREATE FUNCTION troubleshoot.connection_analysis() RETURNS TABLE (metric text, value text, status text)
-LANGUAGE sql VOLATILE PARALLEL UNSAFE ROWS 10
-BEGIN ATOMIC
-    WITH seen AS MATERIALIZED (
-        SELECT pg_catalog.count(*) AS connections, pg_catalog.count(*) FILTER (WHERE NOT s.is_visible) AS hidden,
-               pg_catalog.count(*) FILTER (WHERE s.state IN ('active', 'fastpath function call')) AS active,
-               pg_catalog.count(*) FILTER (WHERE s.state = 'idle') AS idle,
-               pg_catalog.count(*) FILTER (WHERE s.state LIKE 'idle in transaction%') AS in_transaction,
-               pg_catalog.max(s.seconds_in_state) FILTER (WHERE s.state LIKE 'idle in transaction%') AS longest,
-               pg_catalog.count(*) FILTER (WHERE s.wait_event_type = 'Lock') AS waiting,
-               pooling.usable_connections() AS usable
-        FROM pooling.sessions() s
-    ), lines AS (
-        SELECT 1 AS no, 'Max Connections' AS metric, pg_catalog.current_setting('max_connections') AS value, 'INFO' AS status,
-               false AS is_counted, s.hidden FROM seen s
-        UNION ALL
-        SELECT 2, 'Current Connections', s.connections::text,
-               CASE WHEN s.connections >= 0.75 * s.usable THEN 'WARNING' ELSE 'OK' END, false, s.hidden FROM seen s
-        UNION ALL
-        SELECT 3, 'Active Connections', s.active::text, 'INFO', true, s.hidden FROM seen s
-        UNION ALL
-        -- Idle connections of a pool cost little while there is room.
-        SELECT 4, 'Idle Connections', s.idle::text,
-               CASE WHEN s.idle > 0.7 * s.connections AND s.connections > 0.5 * s.usable THEN 'WARNING' ELSE 'OK' END,
-               true, s.hidden FROM seen s
-        UNION ALL
-        SELECT 5, 'Idle in Transaction', s.in_transaction::text,
-               CASE WHEN s.longest >= 900 THEN 'CRITICAL' WHEN s.in_transaction > 5 OR s.longest >= 300 THEN 'WARNING' ELSE 'OK' END,
-               true, s.hidden FROM seen s
-        UNION ALL
-        SELECT 6, 'Connection Utilization', pg_catalog.round(100.0 * s.connections / s.usable, 1) || '%',
-               CASE WHEN s.connections >= 0.9 * s.usable THEN 'CRITICAL'
-                    WHEN s.connections >= 0.75 * s.usable THEN 'WARNING' ELSE 'OK' END, false, s.hidden FROM seen s
-        UNION ALL
-        SELECT 7, 'Usable Connections', s.usable::text, 'INFO', false, s.hidden FROM seen s
-        UNION ALL
-        SELECT 8, 'Waiting for a Lock', s.waiting::text, 'INFO', true, s.hidden FROM seen s
-        UNION ALL
-        SELECT 9, 'Longest Idle in Transaction', coalesce(pg_catalog.round(s.longest, 1) || ' s', 'none'), 'INFO', true, s.hidden
-        FROM seen s
-        UNION ALL
-        SELECT 10, 'Not Visible', s.hidden::text, CASE WHEN s.hidden > 0 THEN 'UNKNOWN' ELSE 'OK' END, false, 0 FROM seen s
-    )
-    SELECT l.metric, CASE WHEN l.is_counted AND l.hidden > 0 THEN 'at least ' || l.value ELSE l.value END,
-           CASE WHEN l.hidden > 0 AND (l.status = 'OK' OR l.is_counted AND l.status = 'INFO') THEN 'UNKNOWN' ELSE l.status END
-    FROM lines l ORDER BY l.no;
-END;
-
-COMMENT ON FUNCTION troubleshoot.connection_analysis() IS
-    'Connections at this moment. Utilization is of those that clients may use, without the reserved ones (75 and 90 %); idle in transaction: more than 5, or one for 300 and 900 s, failed transactions with them. status: INFO, OK, WARNING, CRITICAL, or UNKNOWN where sessions are not visible to the caller (pg_monitor sees all).';
+ALTER TABLE banking.account_limits REPLICA IDENTITY FULL;
 
 CREATE OR REPLACE FUNCTION txn_processing.daily_reconciliation(p_date date DEFAULT CURRENT_DATE)
 RETURNS TABLE (
@@ -3321,6 +3318,370 @@ BEGIN ATOMIC
     FROM balances b
     ORDER BY pg_catalog.abs(b.ledger_balance - b.account_balance) DESC, b.account_number, b.account_id;
 END;
+
+CREATE FUNCTION neobank.guard_shipped() RETURNS trigger
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    RAISE EXCEPTION 'row belongs to the extension'
+        USING ERRCODE = 'NB023',
+              DETAIL = format('%s of a shipped row of %s.%s is refused.', TG_OP, TG_TABLE_SCHEMA, TG_TABLE_NAME),
+              HINT = 'A dump leaves such rows out. Add a row of your own, with shipped false.';
+END
+$$;
+
+COMMENT ON FUNCTION neobank.guard_shipped() IS
+    'Trigger: refuses with NB023 to mark a row as made by CREATE EXTENSION, which a dump would lose, and to change one that is.';
+
+CREATE TRIGGER guard_shipped BEFORE INSERT OR UPDATE OF shipped ON banking.currencies
+    FOR EACH ROW WHEN (NEW.shipped) EXECUTE FUNCTION neobank.guard_shipped();
+
+COMMENT ON TRIGGER guard_shipped ON banking.currencies IS 'Keeps rows of users from being marked as shipped (NB023).';
+
+CREATE TRIGGER guard_shipped BEFORE INSERT OR UPDATE OF shipped ON banking.account_types
+    FOR EACH ROW WHEN (NEW.shipped) EXECUTE FUNCTION neobank.guard_shipped();
+
+COMMENT ON TRIGGER guard_shipped ON banking.account_types IS 'Keeps rows of users from being marked as shipped (NB023).';
+
+CREATE TRIGGER guard_shipped BEFORE INSERT OR UPDATE OF shipped ON txn_processing.dispute_policies
+    FOR EACH ROW WHEN (NEW.shipped) EXECUTE FUNCTION neobank.guard_shipped();
+
+COMMENT ON TRIGGER guard_shipped ON txn_processing.dispute_policies IS 'Keeps rows of users from being marked as shipped (NB023).';
+
+CREATE TRIGGER keep_shipped BEFORE UPDATE OR DELETE ON txn_processing.dispute_policies
+    FOR EACH ROW WHEN (OLD.shipped) EXECUTE FUNCTION neobank.guard_shipped();
+
+COMMENT ON TRIGGER keep_shipped ON txn_processing.dispute_policies IS 'Keeps rows that CREATE EXTENSION made (NB023).';
+
+CREATE TYPE temporal.account_range AS RANGE (subtype = uuid, multirange_type_name = temporal.account_multirange);
+
+COMMENT ON TYPE temporal.account_range IS
+    'Ids of accounts from one to another. Gives the index that keeps an account''s periods apart a way to compare ids for equality, without another extension.';
+
+COMMENT ON TYPE temporal.account_multirange IS 'Several ranges of ids of accounts; comes with temporal.account_range.';
+
+CREATE TABLE temporal.account_periods (
+    history_id bigint GENERATED BY DEFAULT AS IDENTITY PRIMARY KEY,
+    account_id uuid NOT NULL,
+    customer_id uuid,
+    valid_from timestamptz NOT NULL,
+    valid_to timestamptz,
+    transaction_from timestamptz NOT NULL,
+    transaction_to timestamptz,
+    account_status banking.account_status NOT NULL,
+    overdraft_limit numeric NOT NULL,
+    account_type varchar(30) NOT NULL,
+    account_number varchar(50) NOT NULL,
+    changed_by text,
+    change_reason text,
+    CONSTRAINT account_periods_valid_check CHECK (
+        pg_catalog.isfinite(valid_from) AND (valid_to IS NULL OR pg_catalog.isfinite(valid_to) AND valid_from < valid_to)),
+    CONSTRAINT account_periods_transaction_check CHECK (
+        pg_catalog.isfinite(transaction_from)
+        AND (transaction_to IS NULL OR pg_catalog.isfinite(transaction_to) AND transaction_from < transaction_to)),
+    -- Nothing is recorded before it is true: what was known at a time ends the search for what was valid later.
+    CONSTRAINT account_periods_recorded_check CHECK (
+        valid_from <= transaction_from AND (valid_to IS NULL OR valid_to <= transaction_from)),
+    CONSTRAINT account_periods_apart EXCLUDE USING gist (
+        temporal.account_range(account_id, account_id, '[]') WITH &&,
+        pg_catalog.tstzrange(valid_from, valid_to) WITH &&,
+        pg_catalog.tstzrange(transaction_from, transaction_to) WITH &&)
+);
+
+CREATE INDEX account_periods_account_id_idx ON temporal.account_periods (account_id, valid_from, transaction_from);
+
+CREATE INDEX account_periods_current_idx ON temporal.account_periods (account_id, valid_from) WHERE transaction_to IS NULL;
+
+CREATE INDEX account_periods_recorded_idx ON temporal.account_periods (account_id, transaction_from);
+
+COMMENT ON TABLE temporal.account_periods IS
+    'What was true of an account from valid_from to valid_to, as recorded from transaction_from to transaction_to (null: still). No two rows of an account overlap on both. Append-only, but that transaction_to is set once (NB009). Read it through temporal.accounts_history, which has the accounts that never changed too.';
+
+COMMENT ON COLUMN temporal.account_periods.transaction_from IS
+    'When it was recorded, taken from the clock under the account''s lock: later than everything recorded of the account before.';
+
+COMMENT ON COLUMN temporal.account_periods.changed_by IS 'The role that changed or corrected the account; null in its first period.';
+
+COMMENT ON SEQUENCE temporal.account_periods_history_id_seq IS 'Numbers of rows of an account''s history; gaps are possible.';
+
+SELECT pg_catalog.pg_extension_config_dump('temporal.account_periods', '');
+
+SELECT pg_catalog.pg_extension_config_dump('temporal.account_periods_history_id_seq', '');
+
+CREATE TRIGGER guard_ledger
+    BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON temporal.account_periods
+    FOR EACH STATEMENT EXECUTE FUNCTION neobank.guard_ledger();
+
+COMMENT ON TRIGGER guard_ledger ON temporal.account_periods IS 'Keeps the history append-only (NB009).';
+
+CREATE TRIGGER guard_loaded
+    AFTER INSERT ON temporal.account_periods
+    FOR EACH STATEMENT EXECUTE FUNCTION neobank.guard_ledger();
+
+COMMENT ON TRIGGER guard_loaded ON temporal.account_periods IS
+    'Lets a restore load a history whose present is what the accounts are, and nothing else (NB009).';
+
+ALTER TABLE temporal.account_periods ENABLE ALWAYS TRIGGER guard_ledger;
+
+ALTER TABLE temporal.account_periods ENABLE ALWAYS TRIGGER guard_loaded;
+
+CREATE FUNCTION temporal.record_account() RETURNS trigger
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    PERFORM temporal.record_account_change(
+        OLD.account_id, OLD.created_at, OLD.customer_id, OLD.account_status, OLD.overdraft_limit, OLD.account_type,
+        OLD.account_number);
+    RETURN NULL;
+END
+$$;
+
+COMMENT ON FUNCTION temporal.record_account() IS
+    'Trigger: records a change of an account''s holder, number, type, status or overdraft limit.';
+
+CREATE TRIGGER record_account
+    AFTER UPDATE OF customer_id, account_status, overdraft_limit, account_type, account_number ON banking.accounts
+    FOR EACH ROW
+    WHEN (OLD.customer_id IS DISTINCT FROM NEW.customer_id OR OLD.account_status <> NEW.account_status
+          OR OLD.overdraft_limit <> NEW.overdraft_limit OR OLD.account_type <> NEW.account_type
+          OR OLD.account_number <> NEW.account_number)
+    EXECUTE FUNCTION temporal.record_account();
+
+COMMENT ON TRIGGER record_account ON banking.accounts IS 'Keeps the account''s history.';
+
+CREATE FUNCTION temporal.limits_as_of(p_account_id uuid, p_at timestamptz) RETURNS jsonb
+LANGUAGE plpgsql STABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF p_account_id IS NULL OR p_at IS NULL THEN
+        RAISE EXCEPTION 'argument "%" must not be null', CASE WHEN p_account_id IS NULL THEN 'p_account_id' ELSE 'p_at' END
+            USING ERRCODE = 'null_value_not_allowed', HINT = 'Give a value.';
+    END IF;
+    RETURN coalesce(jsonb_object_agg(
+               c.period, jsonb_build_object('max_amount', c.max_amount, 'max_postings', c.max_postings)), '{}')
+    FROM (SELECT DISTINCT ON (l.period) l.period, l.max_amount, l.max_postings
+          FROM banking.limit_changes l
+          WHERE l.account_id = p_account_id AND l.changed_at <= p_at
+          ORDER BY l.period, l.changed_at DESC) c
+    WHERE c.max_amount IS NOT NULL OR c.max_postings IS NOT NULL;
+END
+$$;
+
+COMMENT ON FUNCTION temporal.limits_as_of(uuid, timestamptz) IS
+    'p_account_id; p_at: a time, inclusive. The spending limits that were set for the account itself then, by period: {"day": {"max_amount": ..., "max_postings": ...}}; {} where there were none. 22004: null.';
+
+CREATE VIEW temporal.accounts_history AS
+SELECT
+    p.history_id, p.account_id, p.customer_id, p.account_number, p.account_type,
+    temporal.balance_before(p.account_id, p.valid_to, p.transaction_to) AS current_balance,
+    p.account_status::varchar(20) AS account_status, p.valid_from, p.valid_to, p.transaction_from, p.transaction_to,
+    p.changed_by, p.change_reason, p.overdraft_limit
+FROM temporal.account_periods p
+UNION ALL
+SELECT
+    NULL::bigint, a.account_id, a.customer_id, a.account_number, a.account_type,
+    temporal.balance_before(a.account_id, NULL, NULL),
+    a.account_status::varchar(20), a.created_at, NULL::timestamptz, a.created_at, NULL::timestamptz,
+    NULL::text, NULL::text, a.overdraft_limit
+FROM banking.accounts a
+WHERE NOT EXISTS (SELECT FROM temporal.account_periods p WHERE p.account_id = a.account_id);
+
+COMMENT ON VIEW temporal.accounts_history IS
+    'The history of every account on both axes: a row is what was true from valid_from to valid_to (null: still), as recorded from transaction_from to transaction_to (null: still). An account that never changed has one row, with history_id null.';
+
+COMMENT ON COLUMN temporal.accounts_history.current_balance IS
+    'What the account held when valid_to ended, as known when transaction_to ended, by effective time; of an open row, what it holds. Read from the ledger, only where it is asked for.';
+
+CREATE FUNCTION temporal.accounts_as_of(
+    p_as_of_time timestamptz DEFAULT now(),
+    p_transaction_time timestamptz DEFAULT now()
+)
+RETURNS TABLE (
+    account_id uuid,
+    customer_id uuid,
+    account_number varchar(50),
+    current_balance numeric,
+    account_status varchar(20),
+    valid_from timestamptz,
+    valid_to timestamptz,
+    account_type varchar(30),
+    overdraft_limit numeric,
+    limits jsonb,
+    transaction_from timestamptz,
+    transaction_to timestamptz,
+    changed_by text,
+    change_reason text
+)
+LANGUAGE sql STABLE PARALLEL RESTRICTED
+BEGIN ATOMIC
+    SELECT
+        h.account_id, h.customer_id, h.account_number, temporal.balance_as_of(h.account_id, $1, $2), h.account_status,
+        h.valid_from, h.valid_to, h.account_type, h.overdraft_limit,
+        temporal.limits_as_of(h.account_id, least($1, $2)), h.transaction_from, h.transaction_to, h.changed_by,
+        h.change_reason
+    FROM temporal.accounts_history h
+    WHERE h.valid_from <= $1 AND (h.valid_to IS NULL OR h.valid_to > $1)
+      AND h.transaction_from <= $2 AND (h.transaction_to IS NULL OR h.transaction_to > $2);
+END;
+
+COMMENT ON FUNCTION temporal.accounts_as_of(timestamptz, timestamptz) IS
+    'Every account as temporal.get_account_as_of answers it for these times, for reports on the whole bank; no row where one is null. Balances and limits are worked out only where they are asked for.';
+
+CREATE FUNCTION temporal.adopt_status_changes() RETURNS void
+LANGUAGE sql VOLATILE PARALLEL UNSAFE
+BEGIN ATOMIC
+    WITH changes AS (
+        SELECT c.*, pg_catalog.row_number() OVER w AS n, pg_catalog.count(*) OVER (PARTITION BY c.account_id) AS changes
+        FROM banking.account_status_changes c
+        WHERE c.old_value <> c.new_value
+        WINDOW w AS (PARTITION BY c.account_id ORDER BY c.changed_at)
+    ), segments AS (
+        -- Number 0 is from the opening to the first change. Times ascend, if only by a microsecond.
+        SELECT
+            a.account_id, s.n, a.customer_id, a.account_type, a.account_number, c.changed_by, c.reason,
+            CASE s.n WHEN 0 THEN a.created_at
+                 ELSE (SELECT pg_catalog.max(e.changed_at + (s.n - e.n) * interval '1 microsecond')
+                       FROM changes e WHERE e.account_id = a.account_id AND e.n <= s.n) END AS begins,
+            coalesce(
+                (SELECT e.old_value FROM changes e WHERE e.account_id = a.account_id AND e.change = 'status' AND e.n > s.n
+                 ORDER BY e.n LIMIT 1), a.account_status) AS status,
+            coalesce(
+                (SELECT e.old_value::numeric FROM changes e
+                 WHERE e.account_id = a.account_id AND e.change = 'overdraft_limit' AND e.n > s.n ORDER BY e.n LIMIT 1),
+                a.overdraft_limit) AS overdraft_limit
+        FROM (SELECT DISTINCT account_id, changes FROM changes) l
+        JOIN banking.accounts a ON a.account_id = l.account_id
+        CROSS JOIN LATERAL pg_catalog.generate_series(0, l.changes) AS s (n)
+        LEFT JOIN changes c ON c.account_id = a.account_id AND c.n = s.n
+    ), periods AS (
+        SELECT s.*, pg_catalog.lead(s.begins) OVER (PARTITION BY s.account_id ORDER BY s.n) AS ends FROM segments s
+    )
+    INSERT INTO temporal.account_periods
+        (account_id, customer_id, valid_from, valid_to, transaction_from, transaction_to, account_status, overdraft_limit,
+         account_type, account_number, changed_by, change_reason)
+    SELECT
+        p.account_id, p.customer_id, p.begins, r.valid_to, r.transaction_from, r.transaction_to,
+        p.status::banking.account_status, p.overdraft_limit, p.account_type, p.account_number, p.changed_by, p.reason
+    FROM periods p
+    CROSS JOIN LATERAL (VALUES (NULL::timestamptz, p.begins, p.ends), (p.ends, p.ends, NULL)) r (valid_to, transaction_from, transaction_to)
+    WHERE r.transaction_from IS NOT NULL
+    ORDER BY p.account_id, p.n;
+END;
+
+COMMENT ON FUNCTION temporal.adopt_status_changes() IS
+    'For the extension''s owner, once after accounts of a release without a history were brought in (an upgrade does it by itself): writes the history of their statuses and overdraft limits from banking.account_status_changes. NB009: there is a history.';
+
+CREATE FUNCTION temporal.timeline(account_id uuid, known_at timestamptz DEFAULT now())
+RETURNS TABLE (
+    valid_from timestamptz,
+    valid_to timestamptz,
+    customer_id uuid,
+    account_number varchar(50),
+    account_type varchar(30),
+    account_status varchar(20),
+    overdraft_limit numeric,
+    current_balance numeric,
+    transaction_from timestamptz,
+    changed_by text,
+    change_reason text
+)
+LANGUAGE plpgsql STABLE PARALLEL RESTRICTED
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF account_id IS NULL OR known_at IS NULL THEN
+        RAISE EXCEPTION 'argument "%" must not be null', CASE WHEN account_id IS NULL THEN 'account_id' ELSE 'known_at' END
+            USING ERRCODE = 'null_value_not_allowed', HINT = 'Give a value.';
+    END IF;
+    RETURN QUERY
+    SELECT
+        h.valid_from, h.valid_to, h.customer_id, h.account_number, h.account_type, h.account_status, h.overdraft_limit,
+        temporal.balance_as_of(
+            h.account_id, coalesce(h.valid_to - interval '1 microsecond', 'infinity'), timeline.known_at),
+        h.transaction_from, h.changed_by, h.change_reason
+    FROM temporal.accounts_history h
+    WHERE h.account_id = timeline.account_id AND h.transaction_from <= timeline.known_at
+      AND (h.transaction_to IS NULL OR h.transaction_to > timeline.known_at)
+    ORDER BY h.valid_from;
+END
+$$;
+
+COMMENT ON FUNCTION temporal.timeline(uuid, timestamptz) IS
+    'account_id; known_at: as it was recorded then, ''infinity'' for all that is. The periods of the account one after the other, each with what the account held at its end. No row for an unknown account, or before it was opened. 22004: null.';
+
+CREATE FUNCTION temporal.diff(
+    account_id uuid,
+    t1 timestamptz,
+    t2 timestamptz,
+    known_at_1 timestamptz DEFAULT now(),
+    known_at_2 timestamptz DEFAULT now()
+)
+RETURNS TABLE (attribute text, old_value text, new_value text)
+LANGUAGE sql STABLE PARALLEL RESTRICTED
+BEGIN ATOMIC
+    WITH attributes (position, attribute) AS (
+        VALUES (1, 'customer_id'), (2, 'account_number'), (3, 'account_type'), (4, 'account_status'),
+               (5, 'overdraft_limit'), (6, 'limits'), (7, 'current_balance')
+    ), before AS (
+        SELECT pg_catalog.to_jsonb(s.*) AS state FROM temporal.get_account_as_of($1, $2, $4) s
+    ), after AS (
+        SELECT pg_catalog.to_jsonb(s.*) AS state FROM temporal.get_account_as_of($1, $3, $5) s
+    )
+    SELECT a.attribute, (SELECT b.state ->> a.attribute FROM before b), (SELECT f.state ->> a.attribute FROM after f)
+    FROM attributes a
+    WHERE (SELECT b.state -> a.attribute FROM before b) IS DISTINCT FROM (SELECT f.state -> a.attribute FROM after f)
+    ORDER BY a.position;
+END;
+
+COMMENT ON FUNCTION temporal.diff(uuid, timestamptz, timestamptz, timestamptz, timestamptz) IS
+    'account_id; t1, t2: two times; known_at_1, known_at_2: each as it was recorded then. What is different between them, by attribute; with the same time twice and two known_at, what was corrected in between. An account that was not there has nulls. 22004: null.';
+
+CREATE FUNCTION temporal.safe_horizon() RETURNS timestamptz
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    asked CONSTANT timestamptz := clock_timestamp();
+    writing integer[];
+    began timestamptz;
+    prepared timestamptz;
+BEGIN
+    IF pg_is_in_recovery() THEN
+        RETURN NULL;
+    END IF;
+    -- Times are taken from the clock by who holds a writer's lock on a table, and mostly a transaction number: whoever has
+    -- neither when we look takes his times after we asked. Locks first: a writer has one until its number is there.
+    writing := ARRAY(
+        SELECT l.pid FROM pg_locks l
+        WHERE l.locktype = 'relation' AND l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())
+          AND l.mode IN ('RowExclusiveLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock')
+          AND l.pid IS NOT NULL);
+    PERFORM pg_stat_clear_snapshot();
+    -- A session that hides from us has no time when it began: then nothing can be said.
+    SELECT min(CASE WHEN a.backend_start IS NULL THEN '-infinity' ELSE coalesce(a.xact_start, a.backend_start) END) INTO began
+    FROM pg_stat_activity a
+    WHERE a.datname = current_database()
+      AND (a.backend_xid IS NOT NULL OR a.pid = ANY (writing) OR a.backend_start IS NULL)
+      AND coalesce(a.backend_type, '') <> 'autovacuum worker';
+    -- When a prepared transaction began is in a lock that it took for that: see src/pg/prepared.rs.
+    SELECT min(coalesce(
+        (SELECT timestamptz '2000-01-01 00:00:00Z'
+                + ((m.classid::bigint << 32) + m.objid::bigint) * interval '1 microsecond'
+         FROM pg_locks o
+         JOIN pg_locks m ON m.virtualtransaction = o.virtualtransaction AND m.locktype = 'advisory' AND m.objsubid = 20035
+         WHERE o.locktype = 'transactionid' AND o.transactionid = p.transaction AND o.granted AND o.pid IS NULL),
+        '-infinity')) INTO prepared
+    FROM pg_prepared_xacts p
+    WHERE p.database = current_database();
+    RETURN nullif(least(asked, began, prepared) - interval '1 microsecond', '-infinity');
+END
+$$;
+
+COMMENT ON FUNCTION temporal.safe_horizon() IS
+    'Up to when nothing can be recorded any more: an answer of temporal.get_account_as_of with p_transaction_time at or before it stays the same for ever. The start of the oldest open transaction that writes in this database, prepared ones included, or now. Null where it cannot be known: on a standby, and while a transaction is prepared by a session that had not loaded the extension.';
 
 CREATE TABLE event_store.streams (
     aggregate_id uuid PRIMARY KEY,
@@ -3441,13 +3802,13 @@ BEGIN ATOMIC
       AND e.global_position < (SELECT event_store.safe_position())
       AND (aggregate_types IS NULL OR e.aggregate_type = ANY (aggregate_types))
       AND (event_types IS NULL OR e.event_type = ANY (event_types))
-      AND (read_all.tags IS NULL OR e.tags @> read_all.tags)
+      AND (read_all.tags IS NULL OR pg_catalog.cardinality(read_all.tags) = 0 OR e.tags @> read_all.tags)
     ORDER BY e.global_position
     LIMIT event_store.page_size(max_events);
 END;
 
 COMMENT ON FUNCTION event_store.read_all(bigint, integer, text[], text[], text[]) IS
-    'Events of all aggregates in an order that skips nobody who commits late: go on with after_position, the last global_position that was read. Events appear once no transaction that is under way can put one before them (event_store.safe_position()). max_events: 1 to 100,000; aggregate_types, event_types: only these; tags: only events that have all of them. NB021: max_events.';
+    'Events of all aggregates in an order that skips nobody who commits late: go on with after_position, the last global_position that was read. Events appear once no transaction that is under way can put one before them (event_store.safe_position()). max_events: 1 to 100,000; aggregate_types, event_types: only these; tags: only events that have all of them, without any of them all. NB021: max_events.';
 
 CREATE TRIGGER guard_ledger
     BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON event_store.events
@@ -3539,220 +3900,598 @@ ALTER TABLE event_store.snapshots ENABLE ALWAYS TRIGGER guard_ledger;
 
 SELECT pg_catalog.pg_extension_config_dump('event_store.reducers', '');
 
-CREATE TABLE event_store.ledger_publications (
-    publication integer PRIMARY KEY,
-    stream_id uuid NOT NULL,
-    started_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
-    accounts bigint NOT NULL DEFAULT 0,
-    last_account uuid,
-    first_position bigint,
-    last_position bigint,
-    opened_position bigint,
-    opened_at timestamptz,
-    closed_position bigint,
-    closed_at timestamptz,
-    state text NOT NULL CHECK (state IN ('preparing', 'on', 'off')),
-    started_by text NOT NULL,
-    opened_by text,
-    closed_by text
+CREATE TABLE cqrs.activity_marks (
+    account_id uuid NOT NULL,
+    sequence bigint NOT NULL,
+    last_effective timestamptz NOT NULL,
+    amount_total numeric NOT NULL,
+    PRIMARY KEY (account_id, sequence)
 );
 
-COMMENT ON TABLE event_store.ledger_publications IS
-    'When the ledger''s postings were published as events. Written by event_store.publish_ledger and prepare_ledger_publication only (NB009).';
+COMMENT ON TABLE cqrs.activity_marks IS
+    'What the first 256, 512, 768 ... postings of an account, or of one of its slots, add up to: so that readers need not add up a long history. Made by cqrs.refresh_activity; a missing row makes reading slower and nothing else, so all may be deleted.';
 
-COMMENT ON COLUMN event_store.ledger_publications.stream_id IS
-    'The aggregate whose events PublicationOpened and PublicationClosed are its beginning and end.';
+COMMENT ON COLUMN cqrs.activity_marks.sequence IS
+    'The number of the last posting that is in it, as txn_processing.movements counts them.';
 
-COMMENT ON COLUMN event_store.ledger_publications.accounts IS
-    'How many accounts were brought forward; one that changed between its preparation and the opening counts twice.';
+COMMENT ON COLUMN cqrs.activity_marks.amount_total IS
+    'The amounts of the account''s postings up to that one, or of the slot''s, debits and credits alike.';
 
-COMMENT ON COLUMN event_store.ledger_publications.last_account IS 'The last account that was brought forward: they go by ascending id.';
+COMMENT ON COLUMN cqrs.activity_marks.last_effective IS 'The latest time from which any of them counts.';
 
-COMMENT ON COLUMN event_store.ledger_publications.first_position IS
-    'The first of its events: balances cannot be rebuilt without those from here on.';
+CREATE TABLE cqrs.risk_scores (
+    customer_id uuid PRIMARY KEY,
+    set_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    risk_score integer NOT NULL,
+    set_by text NOT NULL
+);
 
-COMMENT ON COLUMN event_store.ledger_publications.last_position IS 'The last BalanceBroughtForward so far.';
+COMMENT ON TABLE cqrs.risk_scores IS
+    'What the application thinks of a customer, shown in cqrs.customer_summary. Set by cqrs.set_risk_score; the row of a customer who is deleted is shown nowhere.';
 
-COMMENT ON COLUMN event_store.ledger_publications.opened_position IS
-    'PublicationOpened: what is brought forward is below, the postings are above.';
+CREATE TABLE cqrs.command_handlers (
+    command_type varchar(100) PRIMARY KEY,
+    handler_schema text NOT NULL,
+    handler_name text NOT NULL,
+    max_attempts integer NOT NULL CHECK (max_attempts BETWEEN 1 AND 100),
+    registered_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    registered_by text NOT NULL
+);
 
-CREATE TRIGGER guard_ledger
-    BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON event_store.ledger_publications
-    FOR EACH STATEMENT EXECUTE FUNCTION neobank.guard_ledger();
+COMMENT ON TABLE cqrs.command_handlers IS
+    'Which function carries out the commands of a type. Written by cqrs.register_handler.';
 
-COMMENT ON TRIGGER guard_ledger ON event_store.ledger_publications IS
-    'Keeps what is published to the functions that see to it (NB009).';
+COMMENT ON COLUMN cqrs.command_handlers.max_attempts IS 'Of commands that do not say it themselves.';
 
-CREATE TRIGGER guard_loaded
-    AFTER INSERT ON event_store.ledger_publications
-    FOR EACH STATEMENT EXECUTE FUNCTION neobank.guard_ledger();
+CREATE TABLE cqrs.commands (
+    command_id uuid PRIMARY KEY DEFAULT neobank.uuid_v7(),
+    command_type varchar(100) NOT NULL,
+    aggregate_type varchar(100) NOT NULL,
+    aggregate_id uuid,
+    payload jsonb NOT NULL,
+    status varchar(20) NOT NULL DEFAULT 'pending' CHECK (status IN ('pending', 'completed', 'failed')),
+    created_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    processed_at timestamptz,
+    result jsonb,
+    attempts integer NOT NULL DEFAULT 0,
+    max_attempts integer CHECK (max_attempts BETWEEN 1 AND 100),
+    next_attempt_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    submitted_by text NOT NULL DEFAULT CURRENT_USER,
+    correlation_id text,
+    error_code text,
+    error_message text,
+    error_detail text
+) WITH (fillfactor = 70);
 
-COMMENT ON TRIGGER guard_loaded ON event_store.ledger_publications IS
-    'Tells sessions that are open what a restore has loaded.';
+CREATE INDEX commands_pending_idx ON cqrs.commands (created_at, command_id, next_attempt_at) WHERE status = 'pending';
 
-ALTER TABLE event_store.ledger_publications ENABLE ALWAYS TRIGGER guard_ledger;
+COMMENT ON TABLE cqrs.commands IS
+    'What somebody wants done, and what became of it. Submit with cqrs.submit_command; cqrs.process_commands and the background workers carry out what is pending.';
 
-ALTER TABLE event_store.ledger_publications ENABLE ALWAYS TRIGGER guard_loaded;
+COMMENT ON COLUMN cqrs.commands.command_id IS 'The caller''s, so that a retry answers the first result, or drawn.';
 
-CREATE VIEW event_store.ledger_publication AS
--- A WITH keeps the server from taking the view for one that can be written to.
-WITH publications AS (SELECT p.* FROM event_store.ledger_publications p)
+COMMENT ON COLUMN cqrs.commands.status IS
+    'pending (also while it waits for another attempt), completed or failed. A claim and its outcome commit together, so nothing between is ever seen.';
+
+COMMENT ON COLUMN cqrs.commands.result IS 'What the handler answered.';
+
+COMMENT ON COLUMN cqrs.commands.attempts IS 'How often the handler was called.';
+
+COMMENT ON COLUMN cqrs.commands.max_attempts IS 'Null: as the handler was registered with.';
+
+COMMENT ON COLUMN cqrs.commands.next_attempt_at IS 'cqrs.process_commands leaves the command alone until then.';
+
+COMMENT ON COLUMN cqrs.commands.submitted_by IS 'The role that wants it: the handler runs with its rights.';
+
+COMMENT ON COLUMN cqrs.commands.error_code IS 'The SQLSTATE of the last attempt where that failed; null after a success.';
+
+CREATE TABLE cqrs.command_events (
+    event_id uuid PRIMARY KEY,
+    command_id uuid NOT NULL,
+    global_position bigint NOT NULL
+);
+
+CREATE INDEX command_events_command_id_idx ON cqrs.command_events (command_id);
+
+COMMENT ON TABLE cqrs.command_events IS
+    'Which command appended an event: every event that a handler, or what it called, has appended. Its row stays when retention deletes the event.';
+
+COMMENT ON COLUMN cqrs.command_events.global_position IS 'The event''s.';
+
+CREATE FUNCTION cqrs.command_result(command_id uuid) RETURNS jsonb
+LANGUAGE sql STABLE PARALLEL SAFE
+BEGIN ATOMIC
+    SELECT
+        pg_catalog.jsonb_build_object(
+            'command_id', c.command_id, 'command_type', c.command_type, 'status', c.status, 'result', c.result,
+            'attempts', c.attempts,
+            'events', coalesce(
+                (SELECT pg_catalog.jsonb_agg(l.event_id ORDER BY l.global_position)
+                 FROM cqrs.command_events l
+                 WHERE l.command_id = c.command_id), '[]'))
+        || CASE WHEN c.error_code IS NULL THEN '{}'
+           ELSE pg_catalog.jsonb_build_object('error', pg_catalog.jsonb_build_object(
+               'code', c.error_code, 'message', c.error_message, 'detail', c.error_detail)) END
+    FROM cqrs.commands c
+    WHERE c.command_id = $1;
+END;
+
+COMMENT ON FUNCTION cqrs.command_result(uuid) IS
+    'What became of a command: its status, the handler''s result, attempts, the ids of the events that it appended, in their order, and the error of the last attempt. command_id; null for an unknown one.';
+
+SELECT pg_catalog.pg_extension_config_dump('cqrs.command_handlers', '');
+
+SELECT pg_catalog.pg_extension_config_dump('cqrs.commands', '');
+
+SELECT pg_catalog.pg_extension_config_dump('cqrs.command_events', '');
+
+SELECT pg_catalog.pg_extension_config_dump('cqrs.activity_marks', '');
+
+SELECT pg_catalog.pg_extension_config_dump('cqrs.risk_scores', '');
+
+CREATE TABLE cqrs.projections (
+    name varchar(100) PRIMARY KEY,
+    projection_no integer GENERATED BY DEFAULT AS IDENTITY UNIQUE,
+    generation integer NOT NULL DEFAULT 0,
+    mode text NOT NULL CHECK (mode IN ('inline', 'async')),
+    state text NOT NULL DEFAULT 'running' CHECK (state IN ('running', 'paused')),
+    handler_schema text NOT NULL,
+    handler_name text NOT NULL,
+    target_schema text NOT NULL,
+    target_name text NOT NULL,
+    aggregate_types text[] NOT NULL,
+    event_types text[] NOT NULL,
+    tags text[] NOT NULL,
+    position bigint NOT NULL DEFAULT 0,
+    created_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    created_by text NOT NULL,
+    updated_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    failures integer NOT NULL DEFAULT 0,
+    next_attempt_at timestamptz,
+    failed_event uuid,
+    error_code text,
+    error_message text,
+    error_detail text,
+    twin_name text,
+    twin_position bigint,
+    fence bigint,
+    rebuild_started_at timestamptz,
+    UNIQUE (target_schema, target_name)
+) WITH (fillfactor = 50);
+
+COMMENT ON TABLE cqrs.projections IS
+    'Tables that functions of the application''s keep from events. Written by cqrs.create_projection and its siblings; read it through cqrs.projection_status.';
+
+COMMENT ON COLUMN cqrs.projections.generation IS 'One more with each rebuild, which puts another table in the place of the target.';
+
+COMMENT ON COLUMN cqrs.projections.aggregate_types IS 'Events of these types only; empty: of any. So are event_types.';
+
+COMMENT ON COLUMN cqrs.projections.tags IS 'Events that have all of these.';
+
+COMMENT ON COLUMN cqrs.projections.position IS
+    'Of an async projection: the global_position of the last event that it has come to.';
+
+COMMENT ON COLUMN cqrs.projections.failed_event IS 'The event that an async projection stands before, and error_code and so on why.';
+
+COMMENT ON COLUMN cqrs.projections.twin_name IS 'While it is rebuilt: the table that will take the target''s place.';
+
+COMMENT ON COLUMN cqrs.projections.twin_position IS 'How far events are replayed into it.';
+
+COMMENT ON COLUMN cqrs.projections.fence IS
+    'Once the replay is through, of an inline projection: the number that all transactions under way must be above before the swap.';
+
+CREATE VIEW cqrs.projection_status AS
 SELECT
-    p.publication,
+    p.name,
+    p.mode,
     p.state,
-    p.accounts,
-    p.opened_position,
-    p.opened_at,
-    p.opened_by,
-    p.closed_position,
-    p.closed_at,
-    p.closed_by,
-    (
-        SELECT count(*)
-        FROM event_store.events e
-        WHERE e.aggregate_type = 'LedgerTransaction'
-          AND e.global_position > p.opened_position
-          AND e.global_position < coalesce(p.closed_position, 9223372036854775807)
-    ) AS events
-FROM publications p;
+    pg_catalog.format('%I.%I', p.handler_schema, p.handler_name) AS handler,
+    pg_catalog.format('%I.%I', p.target_schema, p.target_name) AS target,
+    CASE p.mode WHEN 'async' THEN p.position END AS position,
+    l.behind,
+    CASE WHEN l.behind = 0 THEN '0'::interval ELSE pg_catalog.clock_timestamp() - l.oldest END AS lag,
+    p.updated_at,
+    p.failures,
+    p.next_attempt_at,
+    p.failed_event,
+    p.error_code,
+    p.error_message,
+    p.error_detail,
+    p.rebuild_started_at,
+    CASE WHEN p.twin_name IS NOT NULL THEN p.twin_position END AS rebuild_position,
+    CASE
+        WHEN p.twin_name IS NULL THEN NULL
+        WHEN p.fence IS NOT NULL THEN 'waiting'
+        ELSE 'replaying'
+    END AS rebuild_state
+FROM cqrs.projections p
+LEFT JOIN LATERAL (
+    SELECT pg_catalog.count(*) AS behind, pg_catalog.min(w.created_at) AS oldest
+    FROM (SELECT e.created_at FROM event_store.events e
+          WHERE e.global_position > p.position
+          ORDER BY e.global_position LIMIT 10000) w
+) l ON p.mode = 'async';
 
-COMMENT ON VIEW event_store.ledger_publication IS
-    'Each time that the ledger was published: since when, by whom, from which position, how many accounts were brought forward and how many postings'' events there are.';
+COMMENT ON VIEW cqrs.projection_status IS 'Where each projection and its rebuild stand, and what stops them.';
 
-CREATE FUNCTION event_store.ledger_balances(as_of_position bigint DEFAULT NULL)
-RETURNS TABLE (account_id uuid, currency_code text, balance numeric, postings bigint)
-LANGUAGE sql STABLE PARALLEL SAFE ROWS 10000
+COMMENT ON COLUMN cqrs.projection_status.behind IS
+    'Events of any type that an async projection has not come to yet; 10,000 stands for that or more.';
+
+COMMENT ON COLUMN cqrs.projection_status.lag IS 'The age of the oldest of them.';
+
+CREATE FUNCTION cqrs.target_obstacle(target regclass) RETURNS text
+LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
-    WITH opened AS (
-        SELECT e.global_position AS at, e.event_data -> 'publication' AS publication
-        FROM event_store.events e
-        WHERE e.aggregate_type = 'LedgerPublication'
-          AND e.event_type = 'PublicationOpened'
-          AND e.global_position <= coalesce(as_of_position, 9223372036854775807)
-        ORDER BY e.global_position DESC
-        LIMIT 1
-    ), brought AS (
-        SELECT DISTINCT ON (e.event_data ->> 'account_id')
-            (e.event_data ->> 'account_id')::uuid AS account_id,
-            e.event_data ->> 'currency' AS currency_code,
-            (e.event_data ->> 'balance')::numeric AS change
-        FROM opened o
-        JOIN event_store.events e
-            ON e.aggregate_type = 'LedgerOpening'
-           AND e.global_position < o.at
-           AND e.event_data -> 'publication' = o.publication
-        ORDER BY e.event_data ->> 'account_id', e.global_position DESC
-    ), posted AS (
-        SELECT side.account_id, e.event_data ->> 'currency' AS currency_code, side.change
-        FROM opened o
-        JOIN event_store.events e
-            ON e.aggregate_type = 'LedgerTransaction'
-           AND e.global_position > o.at
-           AND e.global_position <= coalesce(as_of_position, 9223372036854775807)
-        CROSS JOIN LATERAL (
-            VALUES
-                ((e.event_data ->> 'debit_account')::uuid, (e.event_data ->> 'debit_change')::numeric),
-                ((e.event_data ->> 'credit_account')::uuid, (e.event_data ->> 'credit_change')::numeric)
-        ) side (account_id, change)
-    )
-    SELECT c.account_id, c.currency_code, sum(c.change), sum(c.posting)::bigint
-    FROM (
-        SELECT b.account_id, b.currency_code, b.change, 0 AS posting FROM brought b
-        UNION ALL
-        SELECT p.account_id, p.currency_code, p.change, 1 FROM posted p
-    ) c
-    GROUP BY c.account_id, c.currency_code;
+    SELECT CASE
+        WHEN c.relkind <> 'r' OR c.relispartition OR c.relpersistence = 't' THEN 'is not a plain table'
+        WHEN c.relnamespace IN ('pg_catalog'::regnamespace, 'pg_toast'::regnamespace, 'information_schema'::regnamespace)
+            THEN 'belongs to the system'
+        WHEN EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.classid = 'pg_catalog.pg_class'::regclass
+                     AND d.objid = c.oid AND d.deptype = 'e') THEN 'is part of an extension'
+        WHEN EXISTS (SELECT FROM cqrs.projections p JOIN pg_catalog.pg_namespace n ON n.nspname = p.target_schema
+                     WHERE n.oid = c.relnamespace AND p.twin_name = c.relname) THEN 'is what a projection is rebuilt into'
+        WHEN c.relrowsecurity OR EXISTS (SELECT FROM pg_catalog.pg_policy p WHERE p.polrelid = c.oid)
+            THEN 'has row-level security'
+        WHEN EXISTS (SELECT FROM pg_catalog.pg_trigger t WHERE t.tgrelid = c.oid AND NOT t.tgisinternal) THEN 'has triggers'
+        WHEN EXISTS (SELECT FROM pg_catalog.pg_constraint k WHERE k.contype = 'f' AND c.oid IN (k.conrelid, k.confrelid))
+            THEN 'has foreign keys'
+        WHEN EXISTS (SELECT FROM pg_catalog.pg_inherits i WHERE c.oid IN (i.inhrelid, i.inhparent)) THEN 'inherits'
+        WHEN EXISTS (SELECT FROM pg_catalog.pg_publication_rel r WHERE r.prrelid = c.oid) THEN 'is published'
+        WHEN EXISTS (SELECT FROM pg_catalog.pg_rewrite r WHERE r.ev_class = c.oid)
+            OR EXISTS (SELECT FROM pg_catalog.pg_depend d
+                       WHERE d.refclassid = 'pg_catalog.pg_class'::regclass AND d.refobjid = c.oid
+                         AND d.classid = 'pg_catalog.pg_rewrite'::regclass) THEN 'has rules, or views refer to it'
+        WHEN EXISTS (SELECT FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_class s ON s.oid = d.objid AND s.relkind = 'S'
+                     WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.refclassid = 'pg_catalog.pg_class'::regclass
+                       AND d.refobjid = c.oid AND d.deptype = 'a') THEN 'has a serial column, which would lose its sequence'
+        WHEN EXISTS (SELECT FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_class s ON s.oid = d.objid AND s.relkind = 'S'
+                     WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.refclassid = 'pg_catalog.pg_class'::regclass
+                       AND d.refobjid = c.oid AND d.deptype = 'i' AND s.relacl IS NOT NULL)
+            THEN 'has an identity column with grants on its sequence'
+        WHEN EXISTS (SELECT FROM pg_catalog.pg_statistic_ext x WHERE x.stxrelid = c.oid) THEN 'has extended statistics'
+        WHEN EXISTS (SELECT FROM pg_catalog.pg_seclabel l
+                     WHERE l.classoid = 'pg_catalog.pg_class'::regclass AND l.objoid = c.oid) THEN 'has security labels'
+        WHEN c.reloftype <> 0 THEN 'is of a composite type'
+        WHEN EXISTS (SELECT FROM pg_catalog.pg_depend d
+                     WHERE d.refclassid = 'pg_catalog.pg_class'::regclass AND d.refobjid = c.oid AND d.deptype = 'n'
+                       AND d.classid IN ('pg_catalog.pg_proc'::regclass, 'pg_catalog.pg_class'::regclass))
+            OR EXISTS (SELECT FROM pg_catalog.pg_depend d
+                       WHERE d.refclassid = 'pg_catalog.pg_type'::regclass AND d.refobjid IN (c.reltype, (
+                           SELECT t.typarray FROM pg_catalog.pg_type t WHERE t.oid = c.reltype))
+                         AND d.deptype = 'n') THEN 'is used by a function or another table'
+    END
+    FROM pg_catalog.pg_class c
+    WHERE c.oid = $1;
 END;
 
-COMMENT ON FUNCTION event_store.ledger_balances(bigint) IS
-    'What each account holds by the events alone: what the last publication at that position brought forward, and its postings to there. as_of_position: the last position that counts, null: all that is committed. Equal to banking.account_balances in the same snapshot while the ledger is published; after it was switched off, as it was then. An account that was opened since and has no posting has no row. postings: its legs since the opening.';
+COMMENT ON FUNCTION cqrs.target_obstacle(regclass) IS
+    'Why a table cannot be a projection''s: what a table that is put into its place would lose. target; null: nothing stands in the way. Called by cqrs.create_projection and the rebuild.';
 
-CREATE FUNCTION event_store.check_ledger_events()
-RETURNS TABLE (account_id uuid, by_events numeric, by_ledger numeric, wrong_events bigint, missing_events bigint)
-LANGUAGE sql STABLE PARALLEL UNSAFE ROWS 10
+CREATE FUNCTION cqrs.twin_indexes(target regclass, twin regclass)
+RETURNS TABLE (old_index regclass, twin_index regclass)
+LANGUAGE sql STABLE PARALLEL SAFE ROWS 4
 BEGIN ATOMIC
-    WITH since AS MATERIALIZED (
-        SELECT event_store.ledger_published_since() AS at
-    ), by_ledger AS (
-        SELECT a.account_id,
-               coalesce(a.current_balance,
-                        (SELECT sum(s.balance) FROM banking.account_slots s WHERE s.account_id = a.account_id)) AS balance,
-               -- Every posting takes a number of the account's, or of one of its slots.
-               a.version - 1 + coalesce(
-                   (SELECT sum(s.sequence - (s.slot_no::bigint << 48) - 1)
-                    FROM banking.account_slots s WHERE s.account_id = a.account_id), 0) AS postings
-        FROM banking.accounts a
-    ), brought AS (
-        SELECT DISTINCT ON (e.event_data ->> 'account_id')
-            (e.event_data ->> 'account_id')::uuid AS account_id,
-            (e.event_data ->> 'postings')::bigint AS postings
-        FROM since
-        JOIN event_store.ledger_publications p ON p.opened_position = since.at
-        JOIN event_store.events e
-            ON e.aggregate_type = 'LedgerOpening' AND e.global_position BETWEEN p.first_position AND since.at
-           AND (e.event_data ->> 'publication')::integer = p.publication
-        ORDER BY e.event_data ->> 'account_id', e.global_position DESC
-    ), by_events AS (
-        SELECT coalesce(e.account_id, b.account_id) AS account_id, e.balance,
-               -- An account that was opened since has none before.
-               CASE WHEN b.account_id IS NULL THEN e.postings ELSE coalesce(e.postings, 0) + b.postings END AS postings
-        FROM event_store.ledger_balances() e
-        FULL JOIN brought b ON b.account_id = e.account_id
-    ), wrong AS (
-        SELECT side.account_id, count(*) AS events
-        FROM since
-        JOIN event_store.events e ON e.aggregate_type = 'LedgerTransaction' AND e.global_position > since.at
-        LEFT JOIN txn_processing.movements m
-            ON m.transaction_id = (e.event_data ->> 'transaction_id')::uuid AND m.leg = (e.event_data ->> 'leg')::smallint
-        CROSS JOIN LATERAL (
-            VALUES ((e.event_data ->> 'debit_account')::uuid), ((e.event_data ->> 'credit_account')::uuid)
-        ) side (account_id)
-        WHERE m.debit_account IS DISTINCT FROM (e.event_data ->> 'debit_account')::uuid
-           OR m.credit_account IS DISTINCT FROM (e.event_data ->> 'credit_account')::uuid
-           OR m.amount IS DISTINCT FROM (e.event_data ->> 'amount')::numeric
-           OR m.amount IS DISTINCT FROM abs((e.event_data ->> 'debit_change')::numeric)
-           OR m.amount IS DISTINCT FROM abs((e.event_data ->> 'credit_change')::numeric)
-           OR m.currency_code IS DISTINCT FROM e.event_data ->> 'currency'
-        GROUP BY side.account_id
+    WITH indexes AS (
+        SELECT i.indrelid, i.indexrelid,
+               row_number() OVER (
+                   PARTITION BY i.indrelid, i.indisprimary, i.indisunique,
+                                substring(pg_catalog.pg_get_indexdef(i.indexrelid) FROM ' USING .*$')
+                   ORDER BY i.indexrelid) AS nth,
+               i.indisprimary, i.indisunique, substring(pg_catalog.pg_get_indexdef(i.indexrelid) FROM ' USING .*$') AS definition
+        FROM pg_catalog.pg_index i
+        WHERE i.indrelid IN (target, twin)
     )
-    SELECT coalesce(l.account_id, e.account_id, w.account_id), e.balance, l.balance, coalesce(w.events, 0),
-           coalesce(CASE WHEN e.account_id IS NULL THEN l.postings ELSE l.postings - e.postings END, 0)
-    FROM since
-    CROSS JOIN (
-        by_events e
-        FULL JOIN by_ledger l ON l.account_id = e.account_id
-        FULL JOIN wrong w ON w.account_id = coalesce(l.account_id, e.account_id)
-    )
-    WHERE coalesce(e.balance, 0) IS DISTINCT FROM l.balance OR w.events > 0
-       OR (e.account_id IS NOT NULL AND l.postings <> e.postings)
-       OR (e.account_id IS NULL AND l.postings > 0);
+    SELECT o.indexrelid::regclass, f.indexrelid::regclass
+    FROM indexes f JOIN indexes o USING (nth, indisprimary, indisunique, definition)
+    WHERE f.indrelid = twin AND o.indrelid = target;
 END;
 
-COMMENT ON FUNCTION event_store.check_ledger_events() IS
-    'Accounts on which the events of the publication that is on and the ledger differ, at one moment, whoever posts meanwhile; none where all is right. by_events, by_ledger: the balances; wrong_events: events since then that say something else than their posting; missing_events: its postings since then less their events, so that lost ones which cancel each other out are found too. NB130: the ledger is not published.';
+COMMENT ON FUNCTION cqrs.twin_indexes(regclass, regclass) IS
+    'Which index of a projection''s target is which of its twin. Called by cqrs.make_twin and swap_twin.';
 
-CREATE PROCEDURE event_store.run_ledger_publication(max_accounts integer DEFAULT 10000)
-LANGUAGE plpgsql
+CREATE FUNCTION cqrs.make_twin(target regclass) RETURNS text
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    is_done boolean;
+    old record;
+    entry record;
+    fresh regclass;
+    twin CONSTANT text := 'rebuild_' || replace(gen_random_uuid()::text, '-', '');
 BEGIN
+    SELECT n.nspname, c.relname, c.relowner, c.relpersistence, c.relreplident, am.amname, s.spcname,
+           (SELECT string_agg(o, ', ')
+            FROM (SELECT unnest(c.reloptions) AS o
+                  UNION ALL SELECT 'toast.' || unnest(t.reloptions) FROM pg_class t WHERE t.oid = c.reltoastrelid) o) AS options,
+           cqrs.target_obstacle(c.oid) AS obstacle
+    INTO old
+    FROM pg_class c
+    JOIN pg_namespace n ON n.oid = c.relnamespace
+    JOIN pg_am am ON am.oid = c.relam
+    LEFT JOIN pg_tablespace s ON s.oid = c.reltablespace
+    WHERE c.oid = target;
+    IF old.obstacle IS NOT NULL THEN
+        RAISE EXCEPTION 'table cannot be a projection''s'
+            USING ERRCODE = 'NB128', DETAIL = format('Table %s %s.', target, old.obstacle),
+                  HINT = 'Give a plain table of your own, to which nothing else refers.';
+    END IF;
+    EXECUTE format('CREATE %s TABLE %I.%I (LIKE %s INCLUDING ALL) USING %I%s',
+                   CASE old.relpersistence WHEN 'u' THEN 'UNLOGGED' ELSE '' END, old.nspname, twin, target, old.amname,
+                   ' TABLESPACE ' || quote_ident(old.spcname));
+    fresh := to_regclass(format('%I.%I', old.nspname, twin));
+    IF old.options <> '' THEN
+        EXECUTE format('ALTER TABLE %s SET (%s)', fresh, old.options);
+    END IF;
+    FOR entry IN
+        SELECT format('ALTER COLUMN %I SET STATISTICS %s', a.attname, a.attstattarget) AS change
+        FROM pg_attribute a WHERE a.attrelid = target AND a.attnum > 0 AND NOT a.attisdropped AND a.attstattarget >= 0
+        UNION ALL
+        -- The server may keep others there, of its own.
+        SELECT format('ALTER COLUMN %I SET (%s)', a.attname, o)
+        FROM pg_attribute a, unnest(a.attoptions) o
+        WHERE a.attrelid = target AND a.attnum > 0 AND NOT a.attisdropped AND o ~ '^n_distinct(_inherited)?='
+        UNION ALL
+        -- What is updated and deleted in the twin may be published, as all tables are.
+        SELECT 'REPLICA IDENTITY ' || CASE old.relreplident WHEN 'f' THEN 'FULL' ELSE 'NOTHING' END
+        WHERE old.relreplident IN ('f', 'n')
+        UNION ALL
+        SELECT format('REPLICA IDENTITY USING INDEX %I', c.relname)
+        FROM cqrs.twin_indexes(target, fresh) x
+        JOIN pg_index i ON i.indexrelid = x.old_index AND i.indisreplident
+        JOIN pg_class c ON c.oid = x.twin_index
+        UNION ALL
+        SELECT format('CLUSTER ON %I', c.relname)
+        FROM cqrs.twin_indexes(target, fresh) x
+        JOIN pg_index i ON i.indexrelid = x.old_index AND i.indisclustered
+        JOIN pg_class c ON c.oid = x.twin_index
     LOOP
-        SET LOCAL search_path = pg_catalog, pg_temp;
-        is_done := event_store.prepare_ledger_publication(run_ledger_publication.max_accounts) = 0;
-        COMMIT;
-        EXIT WHEN is_done;
+        EXECUTE format('ALTER TABLE %s %s', fresh, entry.change);
     END LOOP;
-    SET LOCAL search_path = pg_catalog, pg_temp;
-    PERFORM event_store.publish_ledger(true);
-    COMMIT;
+    FOR entry IN
+        SELECT x.twin_index, a.attnum, a.attstattarget
+        FROM cqrs.twin_indexes(target, fresh) x
+        JOIN pg_attribute a ON a.attrelid = x.old_index AND a.attstattarget >= 0
+    LOOP
+        EXECUTE format('ALTER INDEX %s ALTER COLUMN %s SET STATISTICS %s', entry.twin_index, entry.attnum, entry.attstattarget);
+    END LOOP;
+    EXECUTE format('ALTER TABLE %I.%I OWNER TO %I', old.nspname, twin, pg_get_userbyid(old.relowner));
+    RETURN twin;
 END
 $$;
 
-COMMENT ON PROCEDURE event_store.run_ledger_publication(integer) IS
-    'Publishes the ledger of a bank with many accounts: calls event_store.prepare_ledger_publication, max_accounts (1 to 100,000) at a time, and commits after each call, so that other sessions see in event_store.ledger_publication how far it is; then event_store.publish_ledger(true). May be stopped and called again. Errors: of both; 2D000 inside a transaction block.';
+COMMENT ON FUNCTION cqrs.make_twin(regclass) IS
+    'Makes an empty table like the target, with its owner, in its schema; returns its name. Called by cqrs.rebuild_projection. NB128: the target has something that it would lose.';
 
-SELECT pg_catalog.pg_extension_config_dump('event_store.ledger_publications', '');
+CREATE FUNCTION cqrs.swap_twin(target regclass, twin text) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    old record;
+    entry record;
+    fresh oid;
+    obstacle text;
+    renamed text[];
+    pair text[];
+BEGIN
+    SELECT to_regclass(format('%I.%I', n.nspname, twin)) INTO fresh
+    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = target;
+    IF fresh IS NULL THEN
+        RAISE EXCEPTION 'table cannot be a projection''s'
+            USING ERRCODE = 'NB128', DETAIL = format('There is no table %s, or beside it none of the name %L.', target, left(twin, 100)),
+                  HINT = 'Leave the call to cqrs.run_rebuild.';
+    END IF;
+    EXECUTE format('LOCK TABLE %s IN ACCESS EXCLUSIVE MODE', target);
+    obstacle := cqrs.target_obstacle(target);
+    IF obstacle IS NOT NULL THEN
+        RAISE EXCEPTION 'table cannot be a projection''s'
+            USING ERRCODE = 'NB128', DETAIL = format('Table %s %s.', target, obstacle),
+                  HINT = 'Give a plain table of your own, to which nothing else refers.';
+    END IF;
+    SELECT n.nspname, c.relname, c.relacl, pg_get_userbyid(c.relowner) AS owner, obj_description(c.oid, 'pg_class') AS comment
+    INTO old
+    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = target;
+
+    -- What default privileges gave it goes, then it gets what the old one has.
+    FOR entry IN
+        SELECT DISTINCT CASE x.grantee WHEN 0 THEN 'PUBLIC' ELSE format('%I', pg_get_userbyid(x.grantee)) END AS grantee
+        FROM pg_class c, aclexplode(c.relacl) x WHERE c.oid = fresh
+        UNION SELECT format('%I', old.owner) WHERE old.relacl IS NOT NULL
+    LOOP
+        EXECUTE format('REVOKE ALL ON %s FROM %s', fresh::regclass, entry.grantee);
+    END LOOP;
+    FOR entry IN
+        SELECT x.privilege_type, '' AS columns,
+               CASE x.grantee WHEN 0 THEN 'PUBLIC' ELSE format('%I', pg_get_userbyid(x.grantee)) END AS grantee, x.is_grantable
+        FROM aclexplode(coalesce(old.relacl, acldefault('r', old.owner::regrole))) x
+        UNION ALL
+        SELECT x.privilege_type, format(' (%I)', a.attname),
+               CASE x.grantee WHEN 0 THEN 'PUBLIC' ELSE format('%I', pg_get_userbyid(x.grantee)) END, x.is_grantable
+        FROM pg_attribute a, aclexplode(a.attacl) x WHERE a.attrelid = target AND a.attnum > 0 AND NOT a.attisdropped
+    LOOP
+        EXECUTE format('GRANT %s%s ON %s TO %s%s', entry.privilege_type, entry.columns, fresh::regclass, entry.grantee,
+                       CASE WHEN entry.is_grantable AND entry.grantee <> 'PUBLIC' THEN ' WITH GRANT OPTION' ELSE '' END);
+    END LOOP;
+    EXECUTE format('COMMENT ON TABLE %s IS %L', fresh::regclass, old.comment);
+
+    -- An identity column's sequence is renamed as an index is: both are relations.
+    SELECT array_agg(ARRAY[f.relname::text, o.relname::text])
+    INTO renamed
+    FROM (
+        SELECT x.twin_index::oid AS fresh, x.old_index::oid AS old FROM cqrs.twin_indexes(target, fresh) x
+        UNION ALL
+        SELECT pg_get_serial_sequence(fresh::regclass::text, a.attname)::regclass,
+               pg_get_serial_sequence(target::text, a.attname)::regclass
+        FROM pg_attribute a WHERE a.attrelid = target AND a.attnum > 0 AND NOT a.attisdropped AND a.attidentity <> ''
+    ) x
+    JOIN pg_class f ON f.oid = x.fresh
+    JOIN pg_class o ON o.oid = x.old
+    WHERE f.relname <> o.relname;
+
+    EXECUTE format('DROP TABLE %s', target);
+    EXECUTE format('ALTER TABLE %I.%I RENAME TO %I', old.nspname, twin, old.relname);
+    IF renamed IS NOT NULL THEN
+        FOREACH pair SLICE 1 IN ARRAY renamed LOOP
+            EXECUTE format('ALTER TABLE %I.%I RENAME TO %I', old.nspname, pair[1], pair[2]);
+        END LOOP;
+    END IF;
+END
+$$;
+
+COMMENT ON FUNCTION cqrs.swap_twin(regclass, text) IS
+    'Puts the twin in the place of the target, with its name, grants, comment and names of indexes and of identity columns'' sequences, and drops the target. Called by cqrs.run_rebuild. NB128: there is no such table, or the target has something that the twin would lose.';
+
+CREATE FUNCTION cqrs.drop_twin(schema_name text, twin text) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    -- Somebody may have dropped it before.
+    IF to_regclass(format('%I.%I', schema_name, twin)) IS NOT NULL THEN
+        EXECUTE format('DROP TABLE %I.%I', schema_name, twin);
+    END IF;
+END
+$$;
+
+COMMENT ON FUNCTION cqrs.drop_twin(text, text) IS
+    'Drops the table that a projection was being rebuilt into. Called by cqrs.cancel_rebuild and drop_projection.';
+
+SELECT pg_catalog.pg_extension_config_dump('cqrs.projections', '');
+
+SELECT pg_catalog.pg_extension_config_dump('cqrs.projections_projection_no_seq', '');
+
+CREATE VIEW cqrs.customer_balances AS
+SELECT
+    a.customer_id,
+    a.currency_code,
+    pg_catalog.count(*)::integer AS accounts,
+    coalesce(pg_catalog.sum(a.current_balance) FILTER (WHERE a.normal_side = 'C'), 0) AS deposits,
+    coalesce(pg_catalog.sum(a.current_balance) FILTER (WHERE a.normal_side = 'D'), 0) AS debts,
+    pg_catalog.sum(CASE a.normal_side WHEN 'C' THEN a.current_balance ELSE -a.current_balance END) AS balance
+FROM banking.account_balances a
+WHERE a.customer_id IS NOT NULL
+GROUP BY a.customer_id, a.currency_code;
+
+COMMENT ON VIEW cqrs.customer_balances IS
+    'What each customer has in each currency, at the reader''s snapshot. Amounts of different currencies are never added.';
+
+COMMENT ON COLUMN cqrs.customer_balances.accounts IS 'The customer''s accounts in the currency, closed ones too.';
+
+COMMENT ON COLUMN cqrs.customer_balances.deposits IS
+    'The sum of the balances that the bank owes the customer (normal side C); below zero by what is overdrawn.';
+
+COMMENT ON COLUMN cqrs.customer_balances.debts IS
+    'The sum of the balances that the customer owes the bank (normal side D: loans, credit cards).';
+
+COMMENT ON COLUMN cqrs.customer_balances.balance IS 'deposits less debts.';
+
+CREATE VIEW cqrs.customer_summary AS
+SELECT
+    c.customer_id,
+    c.first_name || ' ' || c.last_name AS customer_name,
+    t.accounts AS total_accounts,
+    CASE WHEN t.currencies > 1 THEN NULL ELSE coalesce(t.balance, 0) END AS total_balance,
+    (SELECT pg_catalog.max(cqrs.last_transaction_date(a.account_id))
+     FROM banking.accounts a WHERE a.customer_id = c.customer_id) AS last_transaction_date,
+    r.risk_score,
+    greatest(
+        c.updated_at, r.set_at,
+        (SELECT pg_catalog.max(greatest(a.updated_at, (SELECT pg_catalog.max(s.updated_at) FROM banking.account_slots s
+                                                       WHERE s.account_id = a.account_id)))
+         FROM banking.accounts a WHERE a.customer_id = c.customer_id)
+    ) AS updated_at,
+    CASE WHEN t.currencies = 1 THEN t.currency_code END::char(3) AS currency_code,
+    t.balances,
+    c.tenant_no
+FROM banking.customers c
+LEFT JOIN cqrs.risk_scores r ON r.customer_id = c.customer_id
+CROSS JOIN LATERAL (
+    SELECT
+        coalesce(pg_catalog.sum(b.accounts), 0)::integer AS accounts,
+        pg_catalog.count(*) AS currencies,
+        pg_catalog.sum(b.balance) AS balance,
+        pg_catalog.max(b.currency_code) AS currency_code,
+        coalesce(pg_catalog.jsonb_object_agg(b.currency_code, b.balance), '{}') AS balances
+    FROM cqrs.customer_balances b
+    WHERE b.customer_id = c.customer_id
+) t;
+
+COMMENT ON VIEW cqrs.customer_summary IS
+    'One row per customer, exact at the reader''s snapshot: postings pay nothing for it, and nothing has to be refreshed.';
+
+COMMENT ON COLUMN cqrs.customer_summary.customer_name IS 'First and last name.';
+
+COMMENT ON COLUMN cqrs.customer_summary.total_accounts IS 'All of the customer''s accounts, closed ones too.';
+
+COMMENT ON COLUMN cqrs.customer_summary.total_balance IS
+    'What the accounts hold together, in currency_code: what the bank owes the customer less what the customer owes (loans, credit cards). 0 without accounts. Null where they are in several currencies: then there is no such sum, and balances has one for each.';
+
+COMMENT ON COLUMN cqrs.customer_summary.last_transaction_date IS
+    'The latest effective time of any posting on any of the accounts (transaction_date of banking.transactions); null without postings.';
+
+COMMENT ON COLUMN cqrs.customer_summary.risk_score IS 'As cqrs.set_risk_score set it; null until then.';
+
+COMMENT ON COLUMN cqrs.customer_summary.updated_at IS
+    'When the customer, the risk score or any of the accounts last changed.';
+
+COMMENT ON COLUMN cqrs.customer_summary.currency_code IS 'The currency of all accounts; null where there are several or none.';
+
+COMMENT ON COLUMN cqrs.customer_summary.balances IS
+    'balance of cqrs.customer_balances by currency: {"EUR": 10.00, "JPY": 500}.';
+
+CREATE VIEW cqrs.account_activity AS
+SELECT
+    a.account_id,
+    a.account_number,
+    c.first_name || ' ' || c.last_name AS customer_name,
+    a.current_balance,
+    a.available_balance,
+    cqrs.transaction_count(a.account_id, pg_catalog.now() - '720 hours'::interval)::integer AS transaction_count_30d,
+    pg_catalog.round(
+        cqrs.amount_total(a.account_id) / nullif(cqrs.transaction_count(a.account_id), 0), k.exponent
+    ) AS average_transaction_amount,
+    cqrs.last_activity(a.account_id) AS last_activity,
+    (SELECT greatest(o.updated_at, pg_catalog.max(s.updated_at))
+     FROM banking.accounts o
+     LEFT JOIN banking.account_slots s ON s.account_id = o.account_id
+     WHERE o.account_id = a.account_id
+     GROUP BY o.updated_at) AS updated_at,
+    a.currency_code,
+    cqrs.transaction_count(a.account_id) AS transaction_count,
+    pg_catalog.round(
+        cqrs.amount_total(a.account_id, pg_catalog.now() - '720 hours'::interval)
+            / nullif(cqrs.transaction_count(a.account_id, pg_catalog.now() - '720 hours'::interval), 0),
+        k.exponent
+    ) AS average_transaction_amount_30d,
+    a.customer_id,
+    a.tenant_no
+FROM banking.account_balances a
+JOIN banking.customers c ON c.customer_id = a.customer_id
+JOIN banking.currencies k ON k.currency_code = a.currency_code;
+
+COMMENT ON VIEW cqrs.account_activity IS
+    'One row per account of a customer, exact at the reader''s snapshot. Columns that are not asked for cost nothing. cqrs.refresh_activity makes the averages of accounts with many postings quick; it changes no figure.';
+
+COMMENT ON COLUMN cqrs.account_activity.customer_name IS 'First and last name.';
+
+COMMENT ON COLUMN cqrs.account_activity.current_balance IS 'As banking.account_balances has it, slotted accounts too.';
+
+COMMENT ON COLUMN cqrs.account_activity.available_balance IS 'current_balance less what open holds set aside.';
+
+COMMENT ON COLUMN cqrs.account_activity.transaction_count_30d IS
+    'Postings on the account, debits and credits, that were recorded in the 720 hours before this transaction began: a rolling window, not whole days. A backdated posting counts when it is recorded; each leg and each reversal counts as one.';
+
+COMMENT ON COLUMN cqrs.account_activity.average_transaction_amount IS
+    'The mean amount of all postings on the account, debits and credits alike, rounded to the decimals of the currency; null without postings.';
+
+COMMENT ON COLUMN cqrs.account_activity.last_activity IS 'When the last posting was recorded; null without postings.';
+
+COMMENT ON COLUMN cqrs.account_activity.updated_at IS 'When the account, or one of its slots, last changed.';
+
+COMMENT ON COLUMN cqrs.account_activity.transaction_count IS 'All postings on the account.';
+
+COMMENT ON COLUMN cqrs.account_activity.average_transaction_amount_30d IS
+    'The mean amount of the postings that transaction_count_30d counts; null without any.';
 
 CREATE TABLE event_store.subscriptions (
     name text COLLATE "C" PRIMARY KEY,
@@ -4033,518 +4772,238 @@ SELECT pg_catalog.pg_extension_config_dump('event_store.subscription_consumers',
 
 SELECT pg_catalog.pg_extension_config_dump('event_store.lease_token_seq', '');
 
-CREATE TABLE cqrs.activity_marks (
-    account_id uuid NOT NULL,
-    sequence bigint NOT NULL,
-    last_effective timestamptz NOT NULL,
-    amount_total numeric NOT NULL,
-    PRIMARY KEY (account_id, sequence)
+CREATE TABLE event_store.ledger_publications (
+    publication integer PRIMARY KEY,
+    stream_id uuid NOT NULL,
+    started_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    accounts bigint NOT NULL DEFAULT 0,
+    last_account uuid,
+    first_position bigint,
+    last_position bigint,
+    opened_position bigint,
+    opened_at timestamptz,
+    closed_position bigint,
+    closed_at timestamptz,
+    state text NOT NULL CHECK (state IN ('preparing', 'on', 'off')),
+    started_by text NOT NULL,
+    opened_by text,
+    closed_by text
 );
 
-COMMENT ON TABLE cqrs.activity_marks IS
-    'What the first 256, 512, 768 ... postings of an account, or of one of its slots, add up to: so that readers need not add up a long history. Made by cqrs.refresh_activity; a missing row makes reading slower and nothing else, so all may be deleted.';
+COMMENT ON TABLE event_store.ledger_publications IS
+    'When the ledger''s postings were published as events. Written by event_store.publish_ledger and prepare_ledger_publication only (NB009).';
 
-COMMENT ON COLUMN cqrs.activity_marks.sequence IS
-    'The number of the last posting that is in it, as txn_processing.movements counts them.';
+COMMENT ON COLUMN event_store.ledger_publications.stream_id IS
+    'The aggregate whose events PublicationOpened and PublicationClosed are its beginning and end.';
 
-COMMENT ON COLUMN cqrs.activity_marks.amount_total IS
-    'The amounts of the account''s postings up to that one, or of the slot''s, debits and credits alike.';
+COMMENT ON COLUMN event_store.ledger_publications.accounts IS
+    'How many accounts were brought forward; one that changed between its preparation and the opening counts twice.';
 
-COMMENT ON COLUMN cqrs.activity_marks.last_effective IS 'The latest time from which any of them counts.';
+COMMENT ON COLUMN event_store.ledger_publications.last_account IS 'The last account that was brought forward: they go by ascending id.';
 
-CREATE TABLE cqrs.risk_scores (
-    customer_id uuid PRIMARY KEY,
-    set_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
-    risk_score integer NOT NULL,
-    set_by text NOT NULL
-);
+COMMENT ON COLUMN event_store.ledger_publications.first_position IS
+    'The first of its events: balances cannot be rebuilt without those from here on.';
 
-COMMENT ON TABLE cqrs.risk_scores IS
-    'What the application thinks of a customer, shown in cqrs.customer_summary. Set by cqrs.set_risk_score; the row of a customer who is deleted is shown nowhere.';
+COMMENT ON COLUMN event_store.ledger_publications.last_position IS 'The last BalanceBroughtForward so far.';
 
-CREATE TABLE cqrs.command_handlers (
-    command_type varchar(100) PRIMARY KEY,
-    handler_schema text NOT NULL,
-    handler_name text NOT NULL,
-    max_attempts integer NOT NULL CHECK (max_attempts BETWEEN 1 AND 100),
-    registered_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
-    registered_by text NOT NULL
-);
+COMMENT ON COLUMN event_store.ledger_publications.opened_position IS
+    'PublicationOpened: what is brought forward is below, the postings are above.';
 
-COMMENT ON TABLE cqrs.command_handlers IS
-    'Which function carries out the commands of a type. Written by cqrs.register_handler.';
+CREATE TRIGGER guard_ledger
+    BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON event_store.ledger_publications
+    FOR EACH STATEMENT EXECUTE FUNCTION neobank.guard_ledger();
 
-COMMENT ON COLUMN cqrs.command_handlers.max_attempts IS 'Of commands that do not say it themselves.';
+COMMENT ON TRIGGER guard_ledger ON event_store.ledger_publications IS
+    'Keeps what is published to the functions that see to it (NB009).';
 
-CREATE TABLE cqrs.commands (
-    command_id uuid PRIMARY KEY DEFAULT neobank.uuid_v7(),
-    command_type varchar(100) NOT NULL,
-    aggregate_type varchar(100) NOT NULL,
-    aggregate_id uuid,
-    payload jsonb NOT NULL,
-    status varchar(20) NOT NULL DEFAULT 'pending' CHECK (status IN ('pending', 'completed', 'failed')),
-    created_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
-    processed_at timestamptz,
-    result jsonb,
-    attempts integer NOT NULL DEFAULT 0,
-    max_attempts integer CHECK (max_attempts BETWEEN 1 AND 100),
-    next_attempt_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
-    submitted_by text NOT NULL DEFAULT CURRENT_USER,
-    correlation_id text,
-    error_code text,
-    error_message text,
-    error_detail text
-) WITH (fillfactor = 70);
+CREATE TRIGGER guard_loaded
+    AFTER INSERT ON event_store.ledger_publications
+    FOR EACH STATEMENT EXECUTE FUNCTION neobank.guard_ledger();
 
-CREATE INDEX commands_pending_idx ON cqrs.commands (created_at, command_id, next_attempt_at) WHERE status = 'pending';
+COMMENT ON TRIGGER guard_loaded ON event_store.ledger_publications IS
+    'Tells sessions that are open what a restore has loaded.';
 
-COMMENT ON TABLE cqrs.commands IS
-    'What somebody wants done, and what became of it. Submit with cqrs.submit_command; cqrs.process_commands and the background workers carry out what is pending.';
+ALTER TABLE event_store.ledger_publications ENABLE ALWAYS TRIGGER guard_ledger;
 
-COMMENT ON COLUMN cqrs.commands.command_id IS 'The caller''s, so that a retry answers the first result, or drawn.';
+ALTER TABLE event_store.ledger_publications ENABLE ALWAYS TRIGGER guard_loaded;
 
-COMMENT ON COLUMN cqrs.commands.status IS
-    'pending (also while it waits for another attempt), completed or failed. A claim and its outcome commit together, so nothing between is ever seen.';
-
-COMMENT ON COLUMN cqrs.commands.result IS 'What the handler answered.';
-
-COMMENT ON COLUMN cqrs.commands.attempts IS 'How often the handler was called.';
-
-COMMENT ON COLUMN cqrs.commands.max_attempts IS 'Null: as the handler was registered with.';
-
-COMMENT ON COLUMN cqrs.commands.next_attempt_at IS 'cqrs.process_commands leaves the command alone until then.';
-
-COMMENT ON COLUMN cqrs.commands.submitted_by IS 'The role that wants it: the handler runs with its rights.';
-
-COMMENT ON COLUMN cqrs.commands.error_code IS 'The SQLSTATE of the last attempt where that failed; null after a success.';
-
-CREATE TABLE cqrs.command_events (
-    event_id uuid PRIMARY KEY,
-    command_id uuid NOT NULL
-);
-
-CREATE INDEX command_events_command_id_idx ON cqrs.command_events (command_id);
-
-COMMENT ON TABLE cqrs.command_events IS
-    'Which command appended an event: every event that a handler, or what it called, has appended.';
-
-CREATE FUNCTION cqrs.command_result(command_id uuid) RETURNS jsonb
-LANGUAGE sql STABLE PARALLEL SAFE
-BEGIN ATOMIC
-    SELECT
-        pg_catalog.jsonb_build_object(
-            'command_id', c.command_id, 'command_type', c.command_type, 'status', c.status, 'result', c.result,
-            'attempts', c.attempts,
-            'events', coalesce(
-                (SELECT pg_catalog.jsonb_agg(e.event_id ORDER BY e.global_position)
-                 FROM cqrs.command_events l JOIN event_store.events e ON e.event_id = l.event_id
-                 WHERE l.command_id = c.command_id), '[]'))
-        || CASE WHEN c.error_code IS NULL THEN '{}'
-           ELSE pg_catalog.jsonb_build_object('error', pg_catalog.jsonb_build_object(
-               'code', c.error_code, 'message', c.error_message, 'detail', c.error_detail)) END
-    FROM cqrs.commands c
-    WHERE c.command_id = $1;
-END;
-
-COMMENT ON FUNCTION cqrs.command_result(uuid) IS
-    'What became of a command: its status, the handler''s result, attempts, the ids of the events that it appended, in their order, and the error of the last attempt. command_id; null for an unknown one.';
-
-SELECT pg_catalog.pg_extension_config_dump('cqrs.command_handlers', '');
-
-SELECT pg_catalog.pg_extension_config_dump('cqrs.commands', '');
-
-SELECT pg_catalog.pg_extension_config_dump('cqrs.command_events', '');
-
-SELECT pg_catalog.pg_extension_config_dump('cqrs.activity_marks', '');
-
-SELECT pg_catalog.pg_extension_config_dump('cqrs.risk_scores', '');
-
-CREATE TABLE cqrs.projections (
-    name varchar(100) PRIMARY KEY,
-    projection_no integer GENERATED BY DEFAULT AS IDENTITY UNIQUE,
-    generation integer NOT NULL DEFAULT 0,
-    mode text NOT NULL CHECK (mode IN ('inline', 'async')),
-    state text NOT NULL DEFAULT 'running' CHECK (state IN ('running', 'paused')),
-    handler_schema text NOT NULL,
-    handler_name text NOT NULL,
-    target_schema text NOT NULL,
-    target_name text NOT NULL,
-    aggregate_types text[] NOT NULL,
-    event_types text[] NOT NULL,
-    tags text[] NOT NULL,
-    position bigint NOT NULL DEFAULT 0,
-    created_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
-    created_by text NOT NULL,
-    updated_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
-    failures integer NOT NULL DEFAULT 0,
-    next_attempt_at timestamptz,
-    failed_event uuid,
-    error_code text,
-    error_message text,
-    error_detail text,
-    twin_name text,
-    twin_position bigint,
-    fence bigint,
-    rebuild_started_at timestamptz
-) WITH (fillfactor = 50);
-
-COMMENT ON TABLE cqrs.projections IS
-    'Tables that functions of the application''s keep from events. Written by cqrs.create_projection and its siblings; read it through cqrs.projection_status.';
-
-COMMENT ON COLUMN cqrs.projections.generation IS 'One more with each rebuild, which puts another table in the place of the target.';
-
-COMMENT ON COLUMN cqrs.projections.aggregate_types IS 'Events of these types only; empty: of any. So are event_types.';
-
-COMMENT ON COLUMN cqrs.projections.tags IS 'Events that have all of these.';
-
-COMMENT ON COLUMN cqrs.projections.position IS
-    'Of an async projection: the global_position of the last event that it has come to.';
-
-COMMENT ON COLUMN cqrs.projections.failed_event IS 'The event that an async projection stands before, and error_code and so on why.';
-
-COMMENT ON COLUMN cqrs.projections.twin_name IS 'While it is rebuilt: the table that will take the target''s place.';
-
-COMMENT ON COLUMN cqrs.projections.twin_position IS 'How far events are replayed into it.';
-
-COMMENT ON COLUMN cqrs.projections.fence IS
-    'Once the replay is through, of an inline projection: the number that all transactions under way must be above before the swap.';
-
-CREATE VIEW cqrs.projection_status AS
+CREATE VIEW event_store.ledger_publication AS
+-- A WITH keeps the server from taking the view for one that can be written to.
+WITH publications AS (SELECT p.* FROM event_store.ledger_publications p)
 SELECT
-    p.name,
-    p.mode,
+    p.publication,
     p.state,
-    pg_catalog.format('%I.%I', p.handler_schema, p.handler_name) AS handler,
-    pg_catalog.format('%I.%I', p.target_schema, p.target_name) AS target,
-    CASE p.mode WHEN 'async' THEN p.position END AS position,
-    l.behind,
-    CASE WHEN l.behind = 0 THEN '0'::interval ELSE pg_catalog.clock_timestamp() - l.oldest END AS lag,
-    p.updated_at,
-    p.failures,
-    p.next_attempt_at,
-    p.failed_event,
-    p.error_code,
-    p.error_message,
-    p.error_detail,
-    p.rebuild_started_at,
-    CASE WHEN p.twin_name IS NOT NULL THEN p.twin_position END AS rebuild_position,
-    CASE
-        WHEN p.twin_name IS NULL THEN NULL
-        WHEN p.fence IS NOT NULL THEN 'waiting'
-        ELSE 'replaying'
-    END AS rebuild_state
-FROM cqrs.projections p
-LEFT JOIN LATERAL (
-    SELECT pg_catalog.count(*) AS behind, pg_catalog.min(w.created_at) AS oldest
-    FROM (SELECT e.created_at FROM event_store.events e
-          WHERE e.global_position > p.position
-          ORDER BY e.global_position LIMIT 10000) w
-) l ON p.mode = 'async';
+    p.accounts,
+    p.opened_position,
+    p.opened_at,
+    p.opened_by,
+    p.closed_position,
+    p.closed_at,
+    p.closed_by,
+    (
+        SELECT count(*)
+        FROM event_store.events e
+        WHERE e.aggregate_type = 'LedgerTransaction'
+          AND e.global_position > p.opened_position
+          AND e.global_position < coalesce(p.closed_position, 9223372036854775807)
+    ) AS events
+FROM publications p;
 
-COMMENT ON VIEW cqrs.projection_status IS 'Where each projection and its rebuild stand, and what stops them.';
+COMMENT ON VIEW event_store.ledger_publication IS
+    'Each time that the ledger was published: since when, by whom, from which position, how many accounts were brought forward and how many postings'' events there are.';
 
-COMMENT ON COLUMN cqrs.projection_status.behind IS
-    'Events of any type that an async projection has not come to yet; 10,000 stands for that or more.';
-
-COMMENT ON COLUMN cqrs.projection_status.lag IS 'The age of the oldest of them.';
-
-CREATE FUNCTION cqrs.target_obstacle(target regclass) RETURNS text
-LANGUAGE sql STABLE PARALLEL SAFE
+CREATE FUNCTION event_store.uuid_of(event_data jsonb, key text) RETURNS uuid
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
 BEGIN ATOMIC
-    SELECT CASE
-        WHEN c.relkind <> 'r' OR c.relispartition OR c.relpersistence = 't' THEN 'is not a plain table'
-        WHEN EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.classid = 'pg_catalog.pg_class'::regclass
-                     AND d.objid = c.oid AND d.deptype = 'e') THEN 'is part of an extension'
-        WHEN c.relrowsecurity OR EXISTS (SELECT FROM pg_catalog.pg_policy p WHERE p.polrelid = c.oid)
-            THEN 'has row-level security'
-        WHEN EXISTS (SELECT FROM pg_catalog.pg_trigger t WHERE t.tgrelid = c.oid AND NOT t.tgisinternal) THEN 'has triggers'
-        WHEN EXISTS (SELECT FROM pg_catalog.pg_constraint k WHERE k.contype = 'f' AND c.oid IN (k.conrelid, k.confrelid))
-            THEN 'has foreign keys'
-        WHEN EXISTS (SELECT FROM pg_catalog.pg_inherits i WHERE c.oid IN (i.inhrelid, i.inhparent)) THEN 'inherits'
-        WHEN EXISTS (SELECT FROM pg_catalog.pg_publication_rel r WHERE r.prrelid = c.oid) THEN 'is published'
-        WHEN EXISTS (SELECT FROM pg_catalog.pg_rewrite r WHERE r.ev_class = c.oid)
-            OR EXISTS (SELECT FROM pg_catalog.pg_depend d
-                       WHERE d.refclassid = 'pg_catalog.pg_class'::regclass AND d.refobjid = c.oid
-                         AND d.classid = 'pg_catalog.pg_rewrite'::regclass) THEN 'has rules, or views refer to it'
-        WHEN EXISTS (SELECT FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_class s ON s.oid = d.objid AND s.relkind = 'S'
-                     WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.refclassid = 'pg_catalog.pg_class'::regclass
-                       AND d.refobjid = c.oid AND d.deptype = 'a') THEN 'has a serial column, which would lose its sequence'
-        WHEN EXISTS (SELECT FROM pg_catalog.pg_depend d
-                     WHERE d.refclassid = 'pg_catalog.pg_class'::regclass AND d.refobjid = c.oid AND d.deptype = 'n'
-                       AND d.classid IN ('pg_catalog.pg_proc'::regclass, 'pg_catalog.pg_class'::regclass))
-            OR EXISTS (SELECT FROM pg_catalog.pg_depend d
-                       WHERE d.refclassid = 'pg_catalog.pg_type'::regclass AND d.refobjid IN (c.reltype, (
-                           SELECT t.typarray FROM pg_catalog.pg_type t WHERE t.oid = c.reltype))
-                         AND d.deptype = 'n') THEN 'is used by a function or another table'
-    END
-    FROM pg_catalog.pg_class c
-    WHERE c.oid = $1;
+    SELECT CASE WHEN event_data ->> key ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' THEN (event_data ->> key)::uuid END;
 END;
 
-COMMENT ON FUNCTION cqrs.target_obstacle(regclass) IS
-    'Why a table cannot be a projection''s: what a table that is put into its place would lose. target; null: nothing stands in the way. Called by cqrs.create_projection and the rebuild.';
+COMMENT ON FUNCTION event_store.uuid_of(jsonb, text) IS
+    'The uuid that event_data has under the key, written as the server writes it; null where it has none.';
 
-CREATE FUNCTION cqrs.make_twin(target regclass) RETURNS text
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
-SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-    old record;
-    twin CONSTANT text := 'rebuild_' || replace(gen_random_uuid()::text, '-', '');
-BEGIN
-    SELECT n.nspname, c.relname, c.relowner, c.relpersistence, array_to_string(c.reloptions, ', ') AS options,
-           cqrs.target_obstacle(c.oid) AS obstacle
-    INTO old
-    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = target;
-    IF old.obstacle IS NOT NULL THEN
-        RAISE EXCEPTION 'table cannot be a projection''s'
-            USING ERRCODE = 'NB128', DETAIL = format('Table %s %s.', target, old.obstacle),
-                  HINT = 'Give a plain table of your own, to which nothing else refers.';
-    END IF;
-    EXECUTE format('CREATE %s TABLE %I.%I (LIKE %s INCLUDING ALL)',
-                   CASE old.relpersistence WHEN 'u' THEN 'UNLOGGED' ELSE '' END, old.nspname, twin, target);
-    IF old.options <> '' THEN
-        EXECUTE format('ALTER TABLE %I.%I SET (%s)', old.nspname, twin, old.options);
-    END IF;
-    EXECUTE format('ALTER TABLE %I.%I OWNER TO %I', old.nspname, twin, pg_get_userbyid(old.relowner));
-    RETURN twin;
-END
-$$;
+CREATE FUNCTION event_store.figure_of(event_data jsonb, key text) RETURNS numeric
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+BEGIN ATOMIC
+    SELECT CASE pg_catalog.jsonb_typeof(event_data -> key) WHEN 'number' THEN (event_data -> key)::numeric END;
+END;
 
-COMMENT ON FUNCTION cqrs.make_twin(regclass) IS
-    'Makes an empty table like the target, with its owner, in its schema; returns its name. Called by cqrs.rebuild_projection. NB128: the target has something that it would lose.';
+COMMENT ON FUNCTION event_store.figure_of(jsonb, text) IS
+    'The number that event_data has under the key; null where it has none.';
 
-CREATE FUNCTION cqrs.swap_twin(target regclass, twin text) RETURNS void
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
-SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-    old record;
-    entry record;
-    fresh oid;
-    obstacle text;
-    renamed text[];
-    pair text[];
-BEGIN
-    SELECT to_regclass(format('%I.%I', n.nspname, twin)) INTO fresh
-    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = target;
-    IF fresh IS NULL THEN
-        RAISE EXCEPTION 'table cannot be a projection''s'
-            USING ERRCODE = 'NB128', DETAIL = format('There is no table %s, or beside it none of the name %L.', target, left(twin, 100)),
-                  HINT = 'Leave the call to cqrs.run_rebuild.';
-    END IF;
-    EXECUTE format('LOCK TABLE %s IN ACCESS EXCLUSIVE MODE', target);
-    obstacle := cqrs.target_obstacle(target);
-    IF obstacle IS NOT NULL THEN
-        RAISE EXCEPTION 'table cannot be a projection''s'
-            USING ERRCODE = 'NB128', DETAIL = format('Table %s %s.', target, obstacle),
-                  HINT = 'Give a plain table of your own, to which nothing else refers.';
-    END IF;
-    SELECT n.nspname, c.relname, c.relacl, pg_get_userbyid(c.relowner) AS owner, obj_description(c.oid, 'pg_class') AS comment
-    INTO old
-    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = target;
-
-    -- What default privileges gave it goes, then it gets what the old one has.
-    FOR entry IN
-        SELECT DISTINCT CASE x.grantee WHEN 0 THEN 'PUBLIC' ELSE format('%I', pg_get_userbyid(x.grantee)) END AS grantee
-        FROM pg_class c, aclexplode(c.relacl) x WHERE c.oid = fresh
-        UNION SELECT format('%I', old.owner) WHERE old.relacl IS NOT NULL
-    LOOP
-        EXECUTE format('REVOKE ALL ON %s FROM %s', fresh::regclass, entry.grantee);
-    END LOOP;
-    FOR entry IN
-        SELECT x.privilege_type, '' AS columns,
-               CASE x.grantee WHEN 0 THEN 'PUBLIC' ELSE format('%I', pg_get_userbyid(x.grantee)) END AS grantee, x.is_grantable
-        FROM aclexplode(coalesce(old.relacl, acldefault('r', old.owner::regrole))) x
-        UNION ALL
-        SELECT x.privilege_type, format(' (%I)', a.attname),
-               CASE x.grantee WHEN 0 THEN 'PUBLIC' ELSE format('%I', pg_get_userbyid(x.grantee)) END, x.is_grantable
-        FROM pg_attribute a, aclexplode(a.attacl) x WHERE a.attrelid = target AND a.attnum > 0 AND NOT a.attisdropped
-    LOOP
-        EXECUTE format('GRANT %s%s ON %s TO %s%s', entry.privilege_type, entry.columns, fresh::regclass, entry.grantee,
-                       CASE WHEN entry.is_grantable AND entry.grantee <> 'PUBLIC' THEN ' WITH GRANT OPTION' ELSE '' END);
-    END LOOP;
-    EXECUTE format('COMMENT ON TABLE %s IS %L', fresh::regclass, old.comment);
-
-    -- Indexes were made in the order of the old ones, those of a kind beside each other.
-    WITH indexes AS (
-        SELECT i.indrelid, c.relname,
-               row_number() OVER (
-                   PARTITION BY i.indrelid, i.indisprimary, i.indisunique, substring(pg_get_indexdef(c.oid) FROM ' USING .*$')
-                   ORDER BY c.oid) AS nth,
-               i.indisprimary, i.indisunique, substring(pg_get_indexdef(c.oid) FROM ' USING .*$') AS definition
-        FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
-        WHERE i.indrelid IN (target, fresh)
+CREATE FUNCTION event_store.ledger_balances(as_of_position bigint DEFAULT NULL)
+RETURNS TABLE (account_id uuid, currency_code text, balance numeric, postings bigint)
+LANGUAGE sql STABLE PARALLEL RESTRICTED ROWS 10000
+BEGIN ATOMIC
+    WITH opened AS (
+        SELECT p.first_position, p.opened_position AS at, pg_catalog.to_jsonb(p.publication) AS publication
+        FROM event_store.ledger_publications p
+        WHERE p.opened_position = (SELECT event_store.ledger_opened_at(as_of_position))
+    ), brought AS (
+        SELECT DISTINCT ON (e.event_data ->> 'account_id')
+            event_store.uuid_of(e.event_data, 'account_id') AS account_id,
+            e.event_data ->> 'currency' AS currency_code,
+            event_store.figure_of(e.event_data, 'balance') AS change
+        FROM opened o
+        JOIN event_store.events e
+            ON e.aggregate_type = 'LedgerOpening'
+           AND e.global_position >= o.first_position
+           AND e.global_position < o.at
+           AND e.event_data -> 'publication' = o.publication
+        ORDER BY e.event_data ->> 'account_id', e.global_position DESC
+    ), posted AS (
+        SELECT side.account_id, e.event_data ->> 'currency' AS currency_code, side.change
+        FROM opened o
+        JOIN event_store.events e
+            ON e.aggregate_type = 'LedgerTransaction'
+           AND e.global_position > o.at
+           AND e.global_position <= coalesce(as_of_position, 9223372036854775807)
+        CROSS JOIN LATERAL (
+            VALUES
+                (event_store.uuid_of(e.event_data, 'debit_account'), event_store.figure_of(e.event_data, 'debit_change')),
+                (event_store.uuid_of(e.event_data, 'credit_account'), event_store.figure_of(e.event_data, 'credit_change'))
+        ) side (account_id, change)
     )
-    SELECT array_agg(ARRAY[f.relname::text, o.relname::text])
-    INTO renamed
-    FROM indexes f JOIN indexes o USING (nth, indisprimary, indisunique, definition)
-    WHERE f.indrelid = fresh AND o.indrelid = target AND f.relname <> o.relname;
+    SELECT c.account_id, c.currency_code, sum(c.change), sum(c.posting)::bigint
+    FROM (
+        SELECT b.account_id, b.currency_code, b.change, 0 AS posting FROM brought b
+        UNION ALL
+        SELECT p.account_id, p.currency_code, p.change, 1 FROM posted p
+    ) c
+    WHERE c.account_id IS NOT NULL AND c.change IS NOT NULL
+    GROUP BY c.account_id, c.currency_code;
+END;
 
-    EXECUTE format('DROP TABLE %s', target);
-    EXECUTE format('ALTER TABLE %I.%I RENAME TO %I', old.nspname, twin, old.relname);
-    IF renamed IS NOT NULL THEN
-        FOREACH pair SLICE 1 IN ARRAY renamed LOOP
-            EXECUTE format('ALTER INDEX %I.%I RENAME TO %I', old.nspname, pair[1], pair[2]);
-        END LOOP;
-    END IF;
-END
-$$;
+COMMENT ON FUNCTION event_store.ledger_balances(bigint) IS
+    'What each account holds by the events alone: what the last publication at that position brought forward, and its postings to there. as_of_position: the last position that counts, null: all that is committed. Equal to banking.account_balances in the same snapshot while the ledger is published; after it was switched off, as it was then. An account that was opened since and has no posting has no row. postings: its legs since the opening. NB132: retention has deleted events of that publication.';
 
-COMMENT ON FUNCTION cqrs.swap_twin(regclass, text) IS
-    'Puts the twin in the place of the target, with its name, grants, comment and names of indexes, and drops the target. Called by cqrs.run_rebuild. NB128: there is no such table, or the target has something that the twin would lose.';
+CREATE FUNCTION event_store.check_ledger_events()
+RETURNS TABLE (account_id uuid, by_events numeric, by_ledger numeric, wrong_events bigint, missing_events bigint)
+LANGUAGE sql STABLE PARALLEL UNSAFE ROWS 10
+BEGIN ATOMIC
+    WITH since AS MATERIALIZED (
+        SELECT event_store.ledger_published_since() AS at
+    ), by_ledger AS (
+        SELECT a.account_id,
+               coalesce(a.current_balance,
+                        (SELECT sum(s.balance) FROM banking.account_slots s WHERE s.account_id = a.account_id)) AS balance,
+               -- Every posting takes a number of the account's, or of one of its slots.
+               a.version - 1 + coalesce(
+                   (SELECT sum(s.sequence - (s.slot_no::bigint << 48) - 1)
+                    FROM banking.account_slots s WHERE s.account_id = a.account_id), 0) AS postings
+        FROM banking.accounts a
+    ), brought AS (
+        SELECT DISTINCT ON (e.event_data ->> 'account_id')
+            event_store.uuid_of(e.event_data, 'account_id') AS account_id,
+            event_store.figure_of(e.event_data, 'postings') AS postings
+        FROM since
+        JOIN event_store.ledger_publications p ON p.opened_position = since.at
+        JOIN event_store.events e
+            ON e.aggregate_type = 'LedgerOpening' AND e.global_position BETWEEN p.first_position AND since.at
+           AND e.event_data -> 'publication' = pg_catalog.to_jsonb(p.publication)
+        ORDER BY e.event_data ->> 'account_id', e.global_position DESC
+    ), by_events AS (
+        SELECT coalesce(e.account_id, b.account_id) AS account_id, e.balance,
+               -- An account that was opened since has none before.
+               CASE WHEN b.account_id IS NULL THEN e.postings ELSE coalesce(e.postings, 0) + b.postings END::bigint AS postings
+        FROM event_store.ledger_balances() e
+        FULL JOIN brought b ON b.account_id = e.account_id
+    ), wrong AS (
+        SELECT side.account_id, count(DISTINCT e.event_id) AS events
+        FROM since
+        JOIN event_store.events e ON e.aggregate_type = 'LedgerTransaction' AND e.global_position > since.at
+        LEFT JOIN txn_processing.movements m
+            ON m.transaction_id = event_store.uuid_of(e.event_data, 'transaction_id')
+           AND m.leg = event_store.figure_of(e.event_data, 'leg')
+        CROSS JOIN LATERAL (
+            VALUES (event_store.uuid_of(e.event_data, 'debit_account')), (event_store.uuid_of(e.event_data, 'credit_account'))
+        ) side (account_id)
+        WHERE m.transaction_id IS NULL
+           OR m.debit_account IS DISTINCT FROM event_store.uuid_of(e.event_data, 'debit_account')
+           OR m.credit_account IS DISTINCT FROM event_store.uuid_of(e.event_data, 'credit_account')
+           OR m.amount IS DISTINCT FROM event_store.figure_of(e.event_data, 'amount')
+           OR m.amount IS DISTINCT FROM abs(event_store.figure_of(e.event_data, 'debit_change'))
+           OR m.amount IS DISTINCT FROM abs(event_store.figure_of(e.event_data, 'credit_change'))
+           OR m.currency_code IS DISTINCT FROM e.event_data ->> 'currency'
+        GROUP BY side.account_id
+    )
+    SELECT coalesce(l.account_id, e.account_id, w.account_id), e.balance, l.balance, coalesce(w.events, 0),
+           coalesce(CASE WHEN e.account_id IS NULL THEN l.postings ELSE l.postings - e.postings END, 0)
+    FROM since
+    CROSS JOIN (
+        by_events e
+        FULL JOIN by_ledger l ON l.account_id = e.account_id
+        FULL JOIN wrong w ON w.account_id = coalesce(l.account_id, e.account_id)
+    )
+    WHERE coalesce(e.balance, 0) IS DISTINCT FROM l.balance OR w.events > 0
+       OR (e.account_id IS NOT NULL AND l.postings <> e.postings)
+       OR (e.account_id IS NULL AND l.postings > 0);
+END;
 
-CREATE FUNCTION cqrs.drop_twin(schema_name text, twin text) RETURNS void
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
-SET search_path = pg_catalog, pg_temp
+COMMENT ON FUNCTION event_store.check_ledger_events() IS
+    'Accounts on which the events of the publication that is on and the ledger differ, at one moment, whoever posts meanwhile; none where all is right. by_events, by_ledger: the balances; wrong_events: events since then that say something else than their posting; account_id null: of events that name no account; missing_events: its postings since then less their events, so that lost ones which cancel each other out are found too. NB130: the ledger is not published.';
+
+CREATE PROCEDURE event_store.run_ledger_publication(max_accounts integer DEFAULT 10000)
+LANGUAGE plpgsql
 AS $$
+DECLARE
+    is_done boolean;
 BEGIN
-    -- Somebody may have dropped it before.
-    IF to_regclass(format('%I.%I', schema_name, twin)) IS NOT NULL THEN
-        EXECUTE format('DROP TABLE %I.%I', schema_name, twin);
-    END IF;
+    LOOP
+        SET LOCAL search_path = pg_catalog, pg_temp;
+        is_done := event_store.prepare_ledger_publication(run_ledger_publication.max_accounts) = 0;
+        COMMIT;
+        EXIT WHEN is_done;
+    END LOOP;
+    SET LOCAL search_path = pg_catalog, pg_temp;
+    PERFORM event_store.publish_ledger(true);
+    COMMIT;
 END
 $$;
 
-COMMENT ON FUNCTION cqrs.drop_twin(text, text) IS
-    'Drops the table that a projection was being rebuilt into. Called by cqrs.cancel_rebuild and drop_projection.';
+COMMENT ON PROCEDURE event_store.run_ledger_publication(integer) IS
+    'Publishes the ledger of a bank with many accounts: calls event_store.prepare_ledger_publication, max_accounts (1 to 100,000) at a time, and commits after each call, so that other sessions see in event_store.ledger_publication how far it is; then event_store.publish_ledger(true). May be stopped and called again. Errors: of both; 2D000 inside a transaction block.';
 
-SELECT pg_catalog.pg_extension_config_dump('cqrs.projections', '');
-
-SELECT pg_catalog.pg_extension_config_dump('cqrs.projections_projection_no_seq', '');
-
-CREATE VIEW cqrs.customer_balances AS
-SELECT
-    a.customer_id,
-    a.currency_code,
-    pg_catalog.count(*)::integer AS accounts,
-    coalesce(pg_catalog.sum(a.current_balance) FILTER (WHERE a.normal_side = 'C'), 0) AS deposits,
-    coalesce(pg_catalog.sum(a.current_balance) FILTER (WHERE a.normal_side = 'D'), 0) AS debts,
-    pg_catalog.sum(CASE a.normal_side WHEN 'C' THEN a.current_balance ELSE -a.current_balance END) AS balance
-FROM banking.account_balances a
-WHERE a.customer_id IS NOT NULL
-GROUP BY a.customer_id, a.currency_code;
-
-COMMENT ON VIEW cqrs.customer_balances IS
-    'What each customer has in each currency, at the reader''s snapshot. Amounts of different currencies are never added.';
-
-COMMENT ON COLUMN cqrs.customer_balances.accounts IS 'The customer''s accounts in the currency, closed ones too.';
-
-COMMENT ON COLUMN cqrs.customer_balances.deposits IS
-    'The sum of the balances that the bank owes the customer (normal side C); below zero by what is overdrawn.';
-
-COMMENT ON COLUMN cqrs.customer_balances.debts IS
-    'The sum of the balances that the customer owes the bank (normal side D: loans, credit cards).';
-
-COMMENT ON COLUMN cqrs.customer_balances.balance IS 'deposits less debts.';
-
-CREATE VIEW cqrs.customer_summary AS
-SELECT
-    c.customer_id,
-    c.first_name || ' ' || c.last_name AS customer_name,
-    t.accounts AS total_accounts,
-    CASE WHEN t.currencies > 1 THEN NULL ELSE coalesce(t.balance, 0) END AS total_balance,
-    (SELECT pg_catalog.max(cqrs.last_transaction_date(a.account_id))
-     FROM banking.accounts a WHERE a.customer_id = c.customer_id) AS last_transaction_date,
-    r.risk_score,
-    greatest(
-        c.updated_at, r.set_at,
-        (SELECT pg_catalog.max(greatest(a.updated_at, (SELECT pg_catalog.max(s.updated_at) FROM banking.account_slots s
-                                                       WHERE s.account_id = a.account_id)))
-         FROM banking.accounts a WHERE a.customer_id = c.customer_id)
-    ) AS updated_at,
-    CASE WHEN t.currencies = 1 THEN t.currency_code END::char(3) AS currency_code,
-    t.balances,
-    c.tenant_no
-FROM banking.customers c
-LEFT JOIN cqrs.risk_scores r ON r.customer_id = c.customer_id
-CROSS JOIN LATERAL (
-    SELECT
-        coalesce(pg_catalog.sum(b.accounts), 0)::integer AS accounts,
-        pg_catalog.count(*) AS currencies,
-        pg_catalog.sum(b.balance) AS balance,
-        pg_catalog.max(b.currency_code) AS currency_code,
-        coalesce(pg_catalog.jsonb_object_agg(b.currency_code, b.balance), '{}') AS balances
-    FROM cqrs.customer_balances b
-    WHERE b.customer_id = c.customer_id
-) t;
-
-COMMENT ON VIEW cqrs.customer_summary IS
-    'One row per customer, exact at the reader''s snapshot: postings pay nothing for it, and nothing has to be refreshed.';
-
-COMMENT ON COLUMN cqrs.customer_summary.customer_name IS 'First and last name.';
-
-COMMENT ON COLUMN cqrs.customer_summary.total_accounts IS 'All of the customer''s accounts, closed ones too.';
-
-COMMENT ON COLUMN cqrs.customer_summary.total_balance IS
-    'What the accounts hold together, in currency_code: what the bank owes the customer less what the customer owes (loans, credit cards). 0 without accounts. Null where they are in several currencies: then there is no such sum, and balances has one for each.';
-
-COMMENT ON COLUMN cqrs.customer_summary.last_transaction_date IS
-    'The latest effective time of any posting on any of the accounts (transaction_date of banking.transactions); null without postings.';
-
-COMMENT ON COLUMN cqrs.customer_summary.risk_score IS 'As cqrs.set_risk_score set it; null until then.';
-
-COMMENT ON COLUMN cqrs.customer_summary.updated_at IS
-    'When the customer, the risk score or any of the accounts last changed.';
-
-COMMENT ON COLUMN cqrs.customer_summary.currency_code IS 'The currency of all accounts; null where there are several or none.';
-
-COMMENT ON COLUMN cqrs.customer_summary.balances IS
-    'balance of cqrs.customer_balances by currency: {"EUR": 10.00, "JPY": 500}.';
-
-CREATE VIEW cqrs.account_activity AS
-SELECT
-    a.account_id,
-    a.account_number,
-    c.first_name || ' ' || c.last_name AS customer_name,
-    a.current_balance,
-    a.available_balance,
-    cqrs.transaction_count(a.account_id, pg_catalog.now() - '720 hours'::interval)::integer AS transaction_count_30d,
-    pg_catalog.round(
-        cqrs.amount_total(a.account_id) / nullif(cqrs.transaction_count(a.account_id), 0), k.exponent
-    ) AS average_transaction_amount,
-    cqrs.last_activity(a.account_id) AS last_activity,
-    (SELECT greatest(o.updated_at, pg_catalog.max(s.updated_at))
-     FROM banking.accounts o
-     LEFT JOIN banking.account_slots s ON s.account_id = o.account_id
-     WHERE o.account_id = a.account_id
-     GROUP BY o.updated_at) AS updated_at,
-    a.currency_code,
-    cqrs.transaction_count(a.account_id) AS transaction_count,
-    pg_catalog.round(
-        cqrs.amount_total(a.account_id, pg_catalog.now() - '720 hours'::interval)
-            / nullif(cqrs.transaction_count(a.account_id, pg_catalog.now() - '720 hours'::interval), 0),
-        k.exponent
-    ) AS average_transaction_amount_30d,
-    a.customer_id,
-    a.tenant_no
-FROM banking.account_balances a
-JOIN banking.customers c ON c.customer_id = a.customer_id
-JOIN banking.currencies k ON k.currency_code = a.currency_code;
-
-COMMENT ON VIEW cqrs.account_activity IS
-    'One row per account of a customer, exact at the reader''s snapshot. Columns that are not asked for cost nothing. cqrs.refresh_activity makes the averages of accounts with many postings quick; it changes no figure.';
-
-COMMENT ON COLUMN cqrs.account_activity.customer_name IS 'First and last name.';
-
-COMMENT ON COLUMN cqrs.account_activity.current_balance IS 'As banking.account_balances has it, slotted accounts too.';
-
-COMMENT ON COLUMN cqrs.account_activity.available_balance IS 'current_balance less what open holds set aside.';
-
-COMMENT ON COLUMN cqrs.account_activity.transaction_count_30d IS
-    'Postings on the account, debits and credits, that were recorded in the 720 hours before this transaction began: a rolling window, not whole days. A backdated posting counts when it is recorded; each leg and each reversal counts as one.';
-
-COMMENT ON COLUMN cqrs.account_activity.average_transaction_amount IS
-    'The mean amount of all postings on the account, debits and credits alike, rounded to the decimals of the currency; null without postings.';
-
-COMMENT ON COLUMN cqrs.account_activity.last_activity IS 'When the last posting was recorded; null without postings.';
-
-COMMENT ON COLUMN cqrs.account_activity.updated_at IS 'When the account, or one of its slots, last changed.';
-
-COMMENT ON COLUMN cqrs.account_activity.transaction_count IS 'All postings on the account.';
-
-COMMENT ON COLUMN cqrs.account_activity.average_transaction_amount_30d IS
-    'The mean amount of the postings that transaction_count_30d counts; null without any.';
+SELECT pg_catalog.pg_extension_config_dump('event_store.ledger_publications', '');
 
 CREATE TABLE event_store.retention_rules (
     aggregate_type varchar(100) PRIMARY KEY,
@@ -4565,6 +5024,8 @@ CREATE TABLE event_store.tombstones (
     from_position bigint NOT NULL,
     to_position bigint NOT NULL,
     deleted_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    first_at timestamptz NOT NULL,
+    last_at timestamptz NOT NULL,
     from_version integer NOT NULL,
     to_version integer NOT NULL,
     events integer NOT NULL,
@@ -4580,6 +5041,8 @@ COMMENT ON TABLE event_store.tombstones IS
     'What event_store.apply_retention has deleted: which events of which stream, by which rule, when and by whom. Append-only (NB009).';
 
 COMMENT ON COLUMN event_store.tombstones.events IS 'How many: from_version to to_version without gap.';
+
+COMMENT ON COLUMN event_store.tombstones.first_at IS 'When the first of them was recorded; last_at: the last.';
 
 COMMENT ON COLUMN event_store.tombstones.keep IS 'The rule''s, as it was then.';
 
@@ -4693,7 +5156,8 @@ CREATE TABLE temporal.tables (
     enabled_by text NOT NULL,
     pruned_before timestamptz,
     described text NOT NULL,
-    gate bigint NOT NULL DEFAULT 0
+    gate bigint NOT NULL DEFAULT 0,
+    as_of_schema text NOT NULL
 );
 
 COMMENT ON TABLE temporal.tables IS
@@ -4706,6 +5170,8 @@ COMMENT ON COLUMN temporal.tables.base_name IS 'What the names of the objects of
 COMMENT ON COLUMN temporal.tables.pruned_before IS 'Questions about instants before it are refused (NB331).';
 
 COMMENT ON COLUMN temporal.tables.described IS 'Name, columns, rights and policies of the table as its history follows them.';
+
+COMMENT ON COLUMN temporal.tables.as_of_schema IS 'Where the as-of view is, or was when it was last seen.';
 
 COMMENT ON COLUMN temporal.tables.gate IS 'Counts the facts about keys that are not in the table, so that such calls go one after the other.';
 
@@ -4806,16 +5272,44 @@ END;
 COMMENT ON FUNCTION temporal.key_match(temporal.tables, text, text) IS
     'The condition that two aliases have the same key: a part of statements about a table with a history.';
 
+CREATE FUNCTION temporal.base_type(p_type oid) RETURNS oid
+LANGUAGE sql STABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    WITH RECURSIVE kinds (type) AS (
+        SELECT p_type
+        UNION ALL
+        SELECT t.typbasetype FROM kinds k JOIN pg_catalog.pg_type t ON t.oid = k.type AND t.typtype = 'd')
+    SELECT t.oid FROM kinds k JOIN pg_catalog.pg_type t ON t.oid = k.type AND t.typtype <> 'd';
+END;
+
+COMMENT ON FUNCTION temporal.base_type(oid) IS 'What a domain is over, through domains over domains; any other type itself.';
+
+CREATE FUNCTION temporal.key_value(p_of temporal.tables, p_name text) RETURNS text
+LANGUAGE sql STABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    SELECT CASE
+        WHEN t.oid = 'pg_catalog.jsonb'::regtype THEN pg_catalog.format('($1 -> %L)', p_name)
+        WHEN t.typtype = 'c' OR t.typcategory = 'A' THEN
+            pg_catalog.format('(SELECT x.%1$I FROM pg_catalog.jsonb_to_record($1) x (%1$I %2$s))', p_name, pg_catalog.format_type(t.oid, -1))
+        ELSE pg_catalog.format('($1 ->> %L)::%s', p_name, pg_catalog.format_type(t.oid, -1)) END
+    FROM pg_catalog.pg_attribute a
+    JOIN pg_catalog.pg_type t ON t.oid = temporal.base_type(a.atttypid)
+    WHERE a.attrelid = (p_of).current_rows AND a.attname = p_name;
+END;
+
+COMMENT ON FUNCTION temporal.key_value(temporal.tables, text) IS
+    'The expression for a column of the key in the object that is the statement''s first parameter: a part of statements about a table with a history.';
+
 CREATE FUNCTION temporal.key_condition(p_of temporal.tables, p_alias text) RETURNS text
 LANGUAGE sql STABLE PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
     SELECT pg_catalog.string_agg(
-        pg_catalog.format('%s.%I %s ($1 ->> %L)::%s', p_alias, k.name, k.operator, k.name,
-                          pg_catalog.format_type(a.atttypid, a.atttypmod)), ' AND ' ORDER BY k.n)
+        pg_catalog.format('%s.%I %s %s', p_alias, k.name, k.operator, temporal.key_value(p_of, k.name)), ' AND ' ORDER BY k.n)
     FROM ROWS FROM (pg_catalog.unnest((p_of).key_columns), pg_catalog.unnest((p_of).key_operators))
-        WITH ORDINALITY AS k (name, operator, n)
-    JOIN pg_catalog.pg_attribute a ON a.attrelid = (p_of).current_rows AND a.attname = k.name;
+        WITH ORDINALITY AS k (name, operator, n);
 END;
 
 COMMENT ON FUNCTION temporal.key_condition(temporal.tables, text) IS
@@ -4826,19 +5320,28 @@ LANGUAGE sql STABLE PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
     SELECT pg_catalog.format('pg_catalog.jsonb_build_object(%s)', pg_catalog.string_agg(
-        pg_catalog.format('%L, %s.%I', k.name, p_alias, k.name), ', ' ORDER BY k.n))
-    FROM pg_catalog.unnest((p_of).key_columns) WITH ORDINALITY AS k (name, n);
+        pg_catalog.format('%L, %s.%I%s', k.name, p_alias, k.name,
+                          CASE WHEN t.oid >= 16384 OR t.typcategory = 'A' THEN '::pg_catalog.text' END), ', ' ORDER BY k.n))
+    FROM pg_catalog.unnest((p_of).key_columns) WITH ORDINALITY AS k (name, n)
+    JOIN pg_catalog.pg_attribute a ON a.attrelid = (p_of).current_rows AND a.attname = k.name
+    JOIN pg_catalog.pg_type t ON t.oid = temporal.base_type(a.atttypid);
 END;
 
 COMMENT ON FUNCTION temporal.key_object(temporal.tables, text) IS
-    'The key of an alias as an object: a part of statements about a table with a history.';
+    'The key of an alias as an object, in which arrays and types that are not the server''s own are text: JSON would lose bounds of arrays, and may have forms of a type that its input does not read. A part of statements about a table with a history.';
 
 CREATE FUNCTION temporal.describe(p_table regclass) RETURNS text
 LANGUAGE sql STABLE PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp
+SET datestyle = 'ISO, YMD'
+SET timezone = 'UTC'
+SET intervalstyle = 'iso_8601'
+SET extra_float_digits = 1
+SET bytea_output = 'hex'
 BEGIN ATOMIC
     SELECT pg_catalog.md5(pg_catalog.concat_ws(E'\n', n.nspname, c.relname, c.relowner::regrole, c.relacl, c.relrowsecurity,
         c.relforcerowsecurity, c.relispartition,
+        EXISTS (SELECT FROM pg_catalog.pg_inherits i WHERE c.oid IN (i.inhrelid, i.inhparent)),
         (SELECT pg_catalog.string_agg(pg_catalog.concat_ws(' ', a.attname,
                 pg_catalog.format_type(a.atttypid, a.atttypmod), a.attcollation::regcollation, a.attacl), E'\n' ORDER BY a.attnum)
          FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped),
@@ -4850,7 +5353,7 @@ BEGIN ATOMIC
 END;
 
 COMMENT ON FUNCTION temporal.describe(regclass) IS
-    'A digest of what a history follows of its table: name, owner, columns, rights, policies. Null: there is no such table.';
+    'A digest of what a history follows of its table: name, owner, inheritance, columns, rights, policies. Null: there is no such table.';
 
 CREATE FUNCTION temporal.guard_history() RETURNS trigger
 LANGUAGE plpgsql
@@ -4874,8 +5377,7 @@ LANGUAGE plpgsql STABLE PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    t CONSTANT text := p_of.table_name::text;
-    body text := $body$
+    body CONSTANT text := $body$
 #variable_conflict use_variable
 DECLARE
     began CONSTANT timestamptz := now();
@@ -4917,8 +5419,8 @@ BEGIN
             FROM (SELECT {n.keys} FROM new_rows n EXCEPT SELECT {o.keys} FROM old_rows o) k;
         END IF;
         WITH touched AS MATERIALIZED (
-            SELECT c.ctid AS "neobank place", c.history_transaction = me AND c.history_known_from >= began AS "neobank mine",
-                   greatest(began, c.history_known_from + tick) AS "neobank instant", {t.columns}
+            SELECT c.ctid AS history_place, c.history_transaction = me AND c.history_known_from >= began AS history_mine,
+                   greatest(began, c.history_known_from + tick) AS history_instant, {t.columns}
             FROM new_rows n JOIN {table} t ON {n=t} JOIN {current} c ON {t=c}
             WHERE record_image_ne(ROW({t.columns}), ROW({c.columns}))
               AND CASE WHEN c.history_transaction = me AND c.history_known_from >= began
@@ -4928,22 +5430,22 @@ BEGIN
         ), ended AS (
             INSERT INTO {past} ({columns}, history_valid_from, history_valid_to, history_known_from, history_ended_live,
                                 history_by, history_transaction, history_closed_by, history_closed_transaction)
-            SELECT {c.columns}, c.history_valid_from, x."neobank instant", c.history_known_from, true,
+            SELECT {c.columns}, c.history_valid_from, x.history_instant, c.history_known_from, true,
                    c.history_by, c.history_transaction, who, me
-            FROM touched x JOIN {current} c ON c.ctid = x."neobank place"
-            WHERE NOT x."neobank mine"
+            FROM touched x JOIN {current} c ON c.ctid = x.history_place
+            WHERE NOT x.history_mine
         ), renewed AS (
             UPDATE {current} c
             SET ({columns}, history_valid_from, history_known_from, history_by, history_transaction) =
-                ROW({x.columns}, CASE WHEN x."neobank mine" THEN c.history_valid_from ELSE x."neobank instant" END,
-                    CASE WHEN x."neobank mine" THEN c.history_known_from ELSE x."neobank instant" END, who, me)
+                ROW({x.columns}, CASE WHEN x.history_mine THEN c.history_valid_from ELSE x.history_instant END,
+                    CASE WHEN x.history_mine THEN c.history_known_from ELSE x.history_instant END, who, me)
             FROM touched x
-            WHERE c.ctid = x."neobank place"
+            WHERE c.ctid = x.history_place
             RETURNING 1)
         SELECT (SELECT count(*) FROM new_rows) - (SELECT count(*) FROM renewed) INTO left_over;
         IF left_over > 0 THEN
             FOR entry IN
-                SELECT {k.key} AS key, (SELECT to_jsonb(o) FROM old_rows o WHERE {o=k} LIMIT 1) AS old_row
+                SELECT {k.key} AS key, (SELECT to_jsonb(ROW({o.columns})::text) FROM old_rows o WHERE {o=k} LIMIT 1) AS old_row
                 FROM (SELECT {o.keys} FROM old_rows o UNION SELECT {n.keys} FROM new_rows n) k
                 WHERE NOT EXISTS (
                     SELECT FROM {table} t JOIN {current} c ON {t=c}
@@ -5000,26 +5502,22 @@ BEGIN
     RETURN NULL;
 END
 $body$;
-    part text;
 BEGIN
-    body := replace(body, '{table}', t);
-    body := replace(body, '{current}', p_of.current_rows::text);
-    body := replace(body, '{past}', p_of.past_rows::text);
-    body := replace(body, '{superseded}', p_of.superseded_rows::text);
-    body := replace(body, '{columns}', temporal.column_list(p_of.table_name, ''));
-    FOREACH part IN ARRAY ARRAY['t', 'c', 'x', 'g'] LOOP
-        body := replace(body, format('{%s.columns}', part), temporal.column_list(p_of.table_name, part || '.'));
-    END LOOP;
-    FOREACH part IN ARRAY ARRAY['n', 'o', 'k', 'c', 'p'] LOOP
-        body := replace(body, format('{%s.key}', part), temporal.key_object(p_of, part));
-        body := replace(body, format('{%s.keys}', part), (
-            SELECT string_agg(format('%s.%I', part, k), ', ') FROM unnest(p_of.key_columns) k));
-    END LOOP;
-    FOREACH part IN ARRAY ARRAY['n=t', 't=c', 't=p', 't=s', 'o=k', 't=k', 'o=c', 't=o', 'o=p'] LOOP
-        body := replace(body, format('{%s}', part),
-                        temporal.key_match(p_of, split_part(part, '=', 1), split_part(part, '=', 2)));
-    END LOOP;
-    RETURN body;
+    PERFORM temporal.given(p_of);
+    -- At once, as the names may have braces in them too.
+    RETURN (
+        SELECT string_agg(CASE
+            WHEN x.n % 2 = 1 THEN x.part
+            WHEN x.part = 'table' THEN p_of.table_name::text
+            WHEN x.part = 'current' THEN p_of.current_rows::text
+            WHEN x.part = 'past' THEN p_of.past_rows::text
+            WHEN x.part = 'superseded' THEN p_of.superseded_rows::text
+            WHEN x.part = 'columns' THEN temporal.column_list(p_of.table_name, '')
+            WHEN x.part LIKE '_.columns' THEN temporal.column_list(p_of.table_name, left(x.part, 2))
+            WHEN x.part LIKE '_.key' THEN temporal.key_object(p_of, left(x.part, 1))
+            WHEN x.part LIKE '_.keys' THEN (SELECT string_agg(format('%s.%I', left(x.part, 1), k), ', ') FROM unnest(p_of.key_columns) k)
+            ELSE temporal.key_match(p_of, left(x.part, 1), right(x.part, 1)) END, '' ORDER BY x.n)
+        FROM unnest(regexp_split_to_array(body, '[{}]')) WITH ORDINALITY AS x (part, n));
 END
 $$;
 
@@ -5029,6 +5527,11 @@ COMMENT ON FUNCTION temporal.record_body(temporal.tables) IS
 CREATE FUNCTION temporal.make_functions(p_of temporal.tables) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
+SET datestyle = 'ISO, YMD'
+SET timezone = 'UTC'
+SET intervalstyle = 'iso_8601'
+SET extra_float_digits = 1
+SET bytea_output = 'hex'
 AS $$
 DECLARE
     home CONSTANT text := (SELECT c.relnamespace::regnamespace::text FROM pg_class c WHERE c.oid = p_of.current_rows);
@@ -5037,9 +5540,11 @@ DECLARE
     instant_name CONSTANT text := format('%s.%I', home, p_of.base_name || '_instant');
 BEGIN
     PERFORM temporal.given(p_of);
+    -- Keys go through text: so each must read as what it was, whatever the session has set.
     EXECUTE format(
         'CREATE OR REPLACE FUNCTION %s() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
-         SET search_path = pg_catalog, pg_temp SET row_security = off AS %L', record_name, temporal.record_body(p_of));
+         SET search_path = pg_catalog, pg_temp SET row_security = on SET extra_float_digits = 1 SET DateStyle = ''ISO, YMD''
+         SET IntervalStyle = ''iso_8601'' AS %L', record_name, temporal.record_body(p_of));
     -- Names nothing of the extension, so that the past can be read when that is dropped. A view asks for an instant in
     -- several places, of which some are come to long after others: so now is the same for all of a statement, or, where
     -- all its statements see one snapshot, of a transaction. What a procedure writes after a commit within it began later.
@@ -5137,7 +5642,7 @@ AS $$
 DECLARE
     home CONSTANT text := (SELECT c.relnamespace::regnamespace::text FROM pg_class c WHERE c.oid = p_of.current_rows);
     owner CONSTANT text := (SELECT c.relowner::regrole::text FROM pg_class c WHERE c.oid = p_of.table_name);
-    instant CONSTANT text := '(SELECT ' || format('%s.%I', home, p_of.base_name || '_instant') || '(%L))';
+    instant CONSTANT text := '(SELECT ' || replace(format('%s.%I', home, p_of.base_name || '_instant'), '%', '%%') || '(%L))';
 BEGIN
     PERFORM temporal.given(p_of);
     EXECUTE format('CREATE VIEW %s WITH (security_invoker = true) AS %s', p_timeline, temporal.timeline_query(p_of));
@@ -5196,6 +5701,20 @@ END;
 COMMENT ON FUNCTION temporal.new_values(temporal.tables, text, jsonb) IS
     'The columns of a changed row: those of the change from alias x, the others from alias r.';
 
+CREATE FUNCTION temporal.given_values(p_of temporal.tables, p_parameter text, p_values jsonb) RETURNS text
+LANGUAGE sql STABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    SELECT pg_catalog.format('pg_catalog.jsonb_to_record(%s) x (%s)', p_parameter, pg_catalog.string_agg(
+        pg_catalog.concat(pg_catalog.quote_ident(a.attname), ' ', pg_catalog.format_type(a.atttypid, a.atttypmod),
+                          CASE WHEN a.attcollation <> 0 THEN ' COLLATE ' || a.attcollation::regcollation END), ', ' ORDER BY a.attnum))
+    FROM pg_catalog.pg_attribute a
+    WHERE a.attrelid = (p_of).table_name AND a.attnum > 0 AND NOT a.attisdropped AND p_values ? a.attname::text;
+END;
+
+COMMENT ON FUNCTION temporal.given_values(temporal.tables, text, jsonb) IS
+    'The columns that an object of values has, of the table''s types, as a row of alias x; p_parameter: the statement''s parameter that is the object.';
+
 CREATE FUNCTION temporal.with_generated(p_of temporal.tables) RETURNS text
 LANGUAGE sql STABLE PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp
@@ -5221,36 +5740,22 @@ DECLARE
     old_columns CONSTANT text := temporal.column_list(p_of.table_name, 'r.');
     source CONSTANT text := CASE p_source
         WHEN 'table' THEN format(' JOIN %s x ON %s', p_of.table_name, temporal.key_match(p_of, 'x', 'r'))
-        ELSE format(' CROSS JOIN jsonb_populate_record(NULL::%s, $7) x', p_of.table_name) END;
+        ELSE ' CROSS JOIN ' || temporal.given_values(p_of, '$7', p_changes) END;
     into_past CONSTANT text := format('INSERT INTO %s (%s, history_valid_from, history_valid_to, history_known_from, history_ended_live,
         history_by, history_transaction, history_closed_by, history_closed_transaction)', p_of.past_rows, columns);
     into_current CONSTANT text := format('INSERT INTO %s (%s, history_valid_from, history_known_from, history_by, history_transaction)',
                                          p_of.current_rows, columns);
-    template text;
-    statement text;
+    changing text;
     piece record;
     pieces bigint := 0;
 BEGIN
     PERFORM temporal.given(p_of);
-    template := format('WITH r AS (DELETE FROM {part} c WHERE c.ctid = $2 RETURNING c.*),
-        believed AS (INSERT INTO %1$s (%2$s, history_valid_from, history_valid_to, history_known_from, history_known_to, history_ended_live,
-                history_by, history_transaction, history_closed_by, history_closed_transaction)
-            SELECT %3$s, r.history_valid_from, {end}, r.history_known_from, $5, {live}, r.history_by, r.history_transaction, $8, pg_current_xact_id()
-            FROM r WHERE NOT $6),
-        before AS (%4$s SELECT %3$s, r.history_valid_from, $3, $5, false, $8, pg_current_xact_id(), $8, pg_current_xact_id()
-            FROM r WHERE r.history_valid_from < $3),
-        after AS (%4$s SELECT %3$s, $4, {end}, $5, false, $8, pg_current_xact_id(), $8, pg_current_xact_id()
-            FROM r WHERE $4 < {end} AND {end} < ''infinity''),
-        after_open AS (%5$s SELECT %3$s, $4, $5, $8, pg_current_xact_id() FROM r WHERE $4 < {end} AND {end} = ''infinity'')',
-        p_of.superseded_rows, columns, old_columns, into_past, into_current);
-    IF p_source <> 'none' THEN
-        template := template || format(', m AS (SELECT %1$s, greatest(r.history_valid_from, $3) AS history_valid_from, least({end}, $4) AS history_valid_to FROM r%2$s),
+    changing := CASE WHEN p_source = 'none' THEN '' ELSE
+        format(', m AS (SELECT %1$s, greatest(r.history_valid_from, $3) AS history_valid_from, least(r.history_end, $4) AS history_valid_to FROM r%2$s),
             changed AS (%3$s SELECT %5$s, m.history_valid_from, m.history_valid_to, $5, false, $8, pg_current_xact_id(), $8, pg_current_xact_id()
                 FROM m WHERE m.history_valid_to < ''infinity''),
             changed_open AS (%4$s SELECT %5$s, m.history_valid_from, $5, $8, pg_current_xact_id() FROM m WHERE m.history_valid_to = ''infinity'')',
-            temporal.new_values(p_of, p_source, p_changes), source, into_past, into_current, temporal.with_generated(p_of));
-    END IF;
-    template := template || ' SELECT count(*), ($1, $7) IS NULL FROM r';
+            temporal.new_values(p_of, p_source, p_changes), source, into_past, into_current, temporal.with_generated(p_of)) END;
     FOR piece IN EXECUTE format(
         'SELECT c.ctid AS place, true AS is_open, c.history_transaction = pg_current_xact_id() AND c.history_known_from >= now() AS is_mine
          FROM %1$s c WHERE %3$s AND c.history_valid_from < $3
@@ -5260,11 +5765,24 @@ BEGIN
         p_of.current_rows, p_of.past_rows, temporal.key_condition(p_of, 'c'), temporal.key_condition(p_of, 'p'))
         USING p_key, p_from, p_to
     LOOP
-        statement := replace(replace(replace(template,
-            '{part}', CASE WHEN piece.is_open THEN p_of.current_rows ELSE p_of.past_rows END::text),
-            '{end}', CASE WHEN piece.is_open THEN '''infinity''::timestamptz' ELSE 'r.history_valid_to' END),
-            '{live}', CASE WHEN piece.is_open THEN 'false' ELSE 'r.history_ended_live' END);
-        EXECUTE statement USING p_key, piece.place, p_from, p_to, p_instant, piece.is_mine, p_changes, p_who;
+        EXECUTE format('WITH r AS (DELETE FROM %6$s c WHERE c.ctid = $2 RETURNING c.*, %7$s),
+            believed AS (INSERT INTO %1$s (%2$s, history_valid_from, history_valid_to, history_known_from, history_known_to, history_ended_live,
+                    history_by, history_transaction, history_closed_by, history_closed_transaction)
+                SELECT %3$s, r.history_valid_from, r.history_end, r.history_known_from, $5, r.history_live, r.history_by, r.history_transaction,
+                    $8, pg_current_xact_id()
+                FROM r WHERE NOT $6),
+            before AS (%4$s SELECT %3$s, r.history_valid_from, $3, $5, false, $8, pg_current_xact_id(), $8, pg_current_xact_id()
+                FROM r WHERE r.history_valid_from < $3),
+            after AS (%4$s SELECT %3$s, $4, r.history_end, $5, false, $8, pg_current_xact_id(), $8, pg_current_xact_id()
+                FROM r WHERE $4 < r.history_end AND r.history_end < ''infinity''),
+            after_open AS (%5$s SELECT %3$s, $4, $5, $8, pg_current_xact_id() FROM r WHERE $4 < r.history_end AND r.history_end = ''infinity'')
+            %8$s
+            SELECT count(*), ($1, $7) IS NULL FROM r',
+            p_of.superseded_rows, columns, old_columns, into_past, into_current,
+            CASE WHEN piece.is_open THEN p_of.current_rows ELSE p_of.past_rows END,
+            CASE WHEN piece.is_open THEN '''infinity''::timestamptz AS history_end, false AS history_live'
+                 ELSE 'c.history_valid_to AS history_end, c.history_ended_live AS history_live' END, changing)
+        USING p_key, piece.place, p_from, p_to, p_instant, piece.is_mine, p_changes, p_who;
         pieces := pieces + 1;
     END LOOP;
     RETURN pieces;
@@ -5284,7 +5802,12 @@ DECLARE
     taken text;
     source CONSTANT text := CASE p_source
         WHEN 'table' THEN format('%s m WHERE %s', p_of.table_name, temporal.key_condition(p_of, 'm'))
-        ELSE format('jsonb_populate_record(NULL::%s, $6) m', p_of.table_name) END;
+        ELSE format('(SELECT %s FROM %s) m', (
+            SELECT string_agg(CASE WHEN p_values ? a.attname::text THEN format('x.%I', a.attname)
+                              ELSE format('NULL::%s AS %I', format_type(a.atttypid, a.atttypmod), a.attname) END, ', ' ORDER BY a.attnum)
+            FROM pg_attribute a
+            WHERE a.attrelid = p_of.table_name AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''),
+            temporal.given_values(p_of, '$6', p_values)) END;
 BEGIN
     PERFORM temporal.given(p_of);
     EXECUTE format(
@@ -5326,17 +5849,19 @@ AS $$
 BEGIN
     PERFORM temporal.given(p_of);
     EXECUTE format(
-        'SELECT t.is_there IS NOT NULL, b.is_there IS NOT NULL, t.is_there AND b.is_there AND record_image_eq(ROW(%1$s), ROW(%2$s)),
-                b.history_valid_from, b.history_valid_to, b.is_mine, b.image
+        'SELECT t.history_there IS NOT NULL, b.history_there IS NOT NULL,
+                t.history_there AND b.history_there AND record_image_eq(ROW(%1$s), ROW(%2$s)),
+                b.history_valid_from, b.history_valid_to, b.history_mine, b.history_image
          FROM (SELECT) one
-         LEFT JOIN (SELECT true AS is_there, t.* FROM ONLY %3$s t WHERE %4$s) t ON true
+         LEFT JOIN (SELECT true AS history_there, t.* FROM ONLY %3$s t WHERE %4$s) t ON true
          LEFT JOIN (
-            SELECT true AS is_there, %5$s, c.history_valid_from, ''infinity''::timestamptz AS history_valid_to,
-                   c.history_transaction = pg_current_xact_id() AND c.history_known_from >= now() AS is_mine, to_jsonb(c) AS image
+            SELECT true AS history_there, %5$s, c.history_valid_from, ''infinity''::timestamptz AS history_valid_to,
+                   c.history_transaction = pg_current_xact_id() AND c.history_known_from >= now() AS history_mine,
+                   to_jsonb(ROW(%5$s)::text) AS history_image
             FROM %6$s c WHERE %7$s AND c.history_valid_from <= $2
             UNION ALL
             SELECT true, %5$s, c.history_valid_from, c.history_valid_to,
-                   c.history_transaction = pg_current_xact_id() AND c.history_known_from >= now(), to_jsonb(c)
+                   c.history_transaction = pg_current_xact_id() AND c.history_known_from >= now(), to_jsonb(ROW(%5$s)::text)
             FROM %8$s c WHERE %7$s AND c.history_valid_to > $2 AND c.history_valid_from <= $2) b ON true',
         temporal.column_list(p_of.table_name, 't.'), temporal.column_list(p_of.table_name, 'b.'), p_of.table_name,
         temporal.key_condition(p_of, 't'), temporal.column_list(p_of.table_name, 'c.'), p_of.current_rows,
@@ -5346,7 +5871,7 @@ END
 $$;
 
 COMMENT ON FUNCTION temporal.believed(temporal.tables, jsonb, timestamptz) IS
-    'Whether the table has a row of the key, whether its history believes one to be true at the instant and from when to when, whether they are the same, and whether this transaction recorded it.';
+    'Whether the table has a row of the key, whether its history believes one to be true at the instant and from when to when, whether they are the same, and whether this transaction recorded it; believed_row is its columns as the text of a row.';
 
 CREATE FUNCTION temporal.settle(p_table regclass, p_key jsonb, p_old_row jsonb, p_who text) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
@@ -5365,13 +5890,13 @@ BEGIN
         RETURN;
     END IF;
     -- The row that the statement found is not what is true by now: a fact has come due that the table does not have yet.
-    IF seen.in_table AND seen.is_believed AND NOT seen.is_mine AND p_old_row IS NOT NULL AND NOT seen.believed_row @> p_old_row THEN
+    IF seen.in_table AND seen.is_believed AND NOT seen.is_mine AND p_old_row IS NOT NULL AND seen.believed_row <> p_old_row THEN
         due := format('Key %s of %s is to have another row since %s.', left(p_key::text, 200), p_table, seen.valid_from);
     ELSIF seen.in_table AND NOT seen.is_believed AND p_old_row IS NOT NULL AND pg_trigger_depth() = 1 THEN
         EXECUTE format('SELECT ''Key %%s of %%s is to have no row since '' || max(p.history_valid_to) || ''.'' FROM %s p
                         WHERE %s AND p.history_valid_to <= $2 AND NOT p.history_ended_live
-                          AND p.history_valid_to > p.history_known_from AND to_jsonb(p) @> $3',
-                       of_table.past_rows, temporal.key_condition(of_table, 'p'))
+                          AND p.history_valid_to > p.history_known_from AND to_jsonb(ROW(%s)::text) = $3',
+                       of_table.past_rows, temporal.key_condition(of_table, 'p'), temporal.column_list(p_table, 'p.'))
         INTO due USING p_key, present, p_old_row;
         due := format(due, left(p_key::text, 200), p_table);
     END IF;
@@ -5400,7 +5925,7 @@ END
 $$;
 
 COMMENT ON FUNCTION temporal.settle(regclass, jsonb, jsonb, text) IS
-    'Has the history of a key say from now on what the table says. A changed row holds until the next fact that is scheduled, a deleted one takes those with it, a new one holds until the next. Called by triggers. NB327: a fact has come due that is not in the table.';
+    'Has the history of a key say from now on what the table says. p_old_row: what the statement found, its columns as the text of a row; null: nothing. A changed row holds until the next fact that is scheduled, a deleted one takes those with it, a new one holds until the next. Called by triggers. NB327: a fact has come due that is not in the table.';
 
 CREATE FUNCTION temporal.places(p_of temporal.tables, p_key jsonb) RETURNS text
 LANGUAGE plpgsql STABLE PARALLEL SAFE
@@ -5427,7 +5952,7 @@ COMMENT ON FUNCTION temporal.places(temporal.tables, jsonb) IS
 CREATE FUNCTION temporal.lock_key(p_of temporal.tables, p_key jsonb) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
-SET row_security = off
+SET row_security = on
 AS $$
 DECLARE
     locking CONSTANT text := format('SELECT 1 FROM ONLY %s t WHERE %s FOR UPDATE', p_of.table_name, temporal.key_condition(p_of, 't'));
@@ -5586,7 +6111,7 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     present CONSTANT timestamptz := clock_timestamp();
-    seen CONSTANT record := temporal.believed(p_of, p_key, present);
+    seen record := temporal.believed(p_of, p_key, present);
     names text;
     sources text;
 BEGIN
@@ -5611,12 +6136,22 @@ BEGIN
     ELSE
         EXECUTE format('INSERT INTO %s (%s) OVERRIDING SYSTEM VALUE %s', p_of.table_name, names, sources) USING p_key, present;
     END IF;
+    seen := temporal.believed(p_of, p_key, present);
+    IF seen.is_same IS NOT TRUE AND (seen.in_table OR seen.is_believed) THEN
+        -- Unless a further fact has come due meanwhile.
+        seen := temporal.believed(p_of, p_key, clock_timestamp());
+    END IF;
+    IF seen.is_same IS NOT TRUE AND (seen.in_table OR seen.is_believed) THEN
+        RAISE EXCEPTION 'table does not take the row'
+            USING ERRCODE = 'NB336', DETAIL = format('What is true now of key %s was written to %s, which does not say so: a trigger or rule of the table keeps it back.', left(p_key::text, 200), p_of.table_name),
+                  HINT = 'Change the trigger or rule, or give a portion that the table may have.';
+    END IF;
     RETURN true;
 END
 $$;
 
 COMMENT ON FUNCTION temporal.apply_key(temporal.tables, jsonb) IS
-    'Has the table say of a key what its history believes to be true now. Returns whether that changed it.';
+    'Has the table say of a key what its history believes to be true now. Returns whether that changed it. NB336: a trigger or rule of the table keeps the row back.';
 
 CREATE FUNCTION temporal.change_portion(
     p_table regclass, p_action text, p_key jsonb, p_from timestamptz, p_to timestamptz, p_values jsonb, p_who text
@@ -5624,6 +6159,7 @@ CREATE FUNCTION temporal.change_portion(
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
 SET neobank.history_guard = off
+SET extra_float_digits = 1
 AS $$
 DECLARE
     of_table CONSTANT temporal.tables := temporal.enabled_table(p_table);
@@ -5639,6 +6175,10 @@ BEGIN
         SELECT jsonb_object_agg(k, p_values -> k) INTO key FROM unnest(of_table.key_columns) k;
     END IF;
     PERFORM temporal.check_key(of_table, key), temporal.check_period(p_from, p_to);
+    IF p_action = 'insert' THEN
+        -- As the columns will have it.
+        EXECUTE format('SELECT %s FROM %s', temporal.key_object(of_table, 'x'), temporal.given_values(of_table, '$1', key)) INTO key USING key;
+    END IF;
     IF p_from < of_table.pruned_before THEN
         RAISE EXCEPTION 'history of the time is pruned'
             USING ERRCODE = 'NB331', DETAIL = format('The history of %s is kept from %s on.', p_table, of_table.pruned_before),
@@ -5734,15 +6274,15 @@ BEGIN
             SELECT range_agg(tstzrange(p.history_valid_from, p.history_valid_to)) FROM (
                 SELECT p.history_valid_from, ''infinity''::timestamptz AS history_valid_to FROM %7$s p WHERE %9$s
                 UNION ALL SELECT p.history_valid_from, p.history_valid_to FROM %8$s p WHERE %9$s) p)
-            @> tstzrange(greatest(c.history_valid_from, %10$L::timestamptz), c.history_valid_to) IS NOT TRUE
+            @> tstzrange(greatest(c.history_valid_from, $2), c.history_valid_to) IS NOT TRUE
             -- What is pruned of one of them is not asked for.
-            AND greatest(c.history_valid_from, %10$L::timestamptz) < c.history_valid_to
+            AND greatest(c.history_valid_from, $2) < c.history_valid_to
          LIMIT 1',
         temporal.key_object(child, 'c'), child.current_rows,
-        temporal.column_list(link.child_table, 'c.') || ', c.history_valid_from',
+        (SELECT string_agg(DISTINCT format('c.%I', n), ', ') FROM unnest(child.key_columns || link.child_columns) n) || ', c.history_valid_from',
         p_condition, child.past_rows, (SELECT string_agg(format('c.%I IS NOT NULL', n), ' AND ') FROM unnest(link.child_columns) n),
-        parent.current_rows, parent.past_rows, same, greatest(child.pruned_before, parent.pruned_before))
-    INTO found_row USING p_key;
+        parent.current_rows, parent.past_rows, same)
+    INTO found_row USING p_key, greatest(child.pruned_before, parent.pruned_before);
     RETURN found_row;
 END
 $$;
@@ -5809,12 +6349,11 @@ BEGIN
                   HINT = 'Change rows that foreign keys over periods refer to at READ COMMITTED.';
     END IF;
     link := temporal.period_key(p_name);
-    SELECT string_agg(format('c.%I %s ($1 ->> %L)::%s', k.column_name, k.operator, k.name, format_type(a.atttypid, a.atttypmod)), ' AND ')
+    SELECT string_agg(format('c.%I %s %s', k.column_name, k.operator, temporal.key_value(t, k.name)), ' AND ')
     INTO condition
     FROM temporal.tables t,
-         ROWS FROM (unnest(t.key_columns), unnest(t.key_operators), unnest(link.child_columns)) AS k (name, operator, column_name),
-         pg_attribute a
-    WHERE t.table_name = link.parent_table AND a.attrelid = t.current_rows AND a.attname = k.name;
+         ROWS FROM (unnest(t.key_columns), unnest(t.key_operators), unnest(link.child_columns)) AS k (name, operator, column_name)
+    WHERE t.table_name = link.parent_table;
     lost := temporal.uncovered(p_name, condition, p_row);
     IF lost IS NOT NULL THEN
         RAISE EXCEPTION 'period of the parent does not cover the child''s'
@@ -5834,7 +6373,7 @@ AS $$
 DECLARE
     child CONSTANT temporal.tables := temporal.enabled_table(p_child);
     parent CONSTANT temporal.tables := temporal.enabled_table(p_parent);
-    name CONSTANT text := coalesce(p_name, left(child.base_name || '_' || array_to_string(p_columns, '_'), 40) || '_period_fkey');
+    name CONSTANT text := coalesce(p_name, temporal.cut_name(child.base_name || '_' || array_to_string(p_columns, '_'), 40) || '_period_fkey');
     home CONSTANT text := (SELECT c.relnamespace::regnamespace::text FROM pg_class c WHERE c.oid = child.current_rows);
     owner CONSTANT oid := (SELECT c.relowner FROM pg_class c WHERE c.oid = p_child);
     wrong text;
@@ -5850,7 +6389,7 @@ BEGIN
         WHEN NOT pg_has_role(owner, 'USAGE') OR owner <> (SELECT c.relowner FROM pg_class c WHERE c.oid = p_parent) THEN 'The tables are not both of the same owner, who alone may do this.'
         WHEN cardinality(p_columns) <> cardinality(parent.key_columns) THEN format('The key of %s is (%s).', p_parent, array_to_string(parent.key_columns, ', '))
         WHEN EXISTS (SELECT FROM temporal.period_foreign_keys f WHERE f.key_name = name) THEN format('There is one of the name %L.', name)
-        WHEN length(name) > 50 OR name = '' THEN 'A name has 1 to 50 characters.'
+        WHEN octet_length(name) > 50 OR name = '' THEN 'A name has 1 to 50 bytes.'
         ELSE (SELECT format('Column %I of %s is not of the type of %I.', k.column_name, p_child, k.name)
               FROM ROWS FROM (unnest(parent.key_columns), unnest(p_columns)) AS k (name, column_name)
               JOIN pg_attribute a ON a.attrelid = p_parent AND a.attname = k.name
@@ -5872,7 +6411,8 @@ BEGIN
         UNION ALL SELECT '_parent', 'OLD', 'UPDATE OR DELETE', parent.current_rows, parent.past_rows
     LOOP
         -- As the owner: when a transaction ends, its user may be another than the one who wrote.
-        EXECUTE format('CREATE FUNCTION %s.%I() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET row_security = off AS %L',
+        EXECUTE format('CREATE FUNCTION %s.%I() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET row_security = on
+            SET extra_float_digits = 1 SET intervalstyle = ''iso_8601'' AS %L',
             home, name || part.side, format('BEGIN PERFORM temporal.check%s(%L, to_jsonb(%s)); RETURN NULL; END', part.side, name, part.image));
         EXECUTE format('REVOKE ALL ON FUNCTION %s.%I() FROM PUBLIC', home, name || part.side);
         EXECUTE format('ALTER FUNCTION %s.%I() OWNER TO %s', home, name || part.side, owner::regrole);
@@ -5891,7 +6431,7 @@ END
 $$;
 
 COMMENT ON FUNCTION temporal.add_foreign_key(regclass, text[], regclass, text) IS
-    'Demands that as long as a row of p_child is true whose p_columns are not null, a row of p_parent is true that has them as its key; of what is believed today. Checked when a transaction ends, under concurrency too. p_columns: in the order of the parent''s key; p_name: of the key, up to 50 characters, null: made from the names. Both tables have a history and the same owner. Returns the name. NB320: a table has none; NB330: it is not so now; NB332: it cannot be added; 22004: null.';
+    'Demands that as long as a row of p_child is true whose p_columns are not null, a row of p_parent is true that has them as its key; of what is believed today. Checked when a transaction ends, under concurrency too. p_columns: in the order of the parent''s key; p_name: of the key, up to 50 bytes, null: made from the names. Both tables have a history and the same owner. Returns the name. NB320: a table has none; NB330: it is not so now; NB332: it cannot be added; 22004: null.';
 
 CREATE FUNCTION temporal.drop_foreign_key(p_name text) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
@@ -5941,6 +6481,9 @@ BEGIN ATOMIC
         WHEN EXISTS (SELECT FROM pg_catalog.pg_attribute a
                      WHERE a.attrelid = c.oid AND a.attname LIKE 'history\_%' AND NOT a.attisdropped)
             THEN 'has a column whose name begins with history_'
+        WHEN n.nspname || c.relname ~ '[{][a-z_.=]+[}]' OR EXISTS (
+            SELECT FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid AND a.attname ~ '[{][a-z_.=]+[}]' AND NOT a.attisdropped)
+            THEN 'has a word in braces in its name or a column''s'
         WHEN NOT (pg_catalog.has_schema_privilege(c.relowner, 'temporal', 'USAGE')
                   AND pg_catalog.has_function_privilege(c.relowner, 'temporal.settle(regclass, jsonb, jsonb, text)', 'EXECUTE'))
             THEN 'has an owner who may not keep histories: see temporal.grant_tables'
@@ -5980,6 +6523,46 @@ END;
 
 COMMENT ON FUNCTION temporal.key_operators(regclass, text[]) IS
     'The equality operators of the unique index over these columns, none of which may be null; null: there is no such index.';
+
+CREATE FUNCTION temporal.cut_name(p_name text, p_bytes integer) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    SELECT pg_catalog."left"(p_name, (
+        SELECT pg_catalog.max(n) FROM pg_catalog.generate_series(0, pg_catalog.length(p_name)) n
+        WHERE pg_catalog.octet_length(pg_catalog."left"(p_name, n)) <= p_bytes));
+END;
+
+COMMENT ON FUNCTION temporal.cut_name(text, integer) IS
+    'As many characters of a name as take up to p_bytes bytes, which is how the server bounds names.';
+
+CREATE FUNCTION temporal.free_name(p_schema text, p_wanted text, p_bytes integer, p_endings text[], p_own regclass) RETURNS text
+LANGUAGE plpgsql STABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    name text := temporal.cut_name(p_wanted, p_bytes);
+    n integer := 1;
+BEGIN
+    IF p_schema IS NULL OR p_wanted IS NULL OR p_bytes IS NULL OR p_endings IS NULL THEN
+        RAISE EXCEPTION 'argument must not be null' USING ERRCODE = 'null_value_not_allowed', HINT = 'Give a value for each.';
+    END IF;
+    WHILE EXISTS (
+            SELECT FROM pg_class c JOIN pg_namespace s ON s.oid = c.relnamespace
+            WHERE s.nspname = p_schema AND c.relname = ANY (SELECT name || e FROM unnest(p_endings) e) AND c.oid IS DISTINCT FROM p_own)
+        OR EXISTS (
+            SELECT FROM pg_proc p JOIN pg_namespace s ON s.oid = p.pronamespace
+            WHERE s.nspname = p_schema AND p.proname = ANY (SELECT name || e FROM unnest(p_endings) e WHERE e <> ''))
+    LOOP
+        n := n + 1;
+        name := temporal.cut_name(p_wanted, p_bytes - 1 - length(n::text)) || '_' || n;
+    END LOOP;
+    RETURN name;
+END
+$$;
+
+COMMENT ON FUNCTION temporal.free_name(text, text, integer, text[], regclass) IS
+    'The wanted name, cut to p_bytes, or, where a table, view or function of the schema other than p_own has it with one of the endings, the same with the first number behind it that is free.';
 
 CREATE FUNCTION temporal.make_tables(p_table regclass, p_home text, p_base text, p_key_columns text[]) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
@@ -6103,11 +6686,21 @@ DECLARE
     obstacle text;
     home text;
     as_of_home text;
+    timeline_name text;
+    as_of_name text;
     present bigint;
 BEGIN
     IF p_table IS NULL OR p_valid_from IS NULL THEN
         RAISE EXCEPTION 'argument "%" must not be null', CASE WHEN p_table IS NULL THEN 'p_table' ELSE 'p_valid_from' END
             USING ERRCODE = 'null_value_not_allowed', HINT = 'Give a value.';
+    END IF;
+    IF p_history_schema = '' OR p_as_of_schema = '' OR octet_length(p_history_schema) > 63 OR octet_length(p_as_of_schema) > 63 THEN
+        RAISE EXCEPTION 'argument "%" is out of bounds', CASE WHEN p_history_schema = '' OR octet_length(p_history_schema) > 63 THEN 'p_history_schema' ELSE 'p_as_of_schema' END
+            USING ERRCODE = 'NB021', DETAIL = 'A schema''s name has 1 to 63 bytes.', HINT = 'Give a name, or null for the usual one.';
+    END IF;
+    IF p_history_schema = p_as_of_schema THEN
+        RAISE EXCEPTION 'argument "p_as_of_schema" is out of bounds'
+            USING ERRCODE = 'NB021', DETAIL = 'It is the schema of the history too, and both have a view of the table''s name.', HINT = 'Give another schema.';
     END IF;
     IF p_valid_from = 'infinity' OR p_valid_from > now() THEN
         RAISE EXCEPTION 'period is not valid'
@@ -6135,7 +6728,7 @@ BEGIN
                   HINT = CASE split_part(obstacle, ' ', 1)
                       WHEN 'forces' THEN 'Take that off with ALTER TABLE ... NO FORCE ROW LEVEL SECURITY: its policies go on to hold for all but the owner, and for the history.'
                       WHEN 'inherits,' THEN 'Keep its rows in one table: a history is that of one table, and knows nothing of others'' rows.'
-                      WHEN 'has' THEN CASE WHEN obstacle LIKE '%owner%' THEN 'Call temporal.grant_tables for the owner.' ELSE 'Rename the column.' END
+                      WHEN 'has' THEN CASE WHEN obstacle LIKE '%owner%' THEN 'Call temporal.grant_tables for the owner.' WHEN obstacle LIKE '%braces%' THEN 'Rename it.' ELSE 'Rename the column.' END
                       ELSE CASE WHEN obstacle LIKE '%partition%' THEN 'Keep its rows in one table: a history is that of one table, and knows nothing of others'' rows.'
                                 ELSE 'Give a permanent, ordinary table of your own.' END END;
     END IF;
@@ -6151,9 +6744,11 @@ BEGIN
                   HINT = 'Name the columns of the primary key, or of a unique index that is neither partial nor deferrable.';
     END IF;
     made.table_name := p_table;
-    made.base_name := left(of_table.relname, 40);
-    home := coalesce(p_history_schema, left(of_table.nspname, 50) || '_history');
-    as_of_home := coalesce(p_as_of_schema, left(of_table.nspname, 50) || '_as_of');
+    home := coalesce(p_history_schema, temporal.cut_name(of_table.nspname, 50) || '_history');
+    as_of_home := coalesce(p_as_of_schema, temporal.cut_name(of_table.nspname, 50) || '_as_of');
+    -- A history that was kept, and one of another table, may have the usual names.
+    made.base_name := temporal.free_name(home, of_table.relname, 40, ARRAY['_current', '_past', '_superseded', '_record', '_instant'], NULL);
+    made.as_of_schema := as_of_home;
     PERFORM temporal.home_schema(home, p_table), temporal.home_schema(as_of_home, p_table);
     PERFORM temporal.make_tables(p_table, home, made.base_name, made.key_columns);
     made.current_rows := format('%I.%I', home, made.base_name || '_current')::regclass;
@@ -6164,9 +6759,11 @@ BEGIN
     made.described := temporal.describe(p_table);
     made.gate := 0;
     PERFORM temporal.make_functions(made);
-    PERFORM temporal.make_views(made, format('%I.%I', home, of_table.relname), format('%I.%I', as_of_home, of_table.relname));
-    made.timeline := format('%I.%I', home, of_table.relname)::regclass;
-    made.as_of_view := format('%I.%I', as_of_home, of_table.relname)::regclass;
+    timeline_name := format('%I.%I', home, temporal.free_name(home, of_table.relname, 63, '{""}', NULL));
+    as_of_name := format('%I.%I', as_of_home, temporal.free_name(as_of_home, of_table.relname, 63, '{""}', NULL));
+    PERFORM temporal.make_views(made, timeline_name, as_of_name);
+    made.timeline := timeline_name::regclass;
+    made.as_of_view := as_of_name::regclass;
     INSERT INTO temporal.tables SELECT made.*;
     INSERT INTO temporal.table_columns
     SELECT p_table, a.attnum, a.attname FROM pg_attribute a WHERE a.attrelid = p_table AND a.attnum > 0 AND NOT a.attisdropped;
@@ -6183,6 +6780,25 @@ $$;
 
 COMMENT ON FUNCTION temporal.enable(regclass, text[], timestamptz, text, text) IS
     'Gives a table of the caller''s a history on both axes. p_table; p_key_columns: columns of a unique index that are not null, which tell its rows apart for ever, null: the primary key; p_valid_from: since when the rows that are there are true, -infinity for ever; p_history_schema, p_as_of_schema: where its tables and its view go, by default the table''s schema with _history and _as_of behind it, made where they are missing. Writers of the table wait until the transaction ends. Returns how many rows there are. NB321: the table cannot have one; NB322: it has one; NB324: p_valid_from is yet to come; 42501: not the owner; 22004: null.';
+
+CREATE FUNCTION temporal.drop_views(p_of temporal.tables) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    -- Their owner may have dropped one, or a type that they show with CASCADE.
+    there CONSTANT text := (
+        SELECT string_agg(c.oid::regclass::text, ', ') FROM pg_class c WHERE c.oid IN (p_of.timeline, p_of.as_of_view));
+BEGIN
+    PERFORM temporal.given(p_of);
+    IF there IS NOT NULL THEN
+        EXECUTE 'DROP VIEW ' || there;
+    END IF;
+END
+$$;
+
+COMMENT ON FUNCTION temporal.drop_views(temporal.tables) IS
+    'Drops the views of a history, as far as they are there. Called by temporal.disable and follow.';
 
 CREATE FUNCTION temporal.disable(p_table regclass, p_keep_history boolean DEFAULT true) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
@@ -6212,11 +6828,11 @@ BEGIN
     FOREACH event IN ARRAY ARRAY['insert', 'update', 'delete', 'truncate'] LOOP
         EXECUTE format('DROP TRIGGER IF EXISTS neobank_history_%s ON %s', event, p_table);
     END LOOP;
-    EXECUTE format('DROP FUNCTION %s.%I()', home, of_table.base_name || '_record');
+    EXECUTE format('DROP FUNCTION IF EXISTS %s.%I()', home, of_table.base_name || '_record');
     IF NOT p_keep_history THEN
-        EXECUTE format('DROP VIEW %s, %s', of_table.as_of_view, of_table.timeline);
+        PERFORM temporal.drop_views(of_table);
         EXECUTE format('DROP TABLE %s, %s, %s', of_table.current_rows, of_table.past_rows, of_table.superseded_rows);
-        EXECUTE format('DROP FUNCTION %s.%I(text)', home, of_table.base_name || '_instant');
+        EXECUTE format('DROP FUNCTION IF EXISTS %s.%I(text)', home, of_table.base_name || '_instant');
     END IF;
 END
 $$;
@@ -6242,59 +6858,105 @@ $$;
 COMMENT ON FUNCTION temporal.enabled_tables(regclass) IS
     'The row of temporal.tables of a table; null: those of all the caller''s tables. NB320: the table has no history.';
 
-CREATE FUNCTION temporal.apply_due(p_table regclass DEFAULT NULL) RETURNS bigint
+CREATE FUNCTION temporal.apply_due_to(p_table regclass) RETURNS bigint
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
 SET neobank.history_guard = off
+SET extra_float_digits = 1
+SET intervalstyle = 'iso_8601'
 AS $$
 DECLARE
-    of_table temporal.tables;
-    present timestamptz;
+    of_table CONSTANT temporal.tables := temporal.enabled_table(p_table);
+    present CONSTANT timestamptz := clock_timestamp();
     entry record;
     applied bigint := 0;
 BEGIN
+    FOR entry IN EXECUTE format(
+        'SELECT %1$s AS key FROM %2$s c WHERE c.history_due <= $1
+            AND NOT EXISTS (SELECT FROM %4$s t WHERE %5$s AND record_image_eq(ROW(%6$s), ROW(%7$s)))
+         UNION
+         SELECT %1$s FROM %3$s c WHERE c.history_valid_from > c.history_known_from AND c.history_valid_from <= $1 AND c.history_valid_to > $1
+            AND NOT EXISTS (SELECT FROM %4$s t WHERE %5$s AND record_image_eq(ROW(%6$s), ROW(%7$s)))
+         UNION
+         SELECT %1$s FROM %3$s c JOIN %4$s t ON %5$s
+         WHERE NOT c.history_ended_live AND c.history_valid_to > c.history_known_from AND c.history_valid_to <= $1
+            AND NOT EXISTS (SELECT FROM %2$s n WHERE %8$s AND n.history_valid_from <= $1)
+            AND NOT EXISTS (SELECT FROM %3$s n WHERE %8$s AND n.history_valid_to > $1 AND n.history_valid_from <= $1)
+         ORDER BY 1',
+        temporal.key_object(of_table, 'c'), of_table.current_rows, of_table.past_rows, of_table.table_name,
+        temporal.key_match(of_table, 't', 'c'), temporal.column_list(of_table.table_name, 't.'),
+        temporal.column_list(of_table.table_name, 'c.'), temporal.key_match(of_table, 'n', 'c')) USING present
+    LOOP
+        PERFORM temporal.lock_key(of_table, entry.key);
+        IF temporal.apply_key(of_table, entry.key) THEN
+            applied := applied + 1;
+        END IF;
+    END LOOP;
+    RETURN applied;
+END
+$$;
+
+COMMENT ON FUNCTION temporal.apply_due_to(regclass) IS
+    'What temporal.apply_due does to one table. With the rights of the table''s owner.';
+
+CREATE FUNCTION temporal.apply_due(p_table regclass DEFAULT NULL) RETURNS bigint
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    of_table temporal.tables;
+    applied bigint := 0;
+BEGIN
     FOR of_table IN SELECT t.* FROM temporal.enabled_tables(p_table) t LOOP
-        present := clock_timestamp();
-        FOR entry IN EXECUTE format(
-            'SELECT %1$s AS key FROM %2$s c WHERE c.history_due <= $1
-                AND NOT EXISTS (SELECT FROM %4$s t WHERE %5$s AND record_image_eq(ROW(%6$s), ROW(%7$s)))
-             UNION
-             SELECT %1$s FROM %3$s c WHERE c.history_valid_from > c.history_known_from AND c.history_valid_from <= $1 AND c.history_valid_to > $1
-                AND NOT EXISTS (SELECT FROM %4$s t WHERE %5$s AND record_image_eq(ROW(%6$s), ROW(%7$s)))
-             UNION
-             SELECT %1$s FROM %3$s c JOIN %4$s t ON %5$s
-             WHERE NOT c.history_ended_live AND c.history_valid_to > c.history_known_from AND c.history_valid_to <= $1
-                AND NOT EXISTS (SELECT FROM %2$s n WHERE %8$s AND n.history_valid_from <= $1)
-                AND NOT EXISTS (SELECT FROM %3$s n WHERE %8$s AND n.history_valid_to > $1 AND n.history_valid_from <= $1)
-             ORDER BY 1',
-            temporal.key_object(of_table, 'c'), of_table.current_rows, of_table.past_rows, of_table.table_name,
-            temporal.key_match(of_table, 't', 'c'), temporal.column_list(of_table.table_name, 't.'),
-            temporal.column_list(of_table.table_name, 'c.'), temporal.key_match(of_table, 'n', 'c')) USING present
-        LOOP
-            PERFORM temporal.lock_key(of_table, entry.key);
-            IF temporal.apply_key(of_table, entry.key) THEN
-                applied := applied + 1;
-            END IF;
-        END LOOP;
+        applied := applied + temporal.as_owner(of_table.table_name, 'apply_due', NULL, NULL);
     END LOOP;
     RETURN applied;
 END
 $$;
 
 COMMENT ON FUNCTION temporal.apply_due(regclass) IS
-    'Brings tables up to facts that were recorded ahead of their time and have come due. p_table: null: all of the caller''s. Returns how many rows were inserted, changed or deleted. NB320: the table has no history.';
+    'Brings tables up to facts that were recorded ahead of their time and have come due. p_table: null: all of the caller''s. Returns how many rows were inserted, changed or deleted. NB320: the table has no history; NB336: a trigger or rule of the table keeps a row back.';
+
+CREATE FUNCTION temporal.prune_of(p_table regclass, p_before timestamptz, p_max_rows bigint) RETURNS bigint
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+SET neobank.history_guard = off
+AS $$
+DECLARE
+    of_table CONSTANT temporal.tables := temporal.enabled_table(p_table);
+    told temporal.tables;
+    pruned bigint;
+    further bigint;
+BEGIN
+    -- Readers are told before rows go: the two are one transaction. Who waited for one that prunes up to a later
+    -- instant leaves that as it is.
+    UPDATE temporal.tables t SET pruned_before = p_before
+    WHERE t.table_name = p_table AND coalesce(t.pruned_before, '-infinity') < p_before
+    RETURNING t.* INTO told;
+    IF told.table_name IS NOT NULL THEN
+        PERFORM temporal.make_functions(told);
+    END IF;
+    EXECUTE format('DELETE FROM %1$s p WHERE p.ctid = ANY (ARRAY(SELECT x.ctid FROM %1$s x WHERE x.history_known_to <= $1 LIMIT $2 FOR UPDATE SKIP LOCKED))', of_table.superseded_rows)
+    USING p_before, p_max_rows;
+    GET DIAGNOSTICS pruned = ROW_COUNT;
+    EXECUTE format('DELETE FROM %1$s p WHERE p.ctid = ANY (ARRAY(SELECT x.ctid FROM %1$s x WHERE x.history_valid_to <= $1 LIMIT $2 FOR UPDATE SKIP LOCKED))', of_table.past_rows)
+    USING p_before, p_max_rows - pruned;
+    GET DIAGNOSTICS further = ROW_COUNT;
+    RETURN pruned + further;
+END
+$$;
+
+COMMENT ON FUNCTION temporal.prune_of(regclass, timestamptz, bigint) IS
+    'What temporal.prune does to one table; returns how many rows went. With the rights of the table''s owner.';
 
 CREATE FUNCTION temporal.prune(p_before timestamptz, p_table regclass DEFAULT NULL, p_max_rows integer DEFAULT 10000)
 RETURNS TABLE (table_name regclass, rows_pruned bigint, is_done boolean)
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
-SET neobank.history_guard = off
 AS $$
 #variable_conflict use_column
 DECLARE
     of_table temporal.tables;
-    told temporal.tables;
-    further bigint;
     room bigint := p_max_rows;
 BEGIN
     IF p_before IS NULL OR p_max_rows IS NULL THEN
@@ -6307,21 +6969,7 @@ BEGIN
                   HINT = 'Give an instant of the past, and call again until is_done.';
     END IF;
     FOR of_table IN SELECT t.* FROM temporal.enabled_tables(p_table) t LOOP
-        -- Readers are told before rows go: the two are one transaction. Who waited for one that prunes up to a later
-        -- instant leaves that as it is.
-        UPDATE temporal.tables t SET pruned_before = p_before
-        WHERE t.table_name = of_table.table_name AND coalesce(t.pruned_before, '-infinity') < p_before
-        RETURNING t.* INTO told;
-        IF told.table_name IS NOT NULL THEN
-            PERFORM temporal.make_functions(told);
-        END IF;
-        EXECUTE format('DELETE FROM %1$s p WHERE p.ctid = ANY (ARRAY(SELECT x.ctid FROM %1$s x WHERE x.history_known_to <= $1 LIMIT $2 FOR UPDATE SKIP LOCKED))', of_table.superseded_rows)
-        USING p_before, room;
-        GET DIAGNOSTICS rows_pruned = ROW_COUNT;
-        EXECUTE format('DELETE FROM %1$s p WHERE p.ctid = ANY (ARRAY(SELECT x.ctid FROM %1$s x WHERE x.history_valid_to <= $1 LIMIT $2 FOR UPDATE SKIP LOCKED))', of_table.past_rows)
-        USING p_before, room - rows_pruned;
-        GET DIAGNOSTICS further = ROW_COUNT;
-        rows_pruned := rows_pruned + further;
+        rows_pruned := temporal.as_owner(of_table.table_name, 'prune', p_before, room);
         room := room - rows_pruned;
         table_name := of_table.table_name;
         is_done := room > 0;
@@ -6338,6 +6986,7 @@ CREATE FUNCTION temporal.check_history(p_table regclass)
 RETURNS TABLE (problem text, key jsonb, detail text)
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
+SET extra_float_digits = 1
 AS $$
 DECLARE
     of_table CONSTANT temporal.tables := temporal.enabled_table(p_table);
@@ -6357,7 +7006,7 @@ BEGIN
         temporal.key_object(of_table, 'c'), of_table.current_rows, of_table.past_rows, of_table.superseded_rows);
     RETURN QUERY EXECUTE format(
         'WITH present AS MATERIALIZED (SELECT clock_timestamp() AS instant)
-         SELECT ''table and history differ'', coalesce(%1$s, %2$s), CASE WHEN t.* IS NULL THEN ''only in the history'' WHEN c.* IS NULL THEN ''only in the table'' ELSE ''other values'' END
+         SELECT ''table and history differ'', CASE WHEN t.ctid IS NULL THEN %2$s ELSE %1$s END, CASE WHEN t.ctid IS NULL THEN ''only in the history'' WHEN c.* IS NULL THEN ''only in the table'' ELSE ''other values'' END
          FROM ONLY %3$s t FULL JOIN (%4$s) c ON %5$s
          WHERE (record_image_eq(ROW(%6$s), ROW(%7$s))) IS NOT TRUE',
         temporal.key_object(of_table, 't'), temporal.key_object(of_table, 'c'), p_table,
@@ -6425,7 +7074,7 @@ BEGIN
     -- Dropped ones first, then new names from hand to hand through one that nobody has: columns may swap theirs.
     FOR entry IN
         SELECT c.column_name AS old_name, c.column_number, a.attisdropped, a.attname,
-               CASE WHEN a.attisdropped THEN format('%s_dropped_%s', left(c.column_name, 40), c.column_number)
+               CASE WHEN a.attisdropped THEN format('%s_dropped_%s', temporal.cut_name(c.column_name, 40), c.column_number)
                ELSE format('history_renamed_%s', c.column_number) END AS new_name
         FROM temporal.table_columns c JOIN pg_attribute a ON a.attrelid = c.table_name AND a.attnum = c.column_number
         WHERE c.table_name = p_of.table_name AND (a.attisdropped OR a.attname <> c.column_name)
@@ -6439,6 +7088,8 @@ BEGIN
                       HINT = 'Take the foreign key away, or stop the history with temporal.disable, first.';
         END IF;
         FOREACH part IN ARRAY ARRAY[p_of.current_rows, p_of.past_rows, p_of.superseded_rows] LOOP
+            -- A type that was dropped with CASCADE took the history's columns along.
+            CONTINUE WHEN NOT EXISTS (SELECT FROM pg_attribute h WHERE h.attrelid = part AND h.attname = entry.old_name AND NOT h.attisdropped);
             EXECUTE format('ALTER TABLE %s RENAME COLUMN %I TO %I', part, entry.old_name, entry.new_name);
         END LOOP;
         IF entry.attisdropped THEN
@@ -6471,6 +7122,55 @@ $$;
 COMMENT ON FUNCTION temporal.follow_columns(temporal.tables) IS
     'Gives the columns of a history the names that its table''s have; one that was dropped is kept as NAME_dropped_NUMBER. Called by temporal.follow. NB333: a column of the key was dropped.';
 
+CREATE FUNCTION temporal.check_keys(p_of temporal.tables, p_retyped text[]) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    lost text;
+BEGIN
+    PERFORM temporal.given(p_of);
+    -- What was not recorded ahead of its time is in the table, as it is in the history.
+    EXECUTE format('SELECT %s::text FROM %s c LEFT JOIN ONLY %s t ON %s
+                    WHERE c.history_due IS NULL AND (t.%I IS NULL OR %s) LIMIT 1',
+        temporal.key_object(p_of, 'c'), p_of.current_rows, p_of.table_name, temporal.key_match(p_of, 't', 'c'), p_of.key_columns[1],
+        coalesce((SELECT string_agg(format('record_image_ne(ROW(t.%1$I), ROW(c.%1$I))', a.attname), ' OR ') FROM pg_attribute a
+                  JOIN pg_attribute h ON h.attrelid = p_of.current_rows AND h.attname = a.attname AND h.attnum > 0 AND NOT h.attisdropped
+                  WHERE a.attrelid = p_of.table_name AND a.attnum > 0 AND NOT a.attisdropped
+                    AND a.attname <> ALL (p_retyped || p_of.key_columns)), 'false'))
+    INTO lost;
+    IF lost IS NOT NULL THEN
+        RAISE EXCEPTION 'table with a history cannot be altered so'
+            USING ERRCODE = 'NB333', DETAIL = format('Key %s of the history of %s is not that of the same row any more: the statement gave keys other values than a plain cast.', left(lost, 200), p_of.table_name),
+                  HINT = 'Change the type without other values, or stop the history with temporal.disable first.';
+    END IF;
+END
+$$;
+
+COMMENT ON FUNCTION temporal.check_keys(temporal.tables, text[]) IS
+    'Refuses that a key''s type was changed so that it tells other rows apart. p_retyped: the columns that were given another type. Called by temporal.follow_types. NB333: it was.';
+
+CREATE FUNCTION temporal.fire_checks(p_of temporal.tables) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    checks CONSTANT text := (
+        SELECT string_agg(DISTINCT format('%s.%I', k.connamespace::regnamespace, k.conname), ', ')
+        FROM pg_trigger g JOIN pg_constraint k ON k.oid = g.tgconstraint
+        WHERE g.tgrelid IN (p_of.current_rows, p_of.past_rows, p_of.superseded_rows) AND g.tgdeferrable AND g.tginitdeferred);
+BEGIN
+    PERFORM temporal.given(p_of);
+    IF checks IS NOT NULL THEN
+        EXECUTE format('SET CONSTRAINTS %s IMMEDIATE', checks);
+        EXECUTE format('SET CONSTRAINTS %s DEFERRED', checks);
+    END IF;
+END
+$$;
+
+COMMENT ON FUNCTION temporal.fire_checks(temporal.tables) IS
+    'Has the foreign keys over periods of a table check what the transaction has done so far, as the server alters no table of which that is pending. Called by temporal.follow. NB330: one does not hold.';
+
 CREATE FUNCTION temporal.follow_types(p_of temporal.tables) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
@@ -6483,20 +7183,17 @@ DECLARE
 BEGIN
     PERFORM temporal.given(p_of);
     FOR entry IN
-        SELECT a.attname, a.attnum, h.attname IS NULL AS is_new, a.atthasdef, a.atthasmissing,
+        SELECT a.attname, a.attnum, h.attname IS NULL AS is_new,
+               a.atthasdef OR a.atthasmissing OR a.attidentity <> '' OR y.typdefault IS NOT NULL AS has_values,
                format_type(a.atttypid, a.atttypmod) || CASE WHEN a.attcollation <> 0 THEN ' COLLATE ' || a.attcollation::regcollation ELSE '' END AS type,
                CASE WHEN a.atthasmissing THEN (a.attmissingval::text::text[])[1] END AS missing
         FROM pg_attribute a
+        JOIN pg_type y ON y.oid = a.atttypid
         LEFT JOIN pg_attribute h ON h.attrelid = p_of.current_rows AND h.attname = a.attname AND h.attnum > 0 AND NOT h.attisdropped
         WHERE a.attrelid = p_of.table_name AND a.attnum > 0 AND NOT a.attisdropped
           AND (h.attname IS NULL OR (h.atttypid, h.atttypmod, h.attcollation) <> (a.atttypid, a.atttypmod, a.attcollation))
         ORDER BY a.attnum
     LOOP
-        IF entry.is_new AND entry.attname LIKE 'history\_%' THEN
-            RAISE EXCEPTION 'table with a history cannot be altered so'
-                USING ERRCODE = 'NB333', DETAIL = format('Names that begin with history_ are of the history of %s.', p_of.table_name),
-                      HINT = 'Choose another name.';
-        END IF;
         FOREACH part IN ARRAY ARRAY[p_of.current_rows, p_of.past_rows, p_of.superseded_rows] LOOP
             IF entry.is_new THEN
                 EXECUTE format('ALTER TABLE %s ADD COLUMN %I %s', part, entry.attname, entry.type);
@@ -6508,22 +7205,26 @@ BEGIN
         IF entry.is_new THEN
             INSERT INTO temporal.table_columns VALUES (p_of.table_name, entry.attnum, entry.attname);
         END IF;
-        IF NOT entry.is_new OR entry.atthasdef THEN
+        IF NOT entry.is_new OR entry.has_values THEN
             names := names || entry.attname::text;
         END IF;
     END LOOP;
+    IF names && p_of.key_columns THEN
+        PERFORM temporal.check_keys(p_of, names);
+    END IF;
     -- The rows that are there got their values by the statement, not by a change that became true today.
     IF names <> '{}' THEN
         EXECUTE format('UPDATE %s c SET (%s) = ROW(%s) FROM ONLY %s t WHERE %s AND record_image_ne(ROW(%s), ROW(%s))', p_of.current_rows,
             (SELECT string_agg(format('%I', n), ', ') FROM unnest(names) n), (SELECT string_agg(format('t.%I', n), ', ') FROM unnest(names) n),
             p_of.table_name, temporal.key_match(p_of, 't', 'c'),
             (SELECT string_agg(format('t.%I', n), ', ') FROM unnest(names) n), (SELECT string_agg(format('c.%I', n), ', ') FROM unnest(names) n));
+        PERFORM temporal.fire_checks(p_of);
     END IF;
 END
 $$;
 
 COMMENT ON FUNCTION temporal.follow_types(temporal.tables) IS
-    'Adds to a history the columns that its table has and it has not, and gives the others their types, by a plain cast. The newest rows take the table''s values, older ones have null in a new column. Called by temporal.follow. NB333: a name of the history''s own.';
+    'Adds to a history the columns that its table has and it has not, and gives the others their types, by a plain cast. The newest rows take the table''s values, older ones have null in a new column. Called by temporal.follow. NB333: a key''s values were changed with its type.';
 
 CREATE FUNCTION temporal.follow_rights(p_of temporal.tables) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
@@ -6537,7 +7238,6 @@ DECLARE
 BEGIN
     PERFORM temporal.given(p_of);
     FOREACH thing IN ARRAY things LOOP
-        EXECUTE format('ALTER TABLE %s OWNER TO %s', thing, owner::regrole);
         FOR entry IN
             SELECT DISTINCT CASE x.grantee WHEN 0 THEN 'PUBLIC' ELSE x.grantee::regrole::text END AS grantee
             FROM (SELECT (aclexplode(c.relacl)).grantee FROM pg_class c WHERE c.oid = thing
@@ -6568,11 +7268,16 @@ END
 $$;
 
 COMMENT ON FUNCTION temporal.follow_rights(temporal.tables) IS
-    'Gives a history the owner of its table, and lets those read it who may read the table, and only these. Called by temporal.follow.';
+    'Lets those read a history who may read its table, and only these. Called by temporal.follow.';
 
 CREATE FUNCTION temporal.follow_policies(p_of temporal.tables) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
+SET datestyle = 'ISO, YMD'
+SET timezone = 'UTC'
+SET intervalstyle = 'iso_8601'
+SET extra_float_digits = 1
+SET bytea_output = 'hex'
 AS $$
 DECLARE
     part regclass;
@@ -6581,8 +7286,10 @@ DECLARE
 BEGIN
     PERFORM temporal.given(p_of);
     FOREACH part IN ARRAY ARRAY[p_of.current_rows, p_of.past_rows, p_of.superseded_rows] LOOP
-        EXECUTE format('ALTER TABLE %s %s ROW LEVEL SECURITY', part,
-                       (SELECT CASE WHEN c.relrowsecurity THEN 'ENABLE' ELSE 'DISABLE' END FROM pg_class c WHERE c.oid = p_of.table_name));
+        IF (SELECT c.relrowsecurity <> h.relrowsecurity FROM pg_class c, pg_class h WHERE c.oid = p_of.table_name AND h.oid = part) THEN
+            EXECUTE format('ALTER TABLE %s %s ROW LEVEL SECURITY', part,
+                           (SELECT CASE WHEN c.relrowsecurity THEN 'ENABLE' ELSE 'DISABLE' END FROM pg_class c WHERE c.oid = p_of.table_name));
+        END IF;
         FOR entry IN SELECT p.polname FROM pg_policy p WHERE p.polrelid = part LOOP
             EXECUTE format('DROP POLICY %I ON %s', entry.polname, part);
         END LOOP;
@@ -6595,8 +7302,8 @@ BEGIN
                                 CASE WHEN entry.polpermissive THEN 'PERMISSIVE' ELSE 'RESTRICTIVE' END, entry.roles);
             BEGIN
                 EXECUTE statement || entry.condition || ')';
-            EXCEPTION WHEN undefined_table OR undefined_column OR ambiguous_column THEN
-                -- It names the table itself. Nobody sees by it what it might have kept back.
+            EXCEPTION WHEN undefined_table OR undefined_column OR ambiguous_column OR insufficient_privilege THEN
+                -- It names the table itself, or what the owner may not. Nobody sees by it what it might have kept back.
                 RAISE WARNING 'policy % is not carried over to the history of %: %', entry.polname, p_of.table_name, SQLERRM;
                 EXECUTE statement || 'false)';
             END;
@@ -6608,48 +7315,148 @@ $$;
 COMMENT ON FUNCTION temporal.follow_policies(temporal.tables) IS
     'Gives a history the row security of its table. A policy that names the table itself cannot be carried over, and shows nothing. Called by temporal.follow.';
 
-CREATE FUNCTION temporal.follow(p_table regclass) RETURNS void
+CREATE FUNCTION temporal.follow_owner(p_table regclass) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    of_table CONSTANT temporal.tables := temporal.enabled_table(p_table);
+    owner CONSTANT oid := (SELECT c.relowner FROM pg_class c WHERE c.oid = p_table);
+    obstacle text;
+    entry record;
+BEGIN
+    obstacle := CASE
+        WHEN NOT (has_schema_privilege(owner, 'temporal', 'USAGE')
+                  AND has_function_privilege(owner, 'temporal.settle(regclass, jsonb, jsonb, text)', 'EXECUTE'))
+        THEN format('Role %s may not keep histories: see temporal.grant_tables.', owner::regrole) END;
+    IF obstacle IS NOT NULL THEN
+        RAISE EXCEPTION 'table with a history cannot be altered so'
+            USING ERRCODE = 'NB333', DETAIL = obstacle, HINT = 'Give the owner of the table that right first.';
+    END IF;
+    FOR entry IN
+        SELECT DISTINCT n.oid, n.nspname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+        WHERE c.oid IN (of_table.current_rows, of_table.timeline, of_table.as_of_view)
+          AND NOT (has_schema_privilege(owner, n.oid, 'USAGE') AND has_schema_privilege(owner, n.oid, 'CREATE'))
+    LOOP
+        -- The grant option, as those who may read the table are let in by its owner.
+        EXECUTE format('GRANT USAGE, CREATE ON SCHEMA %I TO %s WITH GRANT OPTION', entry.nspname, owner::regrole);
+    END LOOP;
+    FOR entry IN
+        SELECT c.oid::regclass AS name FROM pg_class c
+        WHERE c.oid IN (of_table.current_rows, of_table.past_rows, of_table.superseded_rows, of_table.timeline, of_table.as_of_view)
+          AND c.relowner <> owner ORDER BY c.oid
+    LOOP
+        EXECUTE format('ALTER TABLE %s OWNER TO %s', entry.name, owner::regrole);
+    END LOOP;
+    FOR entry IN
+        SELECT p.oid::regprocedure AS name FROM pg_proc p
+        WHERE p.proowner <> owner AND (
+            p.oid IN (SELECT to_regprocedure(format('%s.%I%s', c.relnamespace::regnamespace, of_table.base_name || x.ending, x.arguments))
+                      FROM pg_class c, (VALUES ('_record', '()'), ('_instant', '(text)')) x (ending, arguments) WHERE c.oid = of_table.current_rows)
+            OR p.oid IN (SELECT g.tgfoid FROM pg_trigger g, temporal.period_foreign_keys f
+                         WHERE g.tgrelid = of_table.current_rows AND g.tgname IN (f.key_name || '_child', f.key_name || '_parent')))
+    LOOP
+        EXECUTE format('ALTER FUNCTION %s OWNER TO %s', entry.name, owner::regrole);
+    END LOOP;
+END
+$$;
+
+COMMENT ON FUNCTION temporal.follow_owner(regclass) IS
+    'Gives a history the owner of its table, and that one the right to its schemas. With the rights of the caller, who gave the table. Called by temporal.follow and the event trigger. NB320: the table has no history; NB333: the owner may not keep one.';
+
+CREATE FUNCTION temporal.follow_table(p_table regclass) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     of_table temporal.tables := temporal.enabled_table(p_table);
+    home text;
     timeline_name text;
     as_of_name text;
     differs boolean;
+    refused text;
 BEGIN
-    IF (SELECT c.relforcerowsecurity FROM pg_class c WHERE c.oid = p_table) THEN
+    SELECT CASE
+        WHEN c.relforcerowsecurity THEN format('The owner of %s, who writes its history, must see all of its rows.', p_table)
+        WHEN EXISTS (SELECT FROM pg_inherits i WHERE p_table IN (i.inhrelid, i.inhparent))
+            THEN format('%s would inherit or be inherited from, and a history is that of one table.', p_table)
+        WHEN EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = p_table AND a.attname LIKE 'history\_%' AND NOT a.attisdropped)
+            THEN format('Names that begin with history_ are of the history of %s.', p_table)
+        WHEN n.nspname || c.relname ~ '[{][a-z_.=]+[}]' OR EXISTS (
+            SELECT FROM pg_attribute a WHERE a.attrelid = p_table AND a.attname ~ '[{][a-z_.=]+[}]' AND NOT a.attisdropped)
+            THEN format('%s would have a word in braces in its name or a column''s.', p_table) END
+    INTO refused
+    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = p_table;
+    IF refused IS NOT NULL THEN
         RAISE EXCEPTION 'table with a history cannot be altered so'
-            USING ERRCODE = 'NB333', DETAIL = format('The owner of %s, who writes its history, must see all of its rows.', p_table),
-                  HINT = 'Leave FORCE ROW LEVEL SECURITY out, or stop the history with temporal.disable.';
+            USING ERRCODE = 'NB333', DETAIL = refused, HINT = 'Leave that out, or stop the history with temporal.disable first.';
     END IF;
     -- First, so that the statements below do not call for this again.
-    UPDATE temporal.tables t SET described = temporal.describe(p_table) WHERE t.table_name = p_table;
+    UPDATE temporal.tables t SET described = temporal.describe(p_table),
+        as_of_schema = coalesce((SELECT n.nspname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = t.as_of_view), t.as_of_schema)
+    WHERE t.table_name = p_table RETURNING t.* INTO of_table;
+    PERFORM temporal.fire_checks(of_table);
     SELECT array_agg(ROW(a.attname, a.atttypid, a.atttypmod, a.attcollation)::text ORDER BY a.attnum)
         IS DISTINCT FROM (SELECT array_agg(ROW(v.attname, v.atttypid, v.atttypmod, v.attcollation)::text ORDER BY v.attnum)
                           FROM pg_attribute v WHERE v.attrelid = of_table.as_of_view AND v.attnum > 0)
     INTO differs
     FROM pg_attribute a WHERE a.attrelid = p_table AND a.attnum > 0 AND NOT a.attisdropped;
-    SELECT format('%s.%I', v.relnamespace::regnamespace, c.relname), format('%s.%I', a.relnamespace::regnamespace, c.relname),
-           differs OR c.relname <> v.relname OR c.relname <> a.relname
-    INTO timeline_name, as_of_name, differs
-    FROM pg_class c, pg_class v, pg_class a WHERE c.oid = p_table AND v.oid = of_table.timeline AND a.oid = of_table.as_of_view;
+    SELECT n.nspname INTO home FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = of_table.current_rows;
+    -- A view that is gone, with a type perhaps that it showed, is made anew.
+    SELECT temporal.free_name(home, c.relname, 63, '{""}', of_table.timeline), temporal.free_name(of_table.as_of_schema, c.relname, 63, '{""}', of_table.as_of_view)
+    INTO timeline_name, as_of_name
+    FROM pg_class c WHERE c.oid = p_table;
+    differs := differs OR (SELECT count(*) <> 2 FROM pg_class v
+        WHERE v.oid = of_table.timeline AND v.relname = timeline_name OR v.oid = of_table.as_of_view AND v.relname = as_of_name);
     IF differs THEN
-        EXECUTE format('DROP VIEW %s, %s', of_table.as_of_view, of_table.timeline);
+        PERFORM temporal.drop_views(of_table);
         PERFORM temporal.follow_columns(of_table);
         SELECT t.* INTO of_table FROM temporal.tables t WHERE t.table_name = p_table;
         PERFORM temporal.follow_types(of_table);
+    END IF;
+    PERFORM temporal.make_functions(of_table);
+    IF differs THEN
+        timeline_name := format('%I.%I', home, timeline_name);
+        as_of_name := format('%I.%I', of_table.as_of_schema, as_of_name);
+        PERFORM temporal.home_schema(of_table.as_of_schema, p_table);
         PERFORM temporal.make_views(of_table, timeline_name, as_of_name);
         UPDATE temporal.tables t SET timeline = timeline_name::regclass, as_of_view = as_of_name::regclass
         WHERE t.table_name = p_table RETURNING t.* INTO of_table;
     END IF;
-    PERFORM temporal.make_functions(of_table);
     PERFORM temporal.follow_rights(of_table), temporal.follow_policies(of_table);
 END
 $$;
 
+COMMENT ON FUNCTION temporal.follow_table(regclass) IS
+    'What temporal.follow does beside the owner. With the rights of the table''s owner. NB320: the table has no history; NB333: the history cannot follow.';
+
+CREATE FUNCTION temporal.try_follow(p_table regclass) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    PERFORM temporal.follow_table(p_table);
+EXCEPTION WHEN OTHERS THEN
+    RAISE WARNING 'history of % does not follow its table: % (%)', p_table, SQLERRM, SQLSTATE
+        USING HINT = 'Have its owner call temporal.follow, or temporal.disable.';
+END
+$$;
+
+COMMENT ON FUNCTION temporal.try_follow(regclass) IS
+    'The same, as far as it can be done: where not, a warning says why. Called by the event trigger for tables that the statement has not altered.';
+
+CREATE FUNCTION temporal.follow(p_table regclass) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    PERFORM temporal.follow_owner(p_table);
+    PERFORM temporal.as_owner(p_table, 'follow', NULL, NULL);
+END
+$$;
+
 COMMENT ON FUNCTION temporal.follow(regclass) IS
-    'Brings the history of a table in line with the table: columns, types, name, owner, rights, row security. The event trigger calls it where the table was altered; it may be called at any time. NB320: the table has no history; NB333: the history cannot follow.';
+    'Brings the history of a table in line with the table: columns, types, name, owner, rights, row security; views that are gone are made anew. The event trigger calls it where the table was altered; it may be called at any time. NB320: the table has no history; NB333: the history cannot follow; 42501: not the owner.';
 
 CREATE VIEW temporal.tables_to_follow AS
 -- A WITH keeps the server from taking the view for one that can be written to.
@@ -6659,21 +7466,42 @@ SELECT t.table_name, temporal.describe(t.table_name) IS NULL OR EXISTS (
            WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.oid = part)) AS is_gone
 FROM enabled t
 WHERE temporal.describe(t.table_name) IS DISTINCT FROM t.described
-   OR NOT EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.oid = t.current_rows);
+   -- The function that records has the names of the history's tables, which may be renamed, or their schema.
+   OR NOT EXISTS (
+       SELECT FROM pg_catalog.pg_class h
+       JOIN pg_catalog.pg_proc p ON p.pronamespace = h.relnamespace AND p.proname = (t.base_name || '_record')::name
+       WHERE h.oid = t.current_rows AND (
+           SELECT pg_catalog.bool_and(pg_catalog.strpos(p.prosrc, pg_catalog.format(' %I.%I ', n.nspname, c.relname)) > 0)
+           FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+           WHERE c.oid IN (t.current_rows, t.past_rows, t.superseded_rows)));
 
 COMMENT ON VIEW temporal.tables_to_follow IS
-    'Tables that were altered since their history last followed them, and those that are gone.';
+    'Tables that were altered, or whose history''s tables were renamed, since their history last followed them, and those that are gone.';
+
+CREATE FUNCTION temporal.note_tables() RETURNS event_trigger
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'neobank_note_tables';
+
+COMMENT ON FUNCTION temporal.note_tables() IS
+    'Event trigger: notes which tables'' histories have not followed before the statement, so that those it alters are told from them.';
 
 CREATE FUNCTION temporal.follow_tables() RETURNS event_trigger
 LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'neobank_follow_tables';
 
 COMMENT ON FUNCTION temporal.follow_tables() IS
-    'Event trigger: has the histories follow tables that were altered, and forgets those that were dropped; what was recorded of these stays.';
+    'Event trigger: has the histories follow tables that the statement altered, and, where that can be done, the caller''s others; forgets those that were dropped, of which what was recorded stays. A session whose check_function_bodies is off, as one that restores a dump, has none follow.';
+
+CREATE EVENT TRIGGER neobank_note_tables ON ddl_command_start
+    WHEN TAG IN ('ALTER TABLE', 'ALTER SCHEMA', 'ALTER TYPE', 'ALTER DOMAIN', 'ALTER POLICY', 'CREATE POLICY', 'DROP POLICY', 'GRANT', 'REVOKE',
+                 'CREATE TABLE', 'CREATE TRIGGER', 'DROP TABLE', 'DROP SCHEMA', 'DROP TYPE', 'DROP DOMAIN', 'DROP OWNED')
+    EXECUTE FUNCTION temporal.note_tables();
+
+COMMENT ON EVENT TRIGGER neobank_note_tables IS 'Tells tables that a statement alters from those that were altered before.';
 
 CREATE EVENT TRIGGER neobank_follow_tables ON ddl_command_end
-    WHEN TAG IN ('ALTER TABLE', 'ALTER SCHEMA', 'ALTER POLICY', 'CREATE POLICY', 'DROP POLICY', 'GRANT', 'REVOKE', 'CREATE TRIGGER',
-                 'DROP TABLE', 'DROP SCHEMA', 'DROP OWNED')
+    WHEN TAG IN ('ALTER TABLE', 'ALTER SCHEMA', 'ALTER TYPE', 'ALTER DOMAIN', 'ALTER POLICY', 'CREATE POLICY', 'DROP POLICY', 'GRANT', 'REVOKE',
+                 'CREATE TABLE', 'CREATE TRIGGER', 'DROP TABLE', 'DROP SCHEMA', 'DROP TYPE', 'DROP DOMAIN', 'DROP OWNED')
     EXECUTE FUNCTION temporal.follow_tables();
 
 COMMENT ON EVENT TRIGGER neobank_follow_tables IS 'Has histories follow their tables.';
@@ -6696,7 +7524,7 @@ BEGIN
         SELECT r.privileges, r.object_kind, r.object_name FROM neobank.access_rights r
         WHERE r.object_name = ANY (ARRAY['temporal.tables', 'temporal.table_columns', 'temporal.period_foreign_keys', 'temporal.tables_to_follow'])
            OR r.object_kind = 'FUNCTION' AND r.object_name = ANY (ARRAY[
-            'temporal.enabled_table', 'temporal.enabled_tables', 'temporal.period_key', 'temporal.given', 'temporal.column_list', 'temporal.key_match', 'temporal.key_condition', 'temporal.key_object',
+            'temporal.enabled_table', 'temporal.enabled_tables', 'temporal.period_key', 'temporal.given', 'temporal.column_list', 'temporal.key_match', 'temporal.key_condition', 'temporal.key_object', 'temporal.base_type', 'temporal.key_value', 'temporal.given_values',
             'temporal.describe', 'temporal.guard_history', 'temporal.record_body', 'temporal.record_history', 'temporal.make_functions', 'temporal.as_of_query',
             'temporal.timeline_query', 'temporal.make_views', 'temporal.table_obstacle', 'temporal.key_operators', 'temporal.make_tables',
             'temporal.make_triggers', 'temporal.home_schema', 'temporal.enable', 'temporal.disable', 'temporal.instant', 'temporal.new_values',
@@ -6705,7 +7533,8 @@ BEGIN
             'temporal.change_portion', 'temporal.update_portion', 'temporal.delete_portion', 'temporal.insert_portion', 'temporal.apply_due',
             'temporal.prune', 'temporal.check_history', 'temporal.as_of', 'temporal.follow_columns', 'temporal.follow_types',
             'temporal.follow_rights', 'temporal.follow_policies', 'temporal.follow', 'temporal.add_foreign_key', 'temporal.drop_foreign_key',
-            'temporal.check_child', 'temporal.check_parent', 'temporal.uncovered'])
+            'temporal.check_child', 'temporal.check_parent', 'temporal.uncovered',
+            'temporal.cut_name', 'temporal.free_name', 'temporal.drop_views', 'temporal.as_owner', 'temporal.apply_due_to', 'temporal.prune_of', 'temporal.check_keys', 'temporal.fire_checks', 'temporal.follow_owner', 'temporal.follow_table', 'temporal.try_follow'])
     LOOP
         EXECUTE format('GRANT %s ON %s %s TO %I', entry.privileges, entry.object_kind, entry.object_name, p_role);
     END LOOP;
@@ -7052,6 +7881,191 @@ SELECT pg_catalog.pg_extension_config_dump('saga.transitions', '');
 
 SELECT pg_catalog.pg_extension_config_dump('saga.lease_token_seq', '');
 
+CREATE  FUNCTION saga."forget_keys"(
+	"before" timestamptz, /* Option < Time > */
+	"max_keys" INT DEFAULT 10000 /* Option < i32 > */
+) RETURNS TABLE (
+	"keys" bigint,  /* i64 */
+	"done" bool  /* bool */
+)
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'forget_keys_wrapper';
+
+CREATE  FUNCTION saga."prune"(
+	"before" timestamptz, /* Option < Time > */
+	"max_sagas" INT DEFAULT 1000, /* Option < i32 > */
+	"saga_type" TEXT DEFAULT NULL /* Option < Text > */
+) RETURNS TABLE (
+	"sagas" bigint,  /* i64 */
+	"done" bool  /* bool */
+)
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'prune_wrapper';
+
+CREATE  FUNCTION saga."retry_step"(
+	"saga_id" uuid, /* Option < pgrx :: Uuid > */
+	"reason" TEXT /* Option < Text > */
+) RETURNS TEXT /* Text */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'retry_step_wrapper';
+
+CREATE  FUNCTION saga."run"(
+	"saga_id" uuid /* Option < pgrx :: Uuid > */
+) RETURNS TEXT /* Text */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'run_wrapper';
+
+CREATE  FUNCTION saga."execute_step"(
+	"p_saga_id" uuid, /* Option < pgrx :: Uuid > */
+	"p_output" jsonb DEFAULT '{}', /* Option < JsonDatum > */
+	"p_step_id" uuid DEFAULT NULL /* Option < pgrx :: Uuid > */
+) RETURNS jsonb /* JsonB */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'execute_step_wrapper';
+
+CREATE  FUNCTION saga."run_ready"(
+	"max_sagas" INT DEFAULT 100 /* Option < i32 > */
+) RETURNS TABLE (
+	"saga_id" uuid,  /* pgrx :: Uuid */
+	"status" TEXT,  /* & '_ str */
+	"step_number" INT,  /* Option < i32 > */
+	"waits_for" TEXT,  /* Option < & '_ str > */
+	"code" TEXT,  /* Option < String > */
+	"message" TEXT  /* Option < String > */
+)
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'run_ready_wrapper';
+
+CREATE  FUNCTION saga."fail_step"(
+	"step_id" uuid, /* Option < pgrx :: Uuid > */
+	"lease_token" bigint, /* Option < i64 > */
+	"reason" TEXT, /* Option < Text > */
+	"retryable" bool DEFAULT true, /* Option < bool > */
+	"effect_possible" bool DEFAULT false /* Option < bool > */
+) RETURNS TEXT /* Text */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'fail_step_wrapper';
+
+CREATE  FUNCTION saga."start"(
+	"saga_type" TEXT, /* Option < Text > */
+	"context" jsonb DEFAULT '{}', /* Option < JsonDatum > */
+	"idempotency_key" TEXT DEFAULT NULL, /* Option < Text > */
+	"deadline" timestamptz DEFAULT NULL /* Option < Time > */
+) RETURNS uuid /* pgrx :: Uuid */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'start_wrapper';
+
+CREATE  FUNCTION saga."resolve"(
+	"saga_id" uuid, /* Option < pgrx :: Uuid > */
+	"outcome" TEXT, /* Option < Text > */
+	"reason" TEXT, /* Option < Text > */
+	"output" jsonb DEFAULT NULL /* Option < JsonDatum > */
+) RETURNS TEXT /* Text */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'resolve_wrapper';
+
+CREATE  FUNCTION saga."create_saga"(
+	"p_saga_type" TEXT, /* Option < Text > */
+	"p_steps" TEXT[], /* Option < Many < String > > */
+	"p_context" jsonb DEFAULT '{}' /* Option < JsonDatum > */
+) RETURNS uuid /* pgrx :: Uuid */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'create_saga_wrapper';
+
+CREATE  FUNCTION saga."complete_step"(
+	"step_id" uuid, /* Option < pgrx :: Uuid > */
+	"lease_token" bigint, /* Option < i64 > */
+	"output" jsonb DEFAULT '{}' /* Option < JsonDatum > */
+) RETURNS TEXT /* Text */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'complete_step_wrapper';
+
+CREATE  FUNCTION saga."is_called"(
+	"saga_id" uuid, /* Option < pgrx :: Uuid > */
+	"effect_id" uuid /* Option < pgrx :: Uuid > */
+) RETURNS bool /* bool */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'is_called_wrapper';
+
+CREATE  FUNCTION saga."signal"(
+	"saga_id" uuid, /* Option < pgrx :: Uuid > */
+	"name" TEXT, /* Option < Text > */
+	"payload" jsonb DEFAULT '{}', /* Option < JsonDatum > */
+	"signal_id" uuid DEFAULT NULL /* Option < pgrx :: Uuid > */
+) RETURNS uuid /* pgrx :: Uuid */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'signal_wrapper';
+
+CREATE  FUNCTION saga."extend_lease"(
+	"step_id" uuid, /* Option < pgrx :: Uuid > */
+	"lease_token" bigint, /* Option < i64 > */
+	"lease_ms" INT DEFAULT 30000 /* Option < i32 > */
+) RETURNS timestamptz /* Time */
+VOLATILE PARALLEL UNSAFE  
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'extend_step_lease_wrapper';
+
+CREATE  FUNCTION saga."define"(
+	"saga_type" TEXT, /* Option < Text > */
+	"steps" jsonb /* Option < JsonDatum > */
+) RETURNS INT /* i32 */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'define_wrapper';
+
+CREATE  FUNCTION saga."claim_step"(
+	"worker" TEXT, /* Option < Text > */
+	"types" TEXT[] DEFAULT NULL, /* Option < Many < String > > */
+	"lease_ms" INT DEFAULT 30000, /* Option < i32 > */
+	"max_steps" INT DEFAULT 1 /* Option < i32 > */
+) RETURNS TABLE (
+	"saga_id" uuid,  /* pgrx :: Uuid */
+	"saga_type" TEXT,  /* String */
+	"step_id" uuid,  /* pgrx :: Uuid */
+	"step_number" INT,  /* i32 */
+	"step_name" TEXT,  /* String */
+	"kind" TEXT,  /* & '_ str */
+	"effect_id" uuid,  /* pgrx :: Uuid */
+	"work_type" TEXT,  /* String */
+	"attempt" INT,  /* i32 */
+	"lease_token" bigint,  /* i64 */
+	"leased_until" timestamptz,  /* Time */
+	"context" jsonb,  /* JsonBytes */
+	"outputs" jsonb  /* JsonBytes */
+)
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'claim_step_wrapper';
+
+CREATE  FUNCTION saga."retry_compensation"(
+	"saga_id" uuid, /* Option < pgrx :: Uuid > */
+	"reason" TEXT /* Option < Text > */
+) RETURNS TEXT /* Text */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'retry_compensation_wrapper';
+
+CREATE  FUNCTION saga."cancel"(
+	"saga_id" uuid, /* Option < pgrx :: Uuid > */
+	"reason" TEXT /* Option < Text > */
+) RETURNS TEXT /* Text */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'cancel_wrapper';
+
 COMMENT ON FUNCTION saga.define IS
     'Defines the steps of a type of saga, in a new version; sagas that are under way keep theirs. saga_type: 1 to 100 characters; steps: an array of 1 to 100 steps, see docs/saga.md, whose functions take (saga_id uuid, effect_id uuid, context jsonb, outputs jsonb), return jsonb, and may be executed by the caller; they are called with the rights of whoever started the saga and search_path = pg_catalog. Returns the version; the same steps again: the newest one''s. A definition is code that runs in others'' names: no level of neobank.grant_usage may define. NB021: a bound; NB202: steps; 22004: null.';
 
@@ -7060,6 +8074,9 @@ COMMENT ON FUNCTION saga.start IS
 
 COMMENT ON FUNCTION saga.run IS
     'Runs one saga as far as it can go, in this transaction, and waits for whoever has it. saga_id. Returns its status. A step''s function runs in a subtransaction; what it did and the record of it commit together. NB200: no such saga; NB201: it has no definition; NB206: called by a step; 22004: null.';
+
+COMMENT ON FUNCTION saga.is_called IS
+    'Whether this session is calling a function of that saga now, for that effect: what a function that acts with rights of its own asks before it believes its arguments. saga_id, effect_id: as the function was given them; false for null.';
 
 COMMENT ON FUNCTION saga.run_ready IS
     'Runs sagas that are due, those due longest first, each as far as it can go; those that another session has are passed over. max_sagas: 1 to 10,000. Returns for each its id, status, the step that has begun last, what it waits for (as saga.sagas.waits_for), and code and message of its last failure. A cancelled statement (57014) or a lack of memory or disk (class 53) undoes the whole call. NB021: max_sagas; NB029: not at READ COMMITTED; NB206: called by a step; 22004: null.';
@@ -7262,6 +8279,111 @@ $$;
 COMMENT ON FUNCTION saga.describe(uuid, text) IS
     'Draws a saga: each step with what it does and how far it is, what went wrong, what undid it. saga_id; format: text, or mermaid for a Mermaid flowchart. NB200: no such saga; NB021: format; 22004: null.';
 
+CREATE FUNCTION saga.bank_payment_steps() RETURNS jsonb
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN '[
+    {"name": "hold", "action": "saga.payment_hold", "compensation": "saga.payment_release"},
+    {"name": "submit", "action": "external", "type": "payment_submit", "compensation": "external",
+     "max_attempts": 5, "timeout_ms": 86400000},
+    {"name": "capture", "action": "saga.payment_capture", "compensation": "saga.payment_return"},
+    {"name": "notify", "action": "external", "type": "payment_notify", "max_attempts": 10, "timeout_ms": 86400000}
+]'::jsonb;
+
+COMMENT ON FUNCTION saga.bank_payment_steps() IS
+    'The steps of a payment to another bank, for saga.define: hold (sets the amount aside; undone by releasing it), submit (external: hands the payment to the scheme; undone externally by recalling it), capture (posts the payment; undone by reversing it), notify (external: tells the payer).';
+
+CREATE FUNCTION saga.payment_hold(saga_id uuid, effect_id uuid, context jsonb, outputs jsonb) RETURNS jsonb
+LANGUAGE sql VOLATILE PARALLEL UNSAFE
+BEGIN ATOMIC
+    SELECT pg_catalog.jsonb_build_object('hold_id', txn_processing.place_hold(
+        (context ->> 'account')::uuid, (context ->> 'amount')::numeric, currency => (context ->> 'currency')::bpchar,
+        description => context ->> 'description', reference => 'saga ' || saga_id::text, hold_id => effect_id));
+END;
+
+COMMENT ON FUNCTION saga.payment_hold(uuid, uuid, jsonb, jsonb) IS
+    'Step hold of a payment to another bank: sets context''s amount aside on its account. Raises what txn_processing.place_hold raises.';
+
+CREATE FUNCTION saga.payment_release(saga_id uuid, effect_id uuid, context jsonb, outputs jsonb) RETURNS jsonb
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    held CONSTANT uuid := outputs -> 'hold' ->> 'hold_id';
+BEGIN
+    -- The capture has released it, a person may have, or its time is over.
+    IF EXISTS (SELECT FROM txn_processing.account_holds h WHERE h.hold_id = held AND h.state = 'open') THEN
+        PERFORM txn_processing.release_hold(held, 'saga ' || payment_release.saga_id || ' is undone');
+    END IF;
+    RETURN pg_catalog.jsonb_build_object('hold_id', held);
+END
+$$;
+
+COMMENT ON FUNCTION saga.payment_release(uuid, uuid, jsonb, jsonb) IS
+    'Undoes step hold of a payment to another bank: releases what is still set aside.';
+
+CREATE FUNCTION saga.payment_capture(saga_id uuid, effect_id uuid, context jsonb, outputs jsonb) RETURNS jsonb
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    held CONSTANT uuid := outputs -> 'hold' ->> 'hold_id';
+BEGIN
+    -- Released and paid in one transaction, under the account's lock: nobody gets in between. A payment, not a capture,
+    -- since it names the other bank, which settlement goes by. Where the hold has expired, free funds have to do.
+    IF EXISTS (SELECT FROM txn_processing.account_holds h WHERE h.hold_id = held AND h.state = 'open') THEN
+        PERFORM txn_processing.release_hold(held, 'paid by saga ' || payment_capture.saga_id);
+    END IF;
+    RETURN pg_catalog.jsonb_build_object('transaction_id', txn_processing.pay_bank(
+        (context ->> 'account')::uuid, (context ->> 'amount')::numeric,
+        context ->> 'counterparty_bank', context ->> 'counterparty_account',
+        currency => (context ->> 'currency')::bpchar, description => context ->> 'description',
+        reference => 'saga ' || payment_capture.saga_id, transaction_id => effect_id));
+END
+$$;
+
+COMMENT ON FUNCTION saga.payment_capture(uuid, uuid, jsonb, jsonb) IS
+    'Step capture of a payment to another bank: releases the hold and posts the payment to context''s counterparty. Raises what txn_processing.pay_bank raises.';
+
+CREATE FUNCTION saga.payment_return(saga_id uuid, effect_id uuid, context jsonb, outputs jsonb) RETURNS jsonb
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF NOT saga.is_called(payment_return.saga_id, payment_return.effect_id) THEN
+        RAISE EXCEPTION 'permission denied for function payment_return'
+            USING ERRCODE = 'insufficient_privilege', DETAIL = 'It is called by a saga that undoes its own capture only.',
+                  HINT = 'Cancel the saga with saga.cancel, or reverse the posting with txn_processing.reverse.';
+    END IF;
+    RETURN pg_catalog.jsonb_build_object('transaction_id', txn_processing.reverse(
+        (outputs -> 'capture' ->> 'transaction_id')::uuid, 'saga ' || payment_return.saga_id || ' is undone',
+        reversal_transaction_id => effect_id));
+END
+$$;
+
+COMMENT ON FUNCTION saga.payment_return(uuid, uuid, jsonb, jsonb) IS
+    'Undoes step capture of a payment to another bank: reverses the posting, with the extension''s rights. 42501: called otherwise than by the saga. Raises what txn_processing.reverse raises.';
+
+CREATE FUNCTION saga.start_bank_payment(
+    account uuid,
+    amount numeric,
+    counterparty_bank text,
+    counterparty_account text,
+    currency char(3) DEFAULT NULL,
+    description text DEFAULT NULL,
+    idempotency_key text DEFAULT NULL,
+    deadline timestamptz DEFAULT NULL
+) RETURNS uuid
+LANGUAGE sql VOLATILE PARALLEL UNSAFE
+BEGIN ATOMIC
+    SELECT saga.start('bank_payment', pg_catalog.jsonb_strip_nulls(pg_catalog.jsonb_build_object(
+        'account', account, 'amount', amount, 'counterparty_bank', counterparty_bank,
+        'counterparty_account', counterparty_account, 'currency', currency, 'description', description)),
+        idempotency_key, deadline);
+END;
+
+COMMENT ON FUNCTION saga.start_bank_payment(uuid, numeric, text, text, char, text, text, timestamptz) IS
+    'Starts a payment to another bank as a saga of type bank_payment, which an operator has defined once: saga.define(''bank_payment'', saga.bank_payment_steps()), or steps of the bank''s own. account, amount, counterparty_bank, counterparty_account, currency, description: as txn_processing.pay_bank; idempotency_key, deadline: as saga.start. Returns the saga''s id. What is wrong with the arguments the first step says, and the saga fails without effect. NB203: bank_payment is not defined; NB204, NB021: as saga.start.';
+
 CREATE TABLE saga.pruned_keys (
     saga_type varchar(100) NOT NULL,
     idempotency_key varchar(200) NOT NULL,
@@ -7353,573 +8475,6 @@ COMMENT ON PROCEDURE saga.run_prune(timestamptz, integer, text) IS
 SELECT pg_catalog.pg_extension_config_dump('saga.pruned_keys', '');
 
 SELECT pg_catalog.pg_extension_config_dump('saga.prunings', '');
-
-CREATE FUNCTION neobank.guard_shipped() RETURNS trigger
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
-SET search_path = pg_catalog, pg_temp
-AS $$
-BEGIN
-    RAISE EXCEPTION 'row belongs to the extension'
-        USING ERRCODE = 'NB023',
-              DETAIL = format('%s of a shipped row of %s.%s is refused.', TG_OP, TG_TABLE_SCHEMA, TG_TABLE_NAME),
-              HINT = 'A dump leaves such rows out. Add a row of your own, with shipped false.';
-END
-$$;
-
-COMMENT ON FUNCTION neobank.guard_shipped() IS
-    'Trigger: refuses with NB023 to mark a row as made by CREATE EXTENSION, which a dump would lose, and to change one that is.';
-
-CREATE TRIGGER guard_shipped BEFORE INSERT OR UPDATE OF shipped ON banking.currencies
-    FOR EACH ROW WHEN (NEW.shipped) EXECUTE FUNCTION neobank.guard_shipped();
-
-COMMENT ON TRIGGER guard_shipped ON banking.currencies IS 'Keeps rows of users from being marked as shipped (NB023).';
-
-CREATE TRIGGER guard_shipped BEFORE INSERT OR UPDATE OF shipped ON banking.account_types
-    FOR EACH ROW WHEN (NEW.shipped) EXECUTE FUNCTION neobank.guard_shipped();
-
-COMMENT ON TRIGGER guard_shipped ON banking.account_types IS 'Keeps rows of users from being marked as shipped (NB023).';
-
-CREATE TRIGGER guard_shipped BEFORE INSERT OR UPDATE OF shipped ON txn_processing.dispute_policies
-    FOR EACH ROW WHEN (NEW.shipped) EXECUTE FUNCTION neobank.guard_shipped();
-
-COMMENT ON TRIGGER guard_shipped ON txn_processing.dispute_policies IS 'Keeps rows of users from being marked as shipped (NB023).';
-
-CREATE TRIGGER keep_shipped BEFORE UPDATE OR DELETE ON txn_processing.dispute_policies
-    FOR EACH ROW WHEN (OLD.shipped) EXECUTE FUNCTION neobank.guard_shipped();
-
-COMMENT ON TRIGGER keep_shipped ON txn_processing.dispute_policies IS 'Keeps rows that CREATE EXTENSION made (NB023).';
-
-CREATE FUNCTION saga.bank_payment_steps() RETURNS jsonb
-LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN '[
-    {"name": "hold", "action": "saga.payment_hold", "compensation": "saga.payment_release"},
-    {"name": "submit", "action": "external", "type": "payment_submit", "compensation": "external",
-     "max_attempts": 5, "timeout_ms": 86400000},
-    {"name": "capture", "action": "saga.payment_capture", "compensation": "saga.payment_return"},
-    {"name": "notify", "action": "external", "type": "payment_notify", "max_attempts": 10, "timeout_ms": 86400000}
-]'::jsonb;
-
-COMMENT ON FUNCTION saga.bank_payment_steps() IS
-    'The steps of a payment to another bank, for saga.define: hold (sets the amount aside; undone by releasing it), submit (external: hands the payment to the scheme; undone externally by recalling it), capture (posts the payment; undone by reversing it), notify (external: tells the payer).';
-
-CREATE FUNCTION saga.payment_hold(saga_id uuid, effect_id uuid, context jsonb, outputs jsonb) RETURNS jsonb
-LANGUAGE sql VOLATILE PARALLEL UNSAFE
-BEGIN ATOMIC
-    SELECT pg_catalog.jsonb_build_object('hold_id', txn_processing.place_hold(
-        (context ->> 'account')::uuid, (context ->> 'amount')::numeric, currency => (context ->> 'currency')::bpchar,
-        description => context ->> 'description', reference => 'saga ' || saga_id::text, hold_id => effect_id));
-END;
-
-COMMENT ON FUNCTION saga.payment_hold(uuid, uuid, jsonb, jsonb) IS
-    'Step hold of a payment to another bank: sets context''s amount aside on its account. Raises what txn_processing.place_hold raises.';
-
-CREATE FUNCTION saga.payment_release(saga_id uuid, effect_id uuid, context jsonb, outputs jsonb) RETURNS jsonb
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
-SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-    held CONSTANT uuid := outputs -> 'hold' ->> 'hold_id';
-BEGIN
-    -- The capture has released it, a person may have, or its time is over.
-    IF EXISTS (SELECT FROM txn_processing.account_holds h WHERE h.hold_id = held AND h.state = 'open') THEN
-        PERFORM txn_processing.release_hold(held, 'saga ' || payment_release.saga_id || ' is undone');
-    END IF;
-    RETURN pg_catalog.jsonb_build_object('hold_id', held);
-END
-$$;
-
-COMMENT ON FUNCTION saga.payment_release(uuid, uuid, jsonb, jsonb) IS
-    'Undoes step hold of a payment to another bank: releases what is still set aside.';
-
-CREATE FUNCTION saga.payment_capture(saga_id uuid, effect_id uuid, context jsonb, outputs jsonb) RETURNS jsonb
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
-SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-    held CONSTANT uuid := outputs -> 'hold' ->> 'hold_id';
-BEGIN
-    -- Released and paid in one transaction, under the account's lock: nobody gets in between. A payment, not a capture,
-    -- since it names the other bank, which settlement goes by. Where the hold has expired, free funds have to do.
-    IF EXISTS (SELECT FROM txn_processing.account_holds h WHERE h.hold_id = held AND h.state = 'open') THEN
-        PERFORM txn_processing.release_hold(held, 'paid by saga ' || payment_capture.saga_id);
-    END IF;
-    RETURN pg_catalog.jsonb_build_object('transaction_id', txn_processing.pay_bank(
-        (context ->> 'account')::uuid, (context ->> 'amount')::numeric,
-        context ->> 'counterparty_bank', context ->> 'counterparty_account',
-        currency => (context ->> 'currency')::bpchar, description => context ->> 'description',
-        reference => 'saga ' || payment_capture.saga_id, transaction_id => effect_id));
-END
-$$;
-
-COMMENT ON FUNCTION saga.payment_capture(uuid, uuid, jsonb, jsonb) IS
-    'Step capture of a payment to another bank: releases the hold and posts the payment to context''s counterparty. Raises what txn_processing.pay_bank raises.';
-
-CREATE FUNCTION saga.payment_return(saga_id uuid, effect_id uuid, context jsonb, outputs jsonb) RETURNS jsonb
-LANGUAGE sql VOLATILE PARALLEL UNSAFE
-BEGIN ATOMIC
-    SELECT pg_catalog.jsonb_build_object('transaction_id', txn_processing.reverse(
-        (outputs -> 'capture' ->> 'transaction_id')::uuid, 'saga ' || saga_id::text || ' is undone',
-        reversal_transaction_id => effect_id));
-END;
-
-COMMENT ON FUNCTION saga.payment_return(uuid, uuid, jsonb, jsonb) IS
-    'Undoes step capture of a payment to another bank: reverses the posting. Raises what txn_processing.reverse raises.';
-
-CREATE FUNCTION saga.start_bank_payment(
-    account uuid,
-    amount numeric,
-    counterparty_bank text,
-    counterparty_account text,
-    currency char(3) DEFAULT NULL,
-    description text DEFAULT NULL,
-    idempotency_key text DEFAULT NULL,
-    deadline timestamptz DEFAULT NULL
-) RETURNS uuid
-LANGUAGE sql VOLATILE PARALLEL UNSAFE
-BEGIN ATOMIC
-    SELECT saga.start('bank_payment', pg_catalog.jsonb_strip_nulls(pg_catalog.jsonb_build_object(
-        'account', account, 'amount', amount, 'counterparty_bank', counterparty_bank,
-        'counterparty_account', counterparty_account, 'currency', currency, 'description', description)),
-        idempotency_key, deadline);
-END;
-
-COMMENT ON FUNCTION saga.start_bank_payment(uuid, numeric, text, text, char, text, text, timestamptz) IS
-    'Starts a payment to another bank as a saga of type bank_payment, which an operator has defined once: saga.define(''bank_payment'', saga.bank_payment_steps()), or steps of the bank''s own. account, amount, counterparty_bank, counterparty_account, currency, description: as txn_processing.pay_bank; idempotency_key, deadline: as saga.start. Returns the saga''s id. What is wrong with the arguments the first step says, and the saga fails without effect. NB203: bank_payment is not defined; NB204, NB021: as saga.start.';
-
-CREATE  FUNCTION temporal."update_portion"(
-	"p_table" regclass, /* Option < RegClass > */
-	"key" jsonb, /* Option < JsonDatum > */
-	"valid_from" timestamptz, /* Option < Time > */
-	"valid_to" timestamptz, /* Option < Time > */
-	"changes" jsonb /* Option < JsonDatum > */
-) RETURNS bigint /* i64 */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'update_portion_wrapper';
-
-CREATE  FUNCTION temporal."check_snapshot"(
-	"p_table" regclass, /* Option < RegClass > */
-	"p_key" jsonb /* Option < JsonDatum > */
-) RETURNS void
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'check_snapshot_wrapper';
-
-CREATE  FUNCTION temporal."balance_as_of"(
-	"account_id" uuid, /* Option < pgrx :: Uuid > */
-	"valid_at" timestamptz DEFAULT now(), /* Option < Time > */
-	"known_at" timestamptz DEFAULT now() /* Option < Time > */
-) RETURNS numeric /* Option < Numeric > */
-STABLE PARALLEL RESTRICTED  
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'account_balance_as_of_wrapper';
-
-CREATE  FUNCTION temporal."get_account_as_of"(
-	"p_account_id" uuid, /* Option < pgrx :: Uuid > */
-	"p_as_of_time" timestamptz DEFAULT now(), /* Option < Time > */
-	"p_transaction_time" timestamptz DEFAULT now() /* Option < Time > */
-) RETURNS TABLE (
-	"account_id" uuid,  /* pgrx :: Uuid */
-	"customer_id" uuid,  /* Option < pgrx :: Uuid > */
-	"account_number" varchar(50),  /* Option < Varchar > */
-	"current_balance" numeric,  /* Option < Numeric > */
-	"account_status" TEXT,  /* Option < String > */
-	"valid_from" timestamptz,  /* Option < Time > */
-	"valid_to" timestamptz,  /* Option < Time > */
-	"account_type" TEXT,  /* Option < String > */
-	"overdraft_limit" numeric,  /* Option < Numeric > */
-	"limits" jsonb,  /* Option < JsonBytes > */
-	"transaction_from" timestamptz,  /* Option < Time > */
-	"transaction_to" timestamptz,  /* Option < Time > */
-	"changed_by" TEXT,  /* Option < String > */
-	"change_reason" TEXT  /* Option < String > */
-)
-STABLE PARALLEL RESTRICTED 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'get_account_as_of_wrapper';
-
-CREATE  FUNCTION temporal."record_account_change"(
-	"account_id" uuid, /* Option < pgrx :: Uuid > */
-	"created_at" timestamptz, /* Option < Time > */
-	"customer_id" uuid, /* Option < pgrx :: Uuid > */
-	"account_status" TEXT, /* Option < Text > */
-	"overdraft_limit" numeric, /* Option < Numeric > */
-	"account_type" TEXT, /* Option < Text > */
-	"account_number" TEXT /* Option < Text > */
-) RETURNS void
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'record_account_change_wrapper';
-
-CREATE  FUNCTION temporal."delete_portion"(
-	"p_table" regclass, /* Option < RegClass > */
-	"key" jsonb, /* Option < JsonDatum > */
-	"valid_from" timestamptz, /* Option < Time > */
-	"valid_to" timestamptz /* Option < Time > */
-) RETURNS bigint /* i64 */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'delete_portion_wrapper';
-
-CREATE  FUNCTION temporal."correct"(
-	"account_id" uuid, /* Option < pgrx :: Uuid > */
-	"valid_from" timestamptz, /* Option < Time > */
-	"valid_to" timestamptz, /* Option < Time > */
-	"changes" jsonb, /* Option < JsonDatum > */
-	"reason" TEXT, /* Option < Text > */
-	"tenant" uuid DEFAULT NULL /* Option < pgrx :: Uuid > */
-) RETURNS timestamptz /* Option < Time > */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'correct_wrapper';
-
-CREATE  FUNCTION temporal."insert_portion"(
-	"p_table" regclass, /* Option < RegClass > */
-	"row_values" jsonb, /* Option < JsonDatum > */
-	"valid_from" timestamptz, /* Option < Time > */
-	"valid_to" timestamptz DEFAULT 'infinity' /* Option < Time > */
-) RETURNS bigint /* i64 */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'insert_portion_wrapper';
-
-CREATE  FUNCTION temporal."balance_before"(
-	"account_id" uuid, /* Option < pgrx :: Uuid > */
-	"valid_to" timestamptz, /* Option < Time > */
-	"transaction_to" timestamptz /* Option < Time > */
-) RETURNS numeric /* Option < Numeric > */
-STABLE PARALLEL RESTRICTED 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'balance_before_wrapper';
-
-CREATE TYPE temporal.account_range AS RANGE (subtype = uuid, multirange_type_name = temporal.account_multirange);
-
-COMMENT ON TYPE temporal.account_range IS
-    'Ids of accounts from one to another. Gives the index that keeps an account''s periods apart a way to compare ids for equality, without another extension.';
-
-COMMENT ON TYPE temporal.account_multirange IS 'Several ranges of ids of accounts; comes with temporal.account_range.';
-
-CREATE TABLE temporal.account_periods (
-    history_id bigint GENERATED BY DEFAULT AS IDENTITY PRIMARY KEY,
-    account_id uuid NOT NULL,
-    customer_id uuid,
-    valid_from timestamptz NOT NULL,
-    valid_to timestamptz,
-    transaction_from timestamptz NOT NULL,
-    transaction_to timestamptz,
-    account_status banking.account_status NOT NULL,
-    overdraft_limit numeric NOT NULL,
-    account_type varchar(30) NOT NULL,
-    account_number varchar(50) NOT NULL,
-    changed_by text,
-    change_reason text,
-    CONSTRAINT account_periods_valid_check CHECK (
-        pg_catalog.isfinite(valid_from) AND (valid_to IS NULL OR pg_catalog.isfinite(valid_to) AND valid_from < valid_to)),
-    CONSTRAINT account_periods_transaction_check CHECK (
-        pg_catalog.isfinite(transaction_from)
-        AND (transaction_to IS NULL OR pg_catalog.isfinite(transaction_to) AND transaction_from < transaction_to)),
-    -- Nothing is recorded before it is true: what was known at a time ends the search for what was valid later.
-    CONSTRAINT account_periods_recorded_check CHECK (
-        valid_from <= transaction_from AND (valid_to IS NULL OR valid_to <= transaction_from)),
-    CONSTRAINT account_periods_apart EXCLUDE USING gist (
-        temporal.account_range(account_id, account_id, '[]') WITH &&,
-        pg_catalog.tstzrange(valid_from, valid_to) WITH &&,
-        pg_catalog.tstzrange(transaction_from, transaction_to) WITH &&)
-);
-
-CREATE INDEX account_periods_account_id_idx ON temporal.account_periods (account_id, valid_from, transaction_from);
-
-CREATE INDEX account_periods_current_idx ON temporal.account_periods (account_id, valid_from) WHERE transaction_to IS NULL;
-
-CREATE INDEX account_periods_recorded_idx ON temporal.account_periods (account_id, transaction_from);
-
-COMMENT ON TABLE temporal.account_periods IS
-    'What was true of an account from valid_from to valid_to, as recorded from transaction_from to transaction_to (null: still). No two rows of an account overlap on both. Append-only, but that transaction_to is set once (NB009). Read it through temporal.accounts_history, which has the accounts that never changed too.';
-
-COMMENT ON COLUMN temporal.account_periods.transaction_from IS
-    'When it was recorded, taken from the clock under the account''s lock: later than everything recorded of the account before.';
-
-COMMENT ON COLUMN temporal.account_periods.changed_by IS 'The role that changed or corrected the account; null in its first period.';
-
-COMMENT ON SEQUENCE temporal.account_periods_history_id_seq IS 'Numbers of rows of an account''s history; gaps are possible.';
-
-SELECT pg_catalog.pg_extension_config_dump('temporal.account_periods', '');
-
-SELECT pg_catalog.pg_extension_config_dump('temporal.account_periods_history_id_seq', '');
-
-CREATE TRIGGER guard_ledger
-    BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON temporal.account_periods
-    FOR EACH STATEMENT EXECUTE FUNCTION neobank.guard_ledger();
-
-COMMENT ON TRIGGER guard_ledger ON temporal.account_periods IS 'Keeps the history append-only (NB009).';
-
-CREATE TRIGGER guard_loaded
-    AFTER INSERT ON temporal.account_periods
-    FOR EACH STATEMENT EXECUTE FUNCTION neobank.guard_ledger();
-
-COMMENT ON TRIGGER guard_loaded ON temporal.account_periods IS
-    'Lets a restore load a history whose present is what the accounts are, and nothing else (NB009).';
-
-ALTER TABLE temporal.account_periods ENABLE ALWAYS TRIGGER guard_ledger;
-
-ALTER TABLE temporal.account_periods ENABLE ALWAYS TRIGGER guard_loaded;
-
-CREATE FUNCTION temporal.record_account() RETURNS trigger
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
-SET search_path = pg_catalog, pg_temp
-AS $$
-BEGIN
-    PERFORM temporal.record_account_change(
-        OLD.account_id, OLD.created_at, OLD.customer_id, OLD.account_status, OLD.overdraft_limit, OLD.account_type,
-        OLD.account_number);
-    RETURN NULL;
-END
-$$;
-
-COMMENT ON FUNCTION temporal.record_account() IS
-    'Trigger: records a change of an account''s holder, number, type, status or overdraft limit.';
-
-CREATE TRIGGER record_account
-    AFTER UPDATE OF customer_id, account_status, overdraft_limit, account_type, account_number ON banking.accounts
-    FOR EACH ROW
-    WHEN (OLD.customer_id IS DISTINCT FROM NEW.customer_id OR OLD.account_status <> NEW.account_status
-          OR OLD.overdraft_limit <> NEW.overdraft_limit OR OLD.account_type <> NEW.account_type
-          OR OLD.account_number <> NEW.account_number)
-    EXECUTE FUNCTION temporal.record_account();
-
-COMMENT ON TRIGGER record_account ON banking.accounts IS 'Keeps the account''s history.';
-
-CREATE FUNCTION temporal.limits_as_of(p_account_id uuid, p_at timestamptz) RETURNS jsonb
-LANGUAGE plpgsql STABLE PARALLEL SAFE
-SET search_path = pg_catalog, pg_temp
-AS $$
-BEGIN
-    IF p_account_id IS NULL OR p_at IS NULL THEN
-        RAISE EXCEPTION 'argument "%" must not be null', CASE WHEN p_account_id IS NULL THEN 'p_account_id' ELSE 'p_at' END
-            USING ERRCODE = 'null_value_not_allowed', HINT = 'Give a value.';
-    END IF;
-    RETURN coalesce(jsonb_object_agg(
-               c.period, jsonb_build_object('max_amount', c.max_amount, 'max_postings', c.max_postings)), '{}')
-    FROM (SELECT DISTINCT ON (l.period) l.period, l.max_amount, l.max_postings
-          FROM banking.limit_changes l
-          WHERE l.account_id = p_account_id AND l.changed_at <= p_at
-          ORDER BY l.period, l.changed_at DESC) c
-    WHERE c.max_amount IS NOT NULL OR c.max_postings IS NOT NULL;
-END
-$$;
-
-COMMENT ON FUNCTION temporal.limits_as_of(uuid, timestamptz) IS
-    'p_account_id; p_at: a time, inclusive. The spending limits that were set for the account itself then, by period: {"day": {"max_amount": ..., "max_postings": ...}}; {} where there were none. 22004: null.';
-
-CREATE VIEW temporal.accounts_history AS
-SELECT
-    p.history_id, p.account_id, p.customer_id, p.account_number, p.account_type,
-    temporal.balance_before(p.account_id, p.valid_to, p.transaction_to) AS current_balance,
-    p.account_status::varchar(20) AS account_status, p.valid_from, p.valid_to, p.transaction_from, p.transaction_to,
-    p.changed_by, p.change_reason, p.overdraft_limit
-FROM temporal.account_periods p
-UNION ALL
-SELECT
-    NULL::bigint, a.account_id, a.customer_id, a.account_number, a.account_type,
-    temporal.balance_before(a.account_id, NULL, NULL),
-    a.account_status::varchar(20), a.created_at, NULL::timestamptz, a.created_at, NULL::timestamptz,
-    NULL::text, NULL::text, a.overdraft_limit
-FROM banking.accounts a
-WHERE NOT EXISTS (SELECT FROM temporal.account_periods p WHERE p.account_id = a.account_id);
-
-COMMENT ON VIEW temporal.accounts_history IS
-    'The history of every account on both axes: a row is what was true from valid_from to valid_to (null: still), as recorded from transaction_from to transaction_to (null: still). An account that never changed has one row, with history_id null.';
-
-COMMENT ON COLUMN temporal.accounts_history.current_balance IS
-    'What the account held when valid_to ended, as known when transaction_to ended, by effective time; of an open row, what it holds. Read from the ledger, only where it is asked for.';
-
-CREATE FUNCTION temporal.accounts_as_of(
-    p_as_of_time timestamptz DEFAULT now(),
-    p_transaction_time timestamptz DEFAULT now()
-)
-RETURNS TABLE (
-    account_id uuid,
-    customer_id uuid,
-    account_number varchar(50),
-    current_balance numeric,
-    account_status varchar(20),
-    valid_from timestamptz,
-    valid_to timestamptz,
-    account_type varchar(30),
-    overdraft_limit numeric,
-    limits jsonb,
-    transaction_from timestamptz,
-    transaction_to timestamptz,
-    changed_by text,
-    change_reason text
-)
-LANGUAGE sql STABLE PARALLEL RESTRICTED
-BEGIN ATOMIC
-    SELECT
-        h.account_id, h.customer_id, h.account_number, temporal.balance_as_of(h.account_id, $1, $2), h.account_status,
-        h.valid_from, h.valid_to, h.account_type, h.overdraft_limit,
-        temporal.limits_as_of(h.account_id, least($1, $2)), h.transaction_from, h.transaction_to, h.changed_by,
-        h.change_reason
-    FROM temporal.accounts_history h
-    WHERE h.valid_from <= $1 AND (h.valid_to IS NULL OR h.valid_to > $1)
-      AND h.transaction_from <= $2 AND (h.transaction_to IS NULL OR h.transaction_to > $2);
-END;
-
-COMMENT ON FUNCTION temporal.accounts_as_of(timestamptz, timestamptz) IS
-    'Every account as temporal.get_account_as_of answers it for these times, for reports on the whole bank; no row where one is null. Balances and limits are worked out only where they are asked for.';
-
-CREATE FUNCTION temporal.adopt_status_changes() RETURNS void
-LANGUAGE sql VOLATILE PARALLEL UNSAFE
-BEGIN ATOMIC
-    WITH changes AS (
-        SELECT c.*, pg_catalog.row_number() OVER w AS n, pg_catalog.count(*) OVER (PARTITION BY c.account_id) AS changes
-        FROM banking.account_status_changes c
-        WHERE c.old_value <> c.new_value
-        WINDOW w AS (PARTITION BY c.account_id ORDER BY c.changed_at)
-    ), segments AS (
-        -- Number 0 is from the opening to the first change. Times ascend, if only by a microsecond.
-        SELECT
-            a.account_id, s.n, a.customer_id, a.account_type, a.account_number, c.changed_by, c.reason,
-            CASE s.n WHEN 0 THEN a.created_at
-                 ELSE (SELECT pg_catalog.max(e.changed_at + (s.n - e.n) * interval '1 microsecond')
-                       FROM changes e WHERE e.account_id = a.account_id AND e.n <= s.n) END AS begins,
-            coalesce(
-                (SELECT e.old_value FROM changes e WHERE e.account_id = a.account_id AND e.change = 'status' AND e.n > s.n
-                 ORDER BY e.n LIMIT 1), a.account_status) AS status,
-            coalesce(
-                (SELECT e.old_value::numeric FROM changes e
-                 WHERE e.account_id = a.account_id AND e.change = 'overdraft_limit' AND e.n > s.n ORDER BY e.n LIMIT 1),
-                a.overdraft_limit) AS overdraft_limit
-        FROM (SELECT DISTINCT account_id, changes FROM changes) l
-        JOIN banking.accounts a ON a.account_id = l.account_id
-        CROSS JOIN LATERAL pg_catalog.generate_series(0, l.changes) AS s (n)
-        LEFT JOIN changes c ON c.account_id = a.account_id AND c.n = s.n
-    ), periods AS (
-        SELECT s.*, pg_catalog.lead(s.begins) OVER (PARTITION BY s.account_id ORDER BY s.n) AS ends FROM segments s
-    )
-    INSERT INTO temporal.account_periods
-        (account_id, customer_id, valid_from, valid_to, transaction_from, transaction_to, account_status, overdraft_limit,
-         account_type, account_number, changed_by, change_reason)
-    SELECT
-        p.account_id, p.customer_id, p.begins, r.valid_to, r.transaction_from, r.transaction_to,
-        p.status::banking.account_status, p.overdraft_limit, p.account_type, p.account_number, p.changed_by, p.reason
-    FROM periods p
-    CROSS JOIN LATERAL (VALUES (NULL::timestamptz, p.begins, p.ends), (p.ends, p.ends, NULL)) r (valid_to, transaction_from, transaction_to)
-    WHERE r.transaction_from IS NOT NULL
-    ORDER BY p.account_id, p.n;
-END;
-
-COMMENT ON FUNCTION temporal.adopt_status_changes() IS
-    'For the extension''s owner, once after accounts of a release without a history were brought in (an upgrade does it by itself): writes the history of their statuses and overdraft limits from banking.account_status_changes. NB009: there is a history.';
-
-CREATE FUNCTION temporal.timeline(account_id uuid, known_at timestamptz DEFAULT now())
-RETURNS TABLE (
-    valid_from timestamptz,
-    valid_to timestamptz,
-    customer_id uuid,
-    account_number varchar(50),
-    account_type varchar(30),
-    account_status varchar(20),
-    overdraft_limit numeric,
-    current_balance numeric,
-    transaction_from timestamptz,
-    changed_by text,
-    change_reason text
-)
-LANGUAGE plpgsql STABLE PARALLEL RESTRICTED
-SET search_path = pg_catalog, pg_temp
-AS $$
-BEGIN
-    IF account_id IS NULL OR known_at IS NULL THEN
-        RAISE EXCEPTION 'argument "%" must not be null', CASE WHEN account_id IS NULL THEN 'account_id' ELSE 'known_at' END
-            USING ERRCODE = 'null_value_not_allowed', HINT = 'Give a value.';
-    END IF;
-    RETURN QUERY
-    SELECT
-        h.valid_from, h.valid_to, h.customer_id, h.account_number, h.account_type, h.account_status, h.overdraft_limit,
-        temporal.balance_as_of(
-            h.account_id, coalesce(h.valid_to - interval '1 microsecond', 'infinity'), timeline.known_at),
-        h.transaction_from, h.changed_by, h.change_reason
-    FROM temporal.accounts_history h
-    WHERE h.account_id = timeline.account_id AND h.transaction_from <= timeline.known_at
-      AND (h.transaction_to IS NULL OR h.transaction_to > timeline.known_at)
-    ORDER BY h.valid_from;
-END
-$$;
-
-COMMENT ON FUNCTION temporal.timeline(uuid, timestamptz) IS
-    'account_id; known_at: as it was recorded then, ''infinity'' for all that is. The periods of the account one after the other, each with what the account held at its end. No row for an unknown account, or before it was opened. 22004: null.';
-
-CREATE FUNCTION temporal.diff(
-    account_id uuid,
-    t1 timestamptz,
-    t2 timestamptz,
-    known_at_1 timestamptz DEFAULT now(),
-    known_at_2 timestamptz DEFAULT now()
-)
-RETURNS TABLE (attribute text, old_value text, new_value text)
-LANGUAGE sql STABLE PARALLEL RESTRICTED
-BEGIN ATOMIC
-    WITH attributes (position, attribute) AS (
-        VALUES (1, 'customer_id'), (2, 'account_number'), (3, 'account_type'), (4, 'account_status'),
-               (5, 'overdraft_limit'), (6, 'limits'), (7, 'current_balance')
-    ), before AS (
-        SELECT pg_catalog.to_jsonb(s.*) AS state FROM temporal.get_account_as_of($1, $2, $4) s
-    ), after AS (
-        SELECT pg_catalog.to_jsonb(s.*) AS state FROM temporal.get_account_as_of($1, $3, $5) s
-    )
-    SELECT a.attribute, (SELECT b.state ->> a.attribute FROM before b), (SELECT f.state ->> a.attribute FROM after f)
-    FROM attributes a
-    WHERE (SELECT b.state -> a.attribute FROM before b) IS DISTINCT FROM (SELECT f.state -> a.attribute FROM after f)
-    ORDER BY a.position;
-END;
-
-COMMENT ON FUNCTION temporal.diff(uuid, timestamptz, timestamptz, timestamptz, timestamptz) IS
-    'account_id; t1, t2: two times; known_at_1, known_at_2: each as it was recorded then. What is different between them, by attribute; with the same time twice and two known_at, what was corrected in between. An account that was not there has nulls. 22004: null.';
-
-CREATE FUNCTION temporal.safe_horizon() RETURNS timestamptz
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-    asked CONSTANT timestamptz := clock_timestamp();
-    writing integer[];
-    began timestamptz;
-    prepared timestamptz;
-BEGIN
-    IF pg_is_in_recovery() THEN
-        RETURN NULL;
-    END IF;
-    -- Times are taken from the clock by who holds a writer's lock on a table, and mostly a transaction number: whoever has
-    -- neither when we look takes his times after we asked. Locks first: a writer has one until its number is there.
-    writing := ARRAY(
-        SELECT l.pid FROM pg_locks l
-        WHERE l.locktype = 'relation' AND l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())
-          AND l.mode IN ('RowExclusiveLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock')
-          AND l.pid IS NOT NULL);
-    PERFORM pg_stat_clear_snapshot();
-    -- A session that hides from us has no time when it began: then nothing can be said.
-    SELECT min(CASE WHEN a.backend_start IS NULL THEN '-infinity' ELSE coalesce(a.xact_start, a.backend_start) END) INTO began
-    FROM pg_stat_activity a
-    WHERE a.datname = current_database()
-      AND (a.backend_xid IS NOT NULL OR a.pid = ANY (writing) OR a.backend_start IS NULL)
-      AND coalesce(a.backend_type, '') <> 'autovacuum worker';
-    -- When a prepared transaction began is in a lock that it took for that: see src/pg/prepared.rs.
-    SELECT min(coalesce(
-        (SELECT timestamptz '2000-01-01 00:00:00Z'
-                + ((m.classid::bigint << 32) + m.objid::bigint) * interval '1 microsecond'
-         FROM pg_locks o
-         JOIN pg_locks m ON m.virtualtransaction = o.virtualtransaction AND m.locktype = 'advisory' AND m.objsubid = 20035
-         WHERE o.locktype = 'transactionid' AND o.transactionid = p.transaction AND o.granted AND o.pid IS NULL),
-        '-infinity')) INTO prepared
-    FROM pg_prepared_xacts p
-    WHERE p.database = current_database();
-    RETURN nullif(least(asked, began, prepared) - interval '1 microsecond', '-infinity');
-END
-$$;
-
-COMMENT ON FUNCTION temporal.safe_horizon() IS
-    'Up to when nothing can be recorded any more: an answer of temporal.get_account_as_of with p_transaction_time at or before it stays the same for ever. The start of the oldest open transaction that writes in this database, prepared ones included, or now. Null where it cannot be known: on a standby, and while a transaction is prepared by a session that had not loaded the extension.';
 
 DELETE FROM neobank.access_rights;
 
@@ -8030,6 +8585,9 @@ INSERT INTO neobank.access_rights (access_level, privileges, object_kind, object
     ('reader', 'SELECT', 'TABLE', 'event_store.ledger_publication'),
     ('reader', 'EXECUTE', 'FUNCTION', 'event_store.ledger_stream'),
     ('reader', 'EXECUTE', 'FUNCTION', 'event_store.ledger_published_since'),
+    ('reader', 'EXECUTE', 'FUNCTION', 'event_store.ledger_opened_at'),
+    ('reader', 'EXECUTE', 'FUNCTION', 'event_store.uuid_of'),
+    ('reader', 'EXECUTE', 'FUNCTION', 'event_store.figure_of'),
     ('reader', 'EXECUTE', 'FUNCTION', 'event_store.ledger_balances'),
     ('reader', 'EXECUTE', 'FUNCTION', 'event_store.check_ledger_events'),
     ('reader', 'SELECT', 'TABLE', 'event_store.retention_rules'),
@@ -8114,6 +8672,8 @@ INSERT INTO neobank.access_rights (access_level, privileges, object_kind, object
     ('operator', 'EXECUTE', 'FUNCTION', 'temporal.enabled_tables'),
     ('operator', 'EXECUTE', 'FUNCTION', 'temporal.period_key'),
     ('operator', 'EXECUTE', 'FUNCTION', 'temporal.key_match'),
+    ('operator', 'EXECUTE', 'FUNCTION', 'temporal.base_type'),
+    ('operator', 'EXECUTE', 'FUNCTION', 'temporal.key_value'),
     ('operator', 'EXECUTE', 'FUNCTION', 'temporal.key_condition'),
     ('operator', 'EXECUTE', 'FUNCTION', 'temporal.key_object'),
     ('operator', 'EXECUTE', 'FUNCTION', 'temporal.guard_history'),
@@ -8131,6 +8691,7 @@ INSERT INTO neobank.access_rights (access_level, privileges, object_kind, object
     ('operator', 'EXECUTE', 'FUNCTION', 'temporal.disable'),
     ('operator', 'EXECUTE', 'FUNCTION', 'temporal.instant'),
     ('operator', 'EXECUTE', 'FUNCTION', 'temporal.new_values'),
+    ('operator', 'EXECUTE', 'FUNCTION', 'temporal.given_values'),
     ('operator', 'EXECUTE', 'FUNCTION', 'temporal.with_generated'),
     ('operator', 'EXECUTE', 'FUNCTION', 'temporal.rewrite'),
     ('operator', 'EXECUTE', 'FUNCTION', 'temporal.add_fact'),
@@ -8158,6 +8719,17 @@ INSERT INTO neobank.access_rights (access_level, privileges, object_kind, object
     ('operator', 'EXECUTE', 'FUNCTION', 'temporal.check_child'),
     ('operator', 'EXECUTE', 'FUNCTION', 'temporal.check_parent'),
     ('operator', 'EXECUTE', 'FUNCTION', 'temporal.uncovered'),
+    ('operator', 'EXECUTE', 'FUNCTION', 'temporal.cut_name'),
+    ('operator', 'EXECUTE', 'FUNCTION', 'temporal.free_name'),
+    ('operator', 'EXECUTE', 'FUNCTION', 'temporal.drop_views'),
+    ('operator', 'EXECUTE', 'FUNCTION', 'temporal.as_owner'),
+    ('operator', 'EXECUTE', 'FUNCTION', 'temporal.apply_due_to'),
+    ('operator', 'EXECUTE', 'FUNCTION', 'temporal.prune_of'),
+    ('operator', 'EXECUTE', 'FUNCTION', 'temporal.check_keys'),
+    ('operator', 'EXECUTE', 'FUNCTION', 'temporal.fire_checks'),
+    ('operator', 'EXECUTE', 'FUNCTION', 'temporal.follow_owner'),
+    ('operator', 'EXECUTE', 'FUNCTION', 'temporal.follow_table'),
+    ('operator', 'EXECUTE', 'FUNCTION', 'temporal.try_follow'),
     ('operator', 'SELECT, INSERT, UPDATE, DELETE', 'TABLE', 'temporal.tables'),
     ('operator', 'SELECT, INSERT, UPDATE, DELETE', 'TABLE', 'temporal.table_columns'),
     ('operator', 'SELECT, INSERT, UPDATE, DELETE', 'TABLE', 'temporal.period_foreign_keys'),
@@ -8191,6 +8763,7 @@ INSERT INTO neobank.access_rights (access_level, privileges, object_kind, object
     ('reader', 'EXECUTE', 'FUNCTION', 'troubleshoot.table_bloat'),
     ('reader', 'EXECUTE', 'FUNCTION', 'troubleshoot.index_bloat'),
     ('reader', 'EXECUTE', 'FUNCTION', 'troubleshoot.check_table_health'),
+    ('reader', 'EXECUTE', 'FUNCTION', 'troubleshoot.known_schema'),
     ('reader', 'EXECUTE', 'FUNCTION', 'troubleshoot.full_health_check'),
     ('reader', 'EXECUTE', 'FUNCTION', 'troubleshoot.sequence_position'),
     ('reader', 'EXECUTE', 'FUNCTION', 'troubleshoot.relation_file_bytes'),
@@ -8589,6 +9162,9 @@ COMMENT ON FUNCTION event_store.prepare_ledger_publication IS
 COMMENT ON FUNCTION event_store.ledger_published_since IS
     'The position above which the events of postings are. NB130: the ledger is not published.';
 
+COMMENT ON FUNCTION event_store.ledger_opened_at IS
+    'The position at which the last publication of the ledger up to as_of_position (null: of all) was opened; null where there is none. NB132: retention has deleted events of it up to there.';
+
 COMMENT ON FUNCTION event_store.ledger_stream IS
     'The aggregate whose events are the legs of that posting. transaction_id; of an aggregate of type LedgerTransaction the same function answers the transaction. 22004: null.';
 
@@ -8628,14 +9204,17 @@ COMMENT ON CAST (temporal.account_range AS temporal.account_multirange) IS 'Come
 COMMENT ON FUNCTION temporal.check_snapshot IS
     'Above READ COMMITTED: fails with 40001 where others have recorded something of a key that the transaction''s snapshot does not show. p_table: with a history; p_key: an object of the key''s columns. Called by what records facts of keys that are not in the table. NB320: no history; 22004: null.';
 
+COMMENT ON FUNCTION temporal.as_owner IS
+    'Does one of the works on a table''s history with the rights of the table''s owner, so that no trigger or function of his gets the caller''s. p_table; p_work: follow, apply_due, prune; p_before, p_max_rows: of prune. The caller must have the owner''s rights. Returns how many rows it was. Called by the functions of these names. NB320: the table has no history; NB021: no such work; 42501: not the owner; 22004: null.';
+
 COMMENT ON FUNCTION temporal.update_portion IS
-    'Corrects or schedules: rows of a key that are true between two instants get changed values for that time; before and after it they stay, and what was believed until now stays readable. p_table: with a history; key: an object of the key''s columns; valid_from, valid_to: timestamps, -infinity and infinity for open ends; changes: an object of columns and their new values. The caller needs UPDATE on the table, on which no row security may apply to him. Where the time includes now the table''s row is changed too. Returns how many periods were changed; 0: nothing was true of the key then. NB320: no history; NB323: the key; NB324: the period; NB326: the changes; NB331: before what the history is kept from; 23502, 23514: a constraint of the table; 42501: the caller''s rights; 22004: null.';
+    'Corrects or schedules: rows of a key that are true between two instants get changed values for that time; before and after it they stay, and what was believed until now stays readable. p_table: with a history; key: an object of the key''s columns; valid_from, valid_to: timestamps, -infinity and infinity for open ends; changes: an object of columns and their new values. The caller needs UPDATE on the table, on which no row security may apply to him. Where the time includes now the table''s row is changed too. Returns how many periods were changed; 0: nothing was true of the key then. NB320: no history; NB323: the key; NB324: the period; NB326: the changes; NB331: before what the history is kept from; NB336: a trigger or rule of the table keeps the row back; 22001, 23502, 23514: a constraint of the table; 42501: the caller''s rights; NB336: a trigger or rule of the table keeps the row back; 22004: null.';
 
 COMMENT ON FUNCTION temporal.delete_portion IS
-    'Nothing was, or will be, true of a key between two instants; what was believed until now stays readable. Arguments as temporal.update_portion takes them; the caller needs DELETE. Where the time includes now the table''s row goes. Returns how many periods there were. NB320, NB323, NB324, NB331, 42501, 22004: as there.';
+    'Nothing was, or will be, true of a key between two instants; what was believed until now stays readable. Arguments as temporal.update_portion takes them; the caller needs DELETE. Where the time includes now the table''s row goes. Returns how many periods there were. NB320, NB323, NB324, NB331, NB336, 42501, 22004: as there.';
 
 COMMENT ON FUNCTION temporal.insert_portion IS
-    'A row was, or will be, true between two instants in which its key has none. p_table; row_values: an object of columns and values, the key''s among them, where columns left out are null; valid_from, valid_to: timestamps. The caller needs INSERT. Where the time includes now the row is inserted into the table. Returns 1. NB325: the key has a row in that time; NB320, NB323, NB324, NB326, NB331, 23502, 23514, 42501, 22004: as temporal.update_portion.';
+    'A row was, or will be, true between two instants in which its key has none. p_table; row_values: an object of columns and values, the key''s among them, where columns left out are null; valid_from, valid_to: timestamps. The caller needs INSERT. Where the time includes now the row is inserted into the table. Returns 1. NB325: the key has a row in that time; NB320, NB323, NB324, NB326, NB331, NB336, 22001, 23502, 23514, 42501, 22004: as temporal.update_portion.';
 
 COMMENT ON FUNCTION troubleshoot.run_checks IS
     'What troubleshoot.checks calls, which also sees to it that nothing waits for a lock.';
