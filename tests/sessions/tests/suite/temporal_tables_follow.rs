@@ -36,7 +36,7 @@ fn triggers_of_an_owner_do_not_get_a_superusers_rights() {
     db.run("select temporal.update_portion('ev.t', '{\"id\": 1}', clock_timestamp() + interval '50 ms', 'infinity', '{\"v\": 9}')");
     bank.db.run("select pg_sleep(0.1)");
     assert_eq!(bank.db.one("select temporal.apply_due('ev.t')"), "1");
-    assert_eq!(db.lines("select distinct who from ev.seen"), [role.clone()]);
+    assert_eq!(db.lines("select distinct who from ev.seen"), [role.as_str()]);
     bank.db.run(&format!("drop owned by {role} cascade"));
 }
 
