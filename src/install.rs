@@ -167,8 +167,13 @@ extension_sql_file!(
 );
 extension_sql_file!(
     "../sql/temporal_tables_follow.sql",
-    name = "temporal_tables",
+    name = "temporal_follow",
     requires = ["temporal_keep"]
+);
+extension_sql_file!(
+    "../sql/temporal_tables_watch.sql",
+    name = "temporal_tables",
+    requires = ["temporal_follow"]
 );
 extension_sql_file!(
     "../sql/troubleshoot_checks.sql",

@@ -1,4 +1,4 @@
-//! Histories follow their tables. Behind the event triggers of `sql/temporal_tables_follow.sql`.
+//! Histories follow their tables. Behind the event triggers of `sql/temporal_tables_watch.sql`.
 
 use super::api::rows_of;
 use crate::error::Error;
