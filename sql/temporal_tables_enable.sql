@@ -65,12 +65,12 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
     SELECT pg_catalog."left"(p_name, (
-        SELECT pg_catalog.max(n) FROM pg_catalog.generate_series(0, pg_catalog.length(p_name)) n
+        SELECT pg_catalog.max(n) FROM pg_catalog.generate_series(0, least(pg_catalog.length(p_name), p_bytes, 63)) n
         WHERE pg_catalog.octet_length(pg_catalog."left"(p_name, n)) <= p_bytes));
 END;
 REVOKE ALL ON FUNCTION temporal.cut_name(text, integer) FROM PUBLIC;
 COMMENT ON FUNCTION temporal.cut_name(text, integer) IS
-    'As many characters of a name as take up to p_bytes bytes, which is how the server bounds names.';
+    'As many characters of a name as take up to p_bytes bytes, which is how the server bounds names; up to 63.';
 
 CREATE FUNCTION temporal.free_name(p_schema text, p_wanted text, p_bytes integer, p_endings text[], p_own regclass) RETURNS text
 LANGUAGE plpgsql STABLE PARALLEL SAFE

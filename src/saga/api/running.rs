@@ -40,7 +40,7 @@ fn run(saga_id: Option<pgrx::Uuid>) -> Text {
     finish(required("saga_id", saga_id).and_then(|saga| run_one(id(saga)))).into()
 }
 
-#[pg_extern(schema = "saga", volatile, parallel_unsafe)]
+#[pg_extern(schema = "saga", stable, parallel_restricted)]
 fn is_called(saga_id: Option<pgrx::Uuid>, effect_id: Option<pgrx::Uuid>) -> bool {
     saga_id.zip(effect_id).is_some_and(|(saga, effect)| Running::is_calling(id(saga), id(effect)))
 }

@@ -41,9 +41,6 @@ const LEASED: &str = "delete from stage.lease; select stage.saga('outside'); \
      insert into stage.lease select step_id, lease_token from saga.claim_step('w', '{ask}', 86400000)";
 const HELD: &str = "update stage.fresh f set made = (saga.payment_hold(f.id, gen_random_uuid(), \
      jsonb_build_object('account', p.a, 'amount', 2), '{}') ->> 'hold_id')::uuid from {accounts} p where p.n = f.n";
-const PAID: &str = "update stage.fresh f set made = (saga.payment_capture(f.id, gen_random_uuid(), \
-     jsonb_build_object('account', p.a, 'amount', 2, 'counterparty_bank', 'YZ', 'counterparty_account', '1'), '{}') \
-     ->> 'transaction_id')::uuid from {accounts} p where p.n = f.n";
 const ENDED: &str = "select saga.run(saga.start('done', idempotency_key => id::text)) from stage.fresh";
 
 pub const SAGAS: &[Operation] = &[
@@ -160,13 +157,6 @@ pub const SAGAS: &[Operation] = &[
         "select saga.payment_capture(id, id, jsonb_build_object('account', a, 'amount', 2, 'counterparty_bank', 'YZ', \
          'counterparty_account', '1'), jsonb_build_object('hold', jsonb_build_object('hold_id', made))) \
          from {accounts} join stage.fresh using (n)",
-        Again::Nothing,
-    ),
-    after(
-        "payment_return",
-        &[PAID],
-        "select saga.payment_return(id, id, '{}', jsonb_build_object('capture', jsonb_build_object('transaction_id', made))) \
-         from stage.fresh",
         Again::Nothing,
     ),
 ];
