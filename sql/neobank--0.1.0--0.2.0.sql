@@ -696,10 +696,736 @@ SELECT pg_catalog.pg_extension_config_dump('concurrency.leases', '');
 
 SELECT pg_catalog.pg_extension_config_dump('concurrency.lease_token_seq', '');
 
-CREATE  FUNCTION troubleshoot."metrics"() RETURNS TEXT /* String */
+CREATE  FUNCTION temporal."as_owner"(
+	"p_table" regclass, /* Option < RegClass > */
+	"p_work" TEXT, /* Option < Text > */
+	"p_before" timestamptz, /* Option < Time > */
+	"p_max_rows" bigint /* Option < i64 > */
+) RETURNS bigint /* i64 */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'as_owner_wrapper';
+
+CREATE  FUNCTION temporal."get_account_as_of"(
+	"p_account_id" uuid, /* Option < pgrx :: Uuid > */
+	"p_as_of_time" timestamptz DEFAULT now(), /* Option < Time > */
+	"p_transaction_time" timestamptz DEFAULT now() /* Option < Time > */
+) RETURNS TABLE (
+	"account_id" uuid,  /* pgrx :: Uuid */
+	"customer_id" uuid,  /* Option < pgrx :: Uuid > */
+	"account_number" varchar(50),  /* Option < Varchar > */
+	"current_balance" numeric,  /* Option < Numeric > */
+	"account_status" TEXT,  /* Option < String > */
+	"valid_from" timestamptz,  /* Option < Time > */
+	"valid_to" timestamptz,  /* Option < Time > */
+	"account_type" TEXT,  /* Option < String > */
+	"overdraft_limit" numeric,  /* Option < Numeric > */
+	"limits" jsonb,  /* Option < JsonBytes > */
+	"transaction_from" timestamptz,  /* Option < Time > */
+	"transaction_to" timestamptz,  /* Option < Time > */
+	"changed_by" TEXT,  /* Option < String > */
+	"change_reason" TEXT  /* Option < String > */
+)
+STABLE PARALLEL RESTRICTED 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'get_account_as_of_wrapper';
+
+CREATE  FUNCTION temporal."record_account_change"(
+	"account_id" uuid, /* Option < pgrx :: Uuid > */
+	"created_at" timestamptz, /* Option < Time > */
+	"customer_id" uuid, /* Option < pgrx :: Uuid > */
+	"account_status" TEXT, /* Option < Text > */
+	"overdraft_limit" numeric, /* Option < Numeric > */
+	"account_type" TEXT, /* Option < Text > */
+	"account_number" TEXT /* Option < Text > */
+) RETURNS void
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'record_account_change_wrapper';
+
+CREATE  FUNCTION temporal."correct"(
+	"account_id" uuid, /* Option < pgrx :: Uuid > */
+	"valid_from" timestamptz, /* Option < Time > */
+	"valid_to" timestamptz, /* Option < Time > */
+	"changes" jsonb, /* Option < JsonDatum > */
+	"reason" TEXT, /* Option < Text > */
+	"tenant" uuid DEFAULT NULL /* Option < pgrx :: Uuid > */
+) RETURNS timestamptz /* Option < Time > */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'correct_wrapper';
+
+CREATE  FUNCTION temporal."update_portion"(
+	"p_table" regclass, /* Option < RegClass > */
+	"key" jsonb, /* Option < JsonDatum > */
+	"valid_from" timestamptz, /* Option < Time > */
+	"valid_to" timestamptz, /* Option < Time > */
+	"changes" jsonb /* Option < JsonDatum > */
+) RETURNS bigint /* i64 */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'update_portion_wrapper';
+
+CREATE  FUNCTION temporal."check_snapshot"(
+	"p_table" regclass, /* Option < RegClass > */
+	"p_key" jsonb /* Option < JsonDatum > */
+) RETURNS void
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'check_snapshot_wrapper';
+
+CREATE  FUNCTION temporal."balance_before"(
+	"account_id" uuid, /* Option < pgrx :: Uuid > */
+	"valid_to" timestamptz, /* Option < Time > */
+	"transaction_to" timestamptz /* Option < Time > */
+) RETURNS numeric /* Option < Numeric > */
+STABLE PARALLEL RESTRICTED 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'balance_before_wrapper';
+
+CREATE  FUNCTION temporal."insert_portion"(
+	"p_table" regclass, /* Option < RegClass > */
+	"row_values" jsonb, /* Option < JsonDatum > */
+	"valid_from" timestamptz, /* Option < Time > */
+	"valid_to" timestamptz DEFAULT 'infinity' /* Option < Time > */
+) RETURNS bigint /* i64 */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'insert_portion_wrapper';
+
+CREATE  FUNCTION temporal."delete_portion"(
+	"p_table" regclass, /* Option < RegClass > */
+	"key" jsonb, /* Option < JsonDatum > */
+	"valid_from" timestamptz, /* Option < Time > */
+	"valid_to" timestamptz /* Option < Time > */
+) RETURNS bigint /* i64 */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'delete_portion_wrapper';
+
+CREATE  FUNCTION temporal."balance_as_of"(
+	"account_id" uuid, /* Option < pgrx :: Uuid > */
+	"valid_at" timestamptz DEFAULT now(), /* Option < Time > */
+	"known_at" timestamptz DEFAULT now() /* Option < Time > */
+) RETURNS numeric /* Option < Numeric > */
+STABLE PARALLEL RESTRICTED  
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'account_balance_as_of_wrapper';
+
+CREATE  FUNCTION pooling."generate_pgbouncer_config"(
+	"databases" TEXT[] DEFAULT NULL, /* Option < Many < String > > */
+	"pool_mode" TEXT DEFAULT 'transaction', /* Option < Text > */
+	"host" TEXT DEFAULT NULL, /* Option < Text > */
+	"pool_size" INT DEFAULT NULL, /* Option < i32 > */
+	"settings" jsonb DEFAULT '{}', /* Option < JsonDatum > */
+	"cores" INT DEFAULT NULL /* Option < i32 > */
+) RETURNS TEXT /* String */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'generate_pgbouncer_config_wrapper';
+
+CREATE  FUNCTION pooling."what_if"(
+	"pool_size" INT, /* Option < i32 > */
+	"arrival_rate" numeric, /* Option < Numeric > */
+	"service_time_ms" numeric /* Option < Numeric > */
+) RETURNS TABLE (
+	"busy_connections" numeric,  /* Option < Numeric > */
+	"utilization" numeric,  /* Option < Numeric > */
+	"wait_probability" numeric,  /* Option < Numeric > */
+	"mean_wait_ms" numeric,  /* Option < Numeric > */
+	"p95_wait_ms" numeric,  /* Option < Numeric > */
+	"mean_response_ms" numeric,  /* Option < Numeric > */
+	"queue_length" numeric,  /* Option < Numeric > */
+	"is_stable" bool  /* bool */
+)
+IMMUTABLE PARALLEL SAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'what_if_wrapper';
+
+CREATE  FUNCTION pooling."recommended_size"(
+	"arrival_rate" numeric, /* Option < Numeric > */
+	"service_time_ms" numeric, /* Option < Numeric > */
+	"available_connections" INT, /* Option < i32 > */
+	"cores" INT DEFAULT NULL, /* Option < i32 > */
+	"cpu_share" numeric DEFAULT NULL /* Option < Numeric > */
+) RETURNS TABLE (
+	"recommended_pool_size" INT,  /* i32 */
+	"limited_by" TEXT,  /* & '_ str */
+	"busy_connections" numeric,  /* Option < Numeric > */
+	"needed_connections" numeric,  /* Option < Numeric > */
+	"core_limit" INT,  /* i32 */
+	"used_cores" INT,  /* i32 */
+	"used_cpu_share" numeric  /* Option < Numeric > */
+)
+STABLE PARALLEL SAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'recommended_size_wrapper';
+
+CREATE  FUNCTION pooling."capture_sample"(
+	"keep" interval DEFAULT '7 days', /* Option < Interval > */
+	"max_groups" INT DEFAULT 100 /* Option < i32 > */
+) RETURNS timestamptz /* Option < Time > */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'capture_sample_wrapper';
+
+CREATE  FUNCTION pooling."bounded_period"(
+	"since" interval /* Option < Interval > */
+) RETURNS interval /* Interval */
+IMMUTABLE PARALLEL SAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'bounded_period_wrapper';
+
+CREATE  FUNCTION pooling."machine_cores"() RETURNS INT /* i32 */
+STRICT STABLE PARALLEL SAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'machine_cores_wrapper';
+
+CREATE  FUNCTION pooling."bounded_seconds"(
+	"seconds" numeric /* Option < Numeric > */
+) RETURNS numeric /* Numeric */
+IMMUTABLE PARALLEL SAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'bounded_seconds_wrapper';
+
+CREATE  FUNCTION pooling."bounded_pool_size"(
+	"pool_size" INT /* Option < i32 > */
+) RETURNS INT /* Option < i32 > */
+IMMUTABLE PARALLEL SAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'bounded_pool_size_wrapper';
+
+CREATE  FUNCTION pooling."calculate_pool_size"(
+	"p_max_db_connections" INT, /* Option < i32 > */
+	"p_avg_query_time_ms" numeric, /* Option < Numeric > */
+	"p_target_tps" INT, /* Option < i32 > */
+	"p_safety_margin" numeric DEFAULT 0.8, /* Option < Numeric > */
+	"p_cores" INT DEFAULT NULL /* Option < i32 > */
+) RETURNS TABLE (
+	"metric" TEXT,  /* String */
+	"value" TEXT,  /* String */
+	"explanation" TEXT  /* String */
+)
+STABLE PARALLEL SAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'calculate_pool_size_wrapper';
+
+ALTER FUNCTION pooling.what_if(integer, numeric, numeric) ROWS 1;
+
+ALTER FUNCTION pooling.recommended_size(numeric, numeric, integer, integer, numeric) ROWS 1;
+
+COMMENT ON FUNCTION pooling.machine_cores() IS
+    'The processors that the server''s processes may run on: what control group and affinity leave of the machine''s.';
+
+COMMENT ON FUNCTION pooling.what_if(integer, numeric, numeric) IS
+    'What a pool makes of a load, by the queue M/M/c (Erlang C; L. Kleinrock, Queueing Systems 1, 3.5). pool_size: connections, 1 to 262,143; arrival_rate: transactions per second, 0 to 10^9; service_time_ms: how long each keeps its connection, above 0 and up to a day. Returns the mean of busy connections, the part of the time that each is busy, the probability of a wait for one, the mean wait and that of all but 5 %, the mean time from asking to the end, the mean length of the queue, and whether it is stable: else more comes than can be served, the waits are null and grow without end. NB021: a bound; 22004: null.';
+
+COMMENT ON FUNCTION pooling.recommended_size(numeric, numeric, integer, integer, numeric) IS
+    'How large a pool should be. arrival_rate: transactions per second, 0 to 10^9; service_time_ms: how long each keeps its connection; available_connections: the most there can be; cores: null, those of the machine; cpu_share: of the time that a connection is busy, the part in which it computes, above 0 and up to 1, null: 0.5. needed_connections is the least with which connections are busy at most 80 % of the time and the mean wait is at most 10 % of the service time; busy_connections is Little''s law; core_limit is cores / cpu_share + 1; recommended_pool_size the least of needed, core_limit and available, limited_by says which: load, cores or connections. NB021: a bound; 22004: null.';
+
+COMMENT ON FUNCTION pooling.calculate_pool_size(integer, numeric, integer, numeric, integer) IS
+    'How large a pool should be, step by step. p_max_db_connections: max_connections, 1 to 262,143; p_avg_query_time_ms: how long a transaction keeps its connection, above 0 and up to a day; p_target_tps: transactions per second, from 1; p_safety_margin: the part of the connections that pools may take, above 0 and up to 1; p_cores: null, those of the machine. Sizes as pooling.recommended_size. NB021: a bound; 22004: null.';
+
+COMMENT ON FUNCTION pooling.generate_pgbouncer_config(text[], text, text, integer, jsonb, integer) IS
+    'A pgbouncer.ini for pgbouncer 1.18 and later, from the live server''s settings. databases: names, up to 1,000, null: this one; pool_mode: transaction, session or statement; host: where pgbouncer finds the server, null: its socket, else its address; pool_size: null, of each database what pooling.recommend_for answers; settings: an object of pgbouncer''s settings in place of ours or beside them, texts and whole numbers, null leaves a line out; cores: null, those of the machine. The pools of all databases together take four fifths of the connections that clients may have. NB540: a setting; NB541: a database; NB021: a bound; 22004: null.';
+
+COMMENT ON FUNCTION pooling.capture_sample(interval, integer) IS
+    'Writes what connections do now into pooling.samples, and the counters of load into pooling.load_samples; for a scheduler, every 10 to 60 seconds, with the rights of pg_monitor: what the caller may not see is counted as not_visible. keep: older rows of these tables and of pooling.pool_stats are deleted, up to 10,000 of each in a call; above 0 and up to 366 days. max_groups: rows of a sample, 1 to 1,000, the largest groups of sessions; the rest goes into one row (others) of each database. Returns when it was. Any number of sessions may call it at once. NB021: a bound; 22004: null; 25006: on a standby.';
+
+COMMENT ON FUNCTION pooling.bounded_period(interval) IS
+    'The period itself, for functions that read samples. NB021: not above 0 and up to 366 days; 22004: null.';
+
+COMMENT ON FUNCTION pooling.bounded_pool_size(integer) IS
+    'The size itself; null for null. NB021: not 1 to 262,143.';
+
+COMMENT ON FUNCTION pooling.bounded_seconds(numeric) IS
+    'The seconds themselves. NB021: not 0 to 31,622,400; 22004: null.';
+
+CREATE FUNCTION pooling.usable_connections() RETURNS integer
+LANGUAGE sql STABLE PARALLEL SAFE
+BEGIN ATOMIC
+    -- reserved_connections came with PostgreSQL 16.
+    SELECT greatest(1, pg_catalog.current_setting('max_connections')::int
+                       - pg_catalog.current_setting('superuser_reserved_connections')::int
+                       - coalesce(pg_catalog.current_setting('reserved_connections', true)::int, 0));
+END;
+
+COMMENT ON FUNCTION pooling.usable_connections() IS
+    'How many connections ordinary roles may have: max_connections without those that are reserved.';
+
+CREATE FUNCTION pooling.sessions() RETURNS TABLE (
+    pid integer, user_name text, database_name text, application_name text, client_addr inet,
+    backend_start timestamptz, xact_start timestamptz, state_change timestamptz, state text,
+    wait_event_type text, wait_event text, holds_transaction_id boolean, holds_snapshot boolean, query text,
+    is_visible boolean, seconds_in_state numeric, age_seconds numeric, transaction_seconds numeric)
+LANGUAGE sql VOLATILE PARALLEL UNSAFE ROWS 100
+BEGIN ATOMIC
+    -- Within a transaction the server shows what it showed first until this is called.
+    SELECT pg_catalog.pg_stat_clear_snapshot();
+    SELECT a.pid, a.usename::text, a.datname::text, a.application_name, a.client_addr, a.backend_start, a.xact_start,
+           a.state_change,
+           CASE WHEN a.backend_type IS NULL OR a.state = 'disabled' THEN 'unknown' ELSE coalesce(a.state, 'starting') END,
+           a.wait_event_type, a.wait_event, a.backend_xid IS NOT NULL, a.backend_xmin IS NOT NULL, a.query,
+           a.backend_type IS NOT NULL AND a.state IS DISTINCT FROM 'disabled',
+           pg_catalog.date_part('epoch', pg_catalog.clock_timestamp() - a.state_change)::numeric,
+           pg_catalog.date_part('epoch', pg_catalog.clock_timestamp() - a.backend_start)::numeric,
+           pg_catalog.date_part('epoch', pg_catalog.clock_timestamp() - a.xact_start)::numeric
+    FROM pg_catalog.pg_stat_activity a
+    -- Of sessions that the caller may not look into not even their kind is told.
+    WHERE a.backend_type = 'client backend' OR a.backend_type IS NULL AND a.usesysid IS NOT NULL;
+END;
+
+COMMENT ON FUNCTION pooling.sessions() IS
+    'Sessions of clients at this moment, also within a transaction that has looked before. state is unknown, and is_visible false, where the caller may not look (without pg_monitor: other roles'' sessions, and then workers that run as a role are among them) or track_activities is off. Times in seconds; holds_snapshot: it keeps VACUUM from removing rows.';
+
+CREATE VIEW pooling.v_connection_analysis AS
+SELECT s.user_name AS username,
+       pg_catalog.count(*) AS total_connections,
+       CASE WHEN pg_catalog.bool_and(s.is_visible) THEN pg_catalog.count(*) FILTER (WHERE s.state = 'active') END AS active,
+       CASE WHEN pg_catalog.bool_and(s.is_visible) THEN pg_catalog.count(*) FILTER (WHERE s.state = 'idle') END AS idle,
+       CASE WHEN pg_catalog.bool_and(s.is_visible)
+            THEN pg_catalog.count(*) FILTER (WHERE s.state = 'idle in transaction') END AS idle_in_transaction,
+       CASE WHEN pg_catalog.bool_and(s.is_visible)
+            THEN pg_catalog.count(*) FILTER (WHERE s.state = 'idle in transaction (aborted)') END AS aborted,
+       pg_catalog.round(pg_catalog.avg(s.age_seconds), 2) AS avg_connection_age_seconds,
+       pg_catalog.max(s.seconds_in_state) AS max_seconds_in_current_state,
+       pg_catalog.count(*) FILTER (WHERE s.wait_event_type = 'Lock') AS waiting_for_lock,
+       pg_catalog.max(s.transaction_seconds) AS longest_transaction_seconds,
+       pg_catalog.count(DISTINCT s.application_name) FILTER (WHERE s.is_visible) AS applications,
+       pg_catalog.count(*) FILTER (WHERE NOT s.is_visible) AS not_visible
+FROM pooling.sessions() s
+GROUP BY s.user_name
+ORDER BY 2 DESC, 1;
+
+COMMENT ON VIEW pooling.v_connection_analysis IS
+    'Connections of each role by state. not_visible: how many the reader may not look into (pg_monitor may); the counts by state are null then.';
+
+CREATE FUNCTION pooling.idle_connections(seconds numeric DEFAULT 300) RETURNS TABLE (
+    pid integer, usename text, application_name text, client_addr inet, state text, state_change timestamptz,
+    idle_seconds numeric, query text, database_name text, holds_transaction_id boolean, holds_snapshot boolean,
+    remediation_sql text)
+LANGUAGE sql VOLATILE PARALLEL UNSAFE ROWS 100
+BEGIN ATOMIC
+    SELECT s.pid, s.user_name, s.application_name, s.client_addr, s.state, s.state_change, s.seconds_in_state, s.query,
+           s.database_name, s.holds_transaction_id, s.holds_snapshot,
+           -- pg_cancel_backend does nothing to a session that runs nothing.
+           pg_catalog.format('SELECT pg_catalog.pg_terminate_backend(%s);', s.pid)
+    FROM pooling.sessions() s, pooling.bounded_seconds(idle_connections.seconds) b
+    WHERE s.state LIKE 'idle%' AND s.seconds_in_state > b OR NOT s.is_visible
+    ORDER BY s.seconds_in_state DESC NULLS LAST, s.pid;
+END;
+
+COMMENT ON FUNCTION pooling.idle_connections(numeric) IS
+    'Sessions that have been idle, in a transaction or not, for longer than that; with state unknown those that the caller may not look into. seconds: 0 to 31,622,400. query: the last one; holds_snapshot: it keeps VACUUM from removing rows; remediation_sql: what ends the session. NB021: seconds; 22004: null.';
+
+CREATE VIEW pooling.v_idle_connections AS
+SELECT i.pid, i.usename, i.application_name, i.client_addr, i.state, i.state_change, i.idle_seconds, i.query,
+       i.database_name, i.holds_transaction_id, i.holds_snapshot, i.remediation_sql
+FROM pooling.idle_connections() i;
+
+COMMENT ON VIEW pooling.v_idle_connections IS
+    'pooling.idle_connections() of more than 5 minutes.';
+
+CREATE TABLE pooling.samples (
+    sampled_at timestamptz NOT NULL,
+    database_name text NOT NULL,
+    user_name text NOT NULL,
+    application_name text NOT NULL,
+    connections integer NOT NULL,
+    active integer NOT NULL,
+    idle integer NOT NULL,
+    idle_in_transaction integer NOT NULL,
+    aborted integer NOT NULL,
+    not_visible integer NOT NULL,
+    on_cpu integer NOT NULL,
+    waiting_lock integer NOT NULL,
+    waiting_io integer NOT NULL,
+    oldest_connection_seconds numeric,
+    longest_transaction_seconds numeric,
+    PRIMARY KEY (sampled_at, database_name, user_name, application_name)
+);
+
+COMMENT ON TABLE pooling.samples IS
+    'Sessions at the moments of pooling.capture_sample, by database, role and application, without the one that sampled.';
+
+COMMENT ON COLUMN pooling.samples.aborted IS 'Idle in a transaction that has failed.';
+
+COMMENT ON COLUMN pooling.samples.not_visible IS 'How many the sampling role might not look into: they are in no other count but connections.';
+
+COMMENT ON COLUMN pooling.samples.on_cpu IS 'Of the active ones, those that wait for nothing.';
+
+CREATE TABLE pooling.load_samples (
+    sampled_at timestamptz NOT NULL,
+    database_name text NOT NULL,
+    max_connections integer NOT NULL,
+    usable_connections integer NOT NULL,
+    connections integer NOT NULL,
+    transactions bigint NOT NULL,
+    active_ms numeric NOT NULL,
+    idle_in_transaction_ms numeric NOT NULL,
+    sessions bigint NOT NULL,
+    sessions_lost bigint NOT NULL,
+    stats_reset timestamptz,
+    PRIMARY KEY (database_name, sampled_at)
+);
+
+COMMENT ON TABLE pooling.load_samples IS
+    'The server''s counters of each database in use at the moments of pooling.capture_sample, since stats_reset; pooling.load reads differences.';
+
+COMMENT ON COLUMN pooling.load_samples.sessions_lost IS
+    'Sessions that ended otherwise than by their client''s good-bye: abandoned, fatal or killed.';
+
+CREATE INDEX load_samples_sampled_at ON pooling.load_samples (sampled_at);
+
+COMMENT ON INDEX pooling.load_samples_sampled_at IS 'For deleting what is old.';
+
+CREATE TABLE pooling.pool_stats (
+    stat_id bigint GENERATED BY DEFAULT AS IDENTITY PRIMARY KEY,
+    pool_name varchar(100),
+    client_connections integer CHECK (client_connections >= 0),
+    server_connections integer CHECK (server_connections >= 0),
+    server_active integer CHECK (server_active >= 0),
+    server_idle integer CHECK (server_idle >= 0),
+    max_wait_ms integer CHECK (max_wait_ms >= 0),
+    avg_query_time_ms numeric CHECK (avg_query_time_ms >= 0),
+    total_requests bigint CHECK (total_requests >= 0),
+    collected_at timestamptz NOT NULL DEFAULT pg_catalog.now()
+);
+
+COMMENT ON TABLE pooling.pool_stats IS
+    'What a pooler says of itself (SHOW POOLS, SHOW STATS), written by whoever asks it; pooling.capture_sample deletes what is old.';
+
+COMMENT ON COLUMN pooling.pool_stats.pool_name IS 'The database; pooling.advice looks for the current one.';
+
+COMMENT ON COLUMN pooling.pool_stats.max_wait_ms IS 'How long the oldest waiting client has been waiting for a connection.';
+
+COMMENT ON SEQUENCE pooling.pool_stats_stat_id_seq IS 'Numbers of pool_stats; gaps are possible.';
+
+CREATE INDEX pool_stats_collected_at ON pooling.pool_stats (collected_at);
+
+COMMENT ON INDEX pooling.pool_stats_collected_at IS 'For the last ones, and for deleting what is old.';
+
+SELECT pg_catalog.pg_extension_config_dump('pooling.samples', '');
+
+SELECT pg_catalog.pg_extension_config_dump('pooling.load_samples', '');
+
+SELECT pg_catalog.pg_extension_config_dump('pooling.pool_stats', '');
+
+SELECT pg_catalog.pg_extension_config_dump('pooling.pool_stats_stat_id_seq', '');
+
+CREATE FUNCTION pooling.session_groups(max_groups integer) RETURNS TABLE (
+    database_name text, user_name text, application_name text, connections integer, active integer, idle integer,
+    idle_in_transaction integer, aborted integer, not_visible integer, on_cpu integer, waiting_lock integer,
+    waiting_io integer, oldest_connection_seconds numeric, longest_transaction_seconds numeric)
+LANGUAGE sql VOLATILE PARALLEL UNSAFE ROWS 100
+BEGIN ATOMIC
+    WITH sessions AS MATERIALIZED (
+        SELECT s.*, coalesce(s.database_name, '') AS of_database, coalesce(s.user_name, '') AS of_user,
+               coalesce(s.application_name, '') AS of_application
+        FROM pooling.sessions() s WHERE s.pid <> pg_catalog.pg_backend_pid()
+    ), largest AS (
+        SELECT g.of_database, g.of_user, g.of_application FROM sessions g
+        GROUP BY 1, 2, 3 ORDER BY pg_catalog.count(*) DESC, 1, 2, 3 LIMIT CASE WHEN session_groups.max_groups < 0 THEN 0 ELSE session_groups.max_groups END
+    )
+    SELECT s.of_database, CASE WHEN l.of_user IS NULL THEN '(others)' ELSE s.of_user END,
+           CASE WHEN l.of_user IS NULL THEN '(others)' ELSE s.of_application END, pg_catalog.count(*)::int,
+           (pg_catalog.count(*) FILTER (WHERE s.state IN ('active', 'fastpath function call')))::int,
+           (pg_catalog.count(*) FILTER (WHERE s.state = 'idle'))::int,
+           (pg_catalog.count(*) FILTER (WHERE s.state = 'idle in transaction'))::int,
+           (pg_catalog.count(*) FILTER (WHERE s.state = 'idle in transaction (aborted)'))::int,
+           (pg_catalog.count(*) FILTER (WHERE NOT s.is_visible))::int,
+           (pg_catalog.count(*) FILTER (WHERE s.state IN ('active', 'fastpath function call') AND s.wait_event_type IS NULL))::int,
+           (pg_catalog.count(*) FILTER (WHERE s.state = 'active' AND s.wait_event_type = 'Lock'))::int,
+           (pg_catalog.count(*) FILTER (WHERE s.state = 'active' AND s.wait_event_type = 'IO'))::int,
+           pg_catalog.round(pg_catalog.max(s.age_seconds), 3), pg_catalog.round(pg_catalog.max(s.transaction_seconds), 3)
+    FROM sessions s
+    LEFT JOIN largest l USING (of_database, of_user, of_application)
+    GROUP BY 1, 2, 3;
+END;
+
+COMMENT ON FUNCTION pooling.session_groups(integer) IS
+    'The rows that pooling.capture_sample writes: other sessions by database, role and application, the largest max_groups, the rest as (others). Null: all groups; below 0: as 0.';
+
+CREATE FUNCTION pooling.load(since interval DEFAULT '01:00:00') RETURNS TABLE (
+    database_name text, first_at timestamptz, last_at timestamptz, steps bigint, seconds numeric, transactions numeric,
+    arrival_rate numeric, peak_arrival_rate numeric, service_time_ms numeric, busy_connections numeric,
+    peak_busy_connections numeric, idle_in_transaction_share numeric, cpu_share numeric, lock_share numeric,
+    sessions_per_second numeric, sessions_lost numeric, mean_connections numeric, peak_connections integer,
+    usable_connections integer, not_visible bigint)
+LANGUAGE sql STABLE PARALLEL SAFE ROWS 5
+BEGIN ATOMIC
+    WITH bounds AS MATERIALIZED (
+        SELECT pg_catalog.clock_timestamp() - pooling.bounded_period(load.since) AS from_time
+    ), paired AS (
+        SELECT l.*,
+               date_part('epoch', l.sampled_at - pg_catalog.lag(l.sampled_at) OVER w)::numeric AS step_seconds,
+               l.transactions - pg_catalog.lag(l.transactions) OVER w AS step_transactions,
+               l.active_ms - pg_catalog.lag(l.active_ms) OVER w AS step_active,
+               l.idle_in_transaction_ms - pg_catalog.lag(l.idle_in_transaction_ms) OVER w AS step_idle,
+               l.sessions - pg_catalog.lag(l.sessions) OVER w AS step_sessions,
+               l.sessions_lost - pg_catalog.lag(l.sessions_lost) OVER w AS step_lost,
+               l.stats_reset IS NOT DISTINCT FROM pg_catalog.lag(l.stats_reset) OVER w AS is_same
+        FROM pooling.load_samples l, bounds b
+        WHERE l.sampled_at >= b.from_time
+        WINDOW w AS (PARTITION BY l.database_name ORDER BY l.sampled_at)
+    ), steps AS (
+        -- A server that crashed begins its counters anew, without saying so in stats_reset.
+        SELECT * FROM paired p
+        WHERE p.is_same AND p.step_seconds > 0 AND p.step_transactions >= 0 AND p.step_active >= 0
+          AND p.step_idle >= 0 AND p.step_sessions >= 0 AND p.step_lost >= 0
+    ), states AS (
+        SELECT s.database_name, pg_catalog.sum(s.active + s.idle_in_transaction + s.aborted) AS busy,
+               pg_catalog.sum(s.on_cpu) AS on_cpu, pg_catalog.sum(s.waiting_lock) AS waiting_lock,
+               pg_catalog.sum(s.not_visible) AS not_visible
+        FROM pooling.samples s, bounds b WHERE s.sampled_at >= b.from_time GROUP BY 1
+    ), totals AS (
+        SELECT t.database_name, pg_catalog.min(t.sampled_at) AS first_at, pg_catalog.max(t.sampled_at) AS last_at,
+               pg_catalog.count(*) AS steps, pg_catalog.sum(t.step_seconds) AS seconds,
+               pg_catalog.sum(t.step_transactions) AS transactions,
+               pg_catalog.sum(t.step_active) AS active_ms, pg_catalog.sum(t.step_idle) AS idle_ms,
+               pg_catalog.percentile_disc(0.95) WITHIN GROUP (ORDER BY t.step_transactions / t.step_seconds) AS peak_rate,
+               pg_catalog.percentile_disc(0.95) WITHIN GROUP
+                   (ORDER BY (t.step_active + t.step_idle) / t.step_seconds / 1000) AS peak_busy,
+               pg_catalog.sum(t.step_sessions) AS sessions, pg_catalog.sum(t.step_lost) AS lost,
+               pg_catalog.avg(t.connections) AS connections, pg_catalog.max(t.connections) AS peak_connections,
+               pg_catalog.min(t.usable_connections) AS usable
+        FROM steps t GROUP BY 1
+    )
+    SELECT t.database_name, t.first_at, t.last_at, t.steps, pg_catalog.round(t.seconds, 3), t.transactions,
+           pg_catalog.round(t.transactions / t.seconds, 3), pg_catalog.round(t.peak_rate, 3),
+           pg_catalog.round((t.active_ms + t.idle_ms) / nullif(t.transactions, 0), 4),
+           pg_catalog.round((t.active_ms + t.idle_ms) / t.seconds / 1000, 3), pg_catalog.round(t.peak_busy, 3),
+           pg_catalog.round(t.idle_ms / nullif(t.active_ms + t.idle_ms, 0), 4),
+           -- Fewer glances than that say little. Who waits for a lock is left out: more connections would wait with it.
+           CASE WHEN s.busy - s.waiting_lock >= 20 AND s.not_visible = 0
+                THEN pg_catalog.round(s.on_cpu / (s.busy - s.waiting_lock)::numeric, 4) END,
+           CASE WHEN s.busy >= 20 AND s.not_visible = 0 THEN pg_catalog.round(s.waiting_lock / s.busy::numeric, 4) END,
+           pg_catalog.round(t.sessions / t.seconds, 4), t.lost, pg_catalog.round(t.connections, 1),
+           t.peak_connections, t.usable, coalesce(s.not_visible, 0)
+    FROM totals t LEFT JOIN states s USING (database_name);
+END;
+
+COMMENT ON FUNCTION pooling.load(interval) IS
+    'The load on each database, from the differences of its samples (steps). since: how far back, above 0 and up to 366 days. arrival_rate: transactions per second; service_time_ms: how long one keeps its connection, running or idle in it; busy_connections: how many are so at a time; peak_...: all but 5 % of the steps have less; idle_in_transaction_share: the part of the busy time that the application spends thinking; cpu_share, lock_share: of the busy sessions seen in samples those that compute, and that wait for a lock, null below 20 of them or where some were not visible; not_visible: sessions that the sampling role might not look into. NB021: since; 22004: null.';
+
+CREATE FUNCTION pooling.recommend_for(
+    database_name text, cores integer DEFAULT NULL, since interval DEFAULT '1 day') RETURNS TABLE (
+    recommended_pool_size integer, limited_by text, is_measured boolean, arrival_rate numeric, service_time_ms numeric,
+    busy_connections numeric, needed_connections numeric, core_limit integer, used_cores integer,
+    used_cpu_share numeric, available_connections integer, utilization numeric, mean_wait_ms numeric, is_stable boolean,
+    detail text)
+LANGUAGE sql STABLE PARALLEL SAFE ROWS 1
+BEGIN ATOMIC
+    -- At the most one row; the aggregates make it exactly one. Outer joins to functions beside each other are more than
+    -- some planners (17.10) find a plan for.
+    WITH measured AS MATERIALIZED (
+        SELECT pg_catalog.count(*) > 0 AS is_known, least(pg_catalog.max(l.peak_arrival_rate), 1000000000) AS rate,
+               least(pg_catalog.max(l.service_time_ms), 86400000) AS service, pg_catalog.max(l.cpu_share) AS cpu_share,
+               greatest(1, pooling.usable_connections() * 4 / 5) AS available
+        FROM pooling.load(recommend_for.since) l
+        WHERE l.database_name = recommend_for.database_name AND l.service_time_ms > 0 AND l.peak_arrival_rate > 0
+    ), sized AS MATERIALIZED (
+        SELECT m.*, r.*,
+               CASE WHEN m.is_known THEN r.recommended_pool_size ELSE least(r.core_limit, m.available) END AS size
+        FROM measured m, LATERAL pooling.recommended_size(
+            coalesce(m.rate, 0), coalesce(m.service, 1), m.available, recommend_for.cores,
+            CASE WHEN m.cpu_share < 0.05 THEN 0.05 ELSE m.cpu_share END) r
+    )
+    SELECT s.size, CASE WHEN s.is_known THEN s.limited_by ELSE 'nothing measured' END, s.is_known, s.rate, s.service,
+           CASE WHEN s.is_known THEN s.busy_connections END, CASE WHEN s.is_known THEN s.needed_connections END,
+           s.core_limit, s.used_cores, s.used_cpu_share, s.available,
+           CASE WHEN s.is_known THEN w.utilization END, CASE WHEN s.is_known THEN w.mean_wait_ms END,
+           CASE WHEN s.is_known THEN w.is_stable END,
+           CASE WHEN s.is_known THEN pg_catalog.format(
+                    '%s transactions/s at peak, %s ms each: %s connections busy; %s needed, %s cores can use %s, %s available',
+                    s.rate, s.service, s.busy_connections, s.needed_connections, s.used_cores, s.core_limit, s.available)
+                ELSE pg_catalog.format(
+                    'no load measured: %s cores can use %s connections, %s available', s.used_cores, s.core_limit, s.available)
+           END
+    FROM sized s, LATERAL pooling.what_if(s.size, coalesce(s.rate, 0), coalesce(s.service, 1)) w;
+END;
+
+COMMENT ON FUNCTION pooling.recommend_for(text, integer, interval) IS
+    'How large the pool of a database should be, from its samples. database_name; cores: null, those of the machine; since: how far back. The load is that of 95 % of the time (pooling.load), available are four fifths of what clients may use, the rest as pooling.recommended_size; mean_wait_ms is the wait for a connection of the recommended pool, null where is_stable is false: more comes than it can serve. Without a measured load (is_measured false) what the cores can use. NB021: a bound; 22004: since null.';
+
+CREATE FUNCTION pooling.recommend(cores integer DEFAULT NULL, since interval DEFAULT '1 day') RETURNS TABLE (
+    database_name text, recommended_pool_size integer, limited_by text, is_measured boolean, arrival_rate numeric,
+    service_time_ms numeric, busy_connections numeric, needed_connections numeric, core_limit integer,
+    used_cores integer, used_cpu_share numeric, available_connections integer, utilization numeric, mean_wait_ms numeric,
+    is_stable boolean, detail text)
+LANGUAGE sql STABLE PARALLEL SAFE ROWS 5
+BEGIN ATOMIC
+    SELECT d.name, r.*
+    FROM (SELECT l.database_name AS name FROM pooling.load(recommend.since) l
+          UNION SELECT pg_catalog.current_database()::text) d
+    CROSS JOIN LATERAL pooling.recommend_for(d.name, recommend.cores, recommend.since) r
+    ORDER BY d.name;
+END;
+
+COMMENT ON FUNCTION pooling.recommend(integer, interval) IS
+    'pooling.recommend_for of this database and each one that has samples. All pools together must fit into the server: each is sized as if it were alone.';
+
+CREATE FUNCTION pooling.advised_pool_size(
+    current_pool_size integer, since interval DEFAULT '00:15:00', cores integer DEFAULT NULL) RETURNS integer
+LANGUAGE sql STABLE PARALLEL SAFE
+BEGIN ATOMIC
+    SELECT CASE WHEN c.size IS NULL
+                  OR r.is_measured AND pg_catalog.abs(r.recommended_pool_size - c.size) > greatest(1, c.size / 5)
+                THEN r.recommended_pool_size ELSE c.size END
+    FROM pooling.recommend_for(pg_catalog.current_database()::text, advised_pool_size.cores, advised_pool_size.since) r,
+         (SELECT pooling.bounded_pool_size(advised_pool_size.current_pool_size) AS size) c;
+END;
+
+COMMENT ON FUNCTION pooling.advised_pool_size(integer, interval, integer) IS
+    'The size to set for the pool of this database now, for a scheduler. current_pool_size: as it is, null: none yet. It stays where nothing is measured, and where the recommended size is within a fifth of it, so that the pool is not resized for every ripple. since, cores: as pooling.recommend_for. NB021: a bound; 22004: since null.';
+
+CREATE FUNCTION pooling.advice(
+    current_pool_size integer DEFAULT NULL, since interval DEFAULT '00:15:00', cores integer DEFAULT NULL)
+RETURNS TABLE (check_id text, severity text, value numeric, unit text, detail text, remediation text)
+LANGUAGE sql STABLE PARALLEL SAFE ROWS 8
+BEGIN ATOMIC
+    WITH measured AS MATERIALIZED (
+        SELECT l.*, r.recommended_pool_size AS wanted, r.detail AS why,
+               least(l.peak_arrival_rate, 1000000000) AS rate, least(l.service_time_ms, 86400000) AS service
+        FROM pooling.load(advice.since) l
+        CROSS JOIN LATERAL pooling.recommend_for(l.database_name, advice.cores, advice.since) r
+        WHERE l.database_name = pg_catalog.current_database() AND l.service_time_ms > 0 AND l.peak_arrival_rate > 0
+    ), pool AS MATERIALIZED (
+        SELECT m.*, c.size, w.wait_probability, w.mean_wait_ms, w.is_stable
+        FROM measured m
+        CROSS JOIN LATERAL (
+            SELECT coalesce(pooling.bounded_pool_size(advice.current_pool_size),
+                            (SELECT pg_catalog.max(s.server_connections) FROM pooling.pool_stats s
+                             WHERE s.pool_name = m.database_name AND s.server_connections > 0
+                               AND s.collected_at >= pg_catalog.clock_timestamp() - advice.since),
+                            greatest(m.peak_connections, 1)) AS size) c
+        CROSS JOIN LATERAL pooling.what_if(least(c.size, 262143), m.rate, m.service) w
+    )
+    SELECT 'samples', 'unknown', NULL::numeric, NULL::text,
+           'no load of this database was sampled in that time',
+           'have a scheduler call SELECT pooling.capture_sample(); every 10 to 60 seconds'
+    WHERE pooling.bounded_pool_size(advice.current_pool_size) IS NOT DISTINCT FROM advice.current_pool_size
+      AND NOT EXISTS (SELECT FROM measured)
+    UNION ALL
+    SELECT 'visibility', 'unknown', p.not_visible, 'sessions',
+           'the role that samples might not look into other sessions', 'GRANT pg_monitor to the role that samples'
+    FROM pool p WHERE p.not_visible > 0
+    UNION ALL
+    SELECT 'pool_size',
+           CASE WHEN NOT p.is_stable THEN 'critical' WHEN p.mean_wait_ms > p.service THEN 'warning'
+                WHEN pg_catalog.abs(p.wanted - p.size) > greatest(1, p.size / 5) THEN 'info' ELSE 'ok' END,
+           p.wanted, 'connections',
+           pg_catalog.format('a pool of %s: %s; %s', p.size,
+               CASE WHEN NOT p.is_stable THEN 'more comes than it can serve'
+                    ELSE pg_catalog.format('%s %% wait, %s ms on average', pg_catalog.round(100 * p.wait_probability, 1),
+                                           pg_catalog.round(p.mean_wait_ms, 3)) END, p.why),
+           CASE WHEN pg_catalog.abs(p.wanted - p.size) <= greatest(1, p.size / 5) THEN 'keep it'
+                ELSE pg_catalog.format('in pgbouncer''s console: SET default_pool_size = %s;', p.wanted) END
+    FROM pool p
+    UNION ALL
+    SELECT 'connections',
+           CASE WHEN p.peak_connections >= 0.9 * p.usable_connections THEN 'critical'
+                WHEN p.peak_connections >= 0.75 * p.usable_connections THEN 'warning' ELSE 'ok' END,
+           p.peak_connections, 'connections',
+           pg_catalog.format('at the most %s of %s connections that clients may use, %s on average', p.peak_connections,
+                             p.usable_connections, p.mean_connections),
+           'put a pool between the applications and the server: SELECT pooling.generate_pgbouncer_config();'
+    FROM pool p
+    UNION ALL
+    SELECT 'idle_in_transaction', CASE WHEN p.idle_in_transaction_share >= 0.25 THEN 'warning' ELSE 'ok' END,
+           100 * p.idle_in_transaction_share, '%', 'the part of the busy time in which the server waits for the application',
+           'let transactions do nothing but statements: one call and one round trip where it can be'
+    FROM pool p
+    UNION ALL
+    SELECT 'lock_waits',
+           CASE WHEN p.lock_share IS NULL THEN 'unknown' WHEN p.lock_share >= 0.25 THEN 'warning' ELSE 'ok' END,
+           100 * p.lock_share, '%',
+           CASE WHEN p.lock_share IS NULL THEN 'too few busy sessions were seen, or not all of them'
+                ELSE 'of the busy sessions wait for a lock: more connections would wait with them' END,
+           'look at what they wait for: SELECT * FROM troubleshoot.blocking_tree;'
+    FROM pool p
+    UNION ALL
+    SELECT 'connection_churn',
+           CASE WHEN p.sessions_per_second >= 1 AND p.sessions_per_second * p.seconds * 10 >= p.transactions THEN 'warning'
+                ELSE 'ok' END,
+           p.sessions_per_second, 'connections/s', 'new connections; each costs the server a process',
+           'put a pool between the applications and the server: SELECT pooling.generate_pgbouncer_config();'
+    FROM pool p
+    UNION ALL
+    SELECT 'sessions_lost', CASE WHEN p.sessions_lost > 0 THEN 'info' ELSE 'ok' END, p.sessions_lost, 'connections',
+           'ended without a good-bye: abandoned by their client, killed, or by a fatal error',
+           'look into the server''s log, and at the time limits between pool and network'
+    FROM pool p;
+END;
+
+COMMENT ON FUNCTION pooling.advice(integer, interval, integer) IS
+    'What to do about the pool of this database, by the load of a while. current_pool_size: as it is, null: what pooling.pool_stats says of a pool of the database''s name, else the most connections seen; since: how far back; cores: null, those of the machine. severity: ok, info, warning, critical, or unknown, where samples are missing or the role that took them could not see. NB021: a bound; 22004: since null.';
+
+CREATE FUNCTION pooling.check_pool_health(seconds numeric DEFAULT 60)
+RETURNS TABLE (check_name text, status text, current_value text, recommendation text)
+LANGUAGE sql VOLATILE PARALLEL UNSAFE ROWS 6
+BEGIN ATOMIC
+    WITH seen AS MATERIALIZED (
+        SELECT pg_catalog.count(*) AS connections, pg_catalog.count(*) FILTER (WHERE NOT s.is_visible) AS hidden,
+               pg_catalog.count(*) FILTER (WHERE s.state LIKE 'idle in transaction%' AND s.seconds_in_state > b) AS in_transaction,
+               pg_catalog.max(s.transaction_seconds) FILTER (WHERE s.state LIKE 'idle in transaction%') AS longest,
+               pg_catalog.avg(s.age_seconds) AS age
+        FROM pooling.sessions() s, pooling.bounded_seconds(check_pool_health.seconds) b
+    ), judged AS (
+        SELECT 1 AS no, 'Connection Utilization' AS name,
+               CASE WHEN s.connections >= 0.9 * u.usable THEN 'CRITICAL' WHEN s.connections >= 0.75 * u.usable THEN 'WARNING' ELSE 'OK' END AS status,
+               pg_catalog.format('%s / %s', s.connections, u.usable) AS value,
+               'Consider connection pooling or increasing max_connections' AS advice, s.hidden
+        FROM seen s, (SELECT pooling.usable_connections() AS usable) u
+        UNION ALL
+        SELECT 2, 'Idle in Transaction',
+               CASE WHEN s.in_transaction >= 5 THEN 'CRITICAL' WHEN s.in_transaction > 0 THEN 'WARNING' ELSE 'OK' END,
+               s.in_transaction::text, 'Long idle-in-transaction blocks other operations', s.hidden FROM seen s
+        UNION ALL
+        SELECT 3, 'Avg Connection Age', CASE WHEN s.age >= 3600 THEN 'REVIEW' ELSE 'OK' END,
+               coalesce(pg_catalog.round(s.age / 60, 1)::text || ' minutes', 'unknown'),
+               'Long-lived connections may indicate missing pooling', s.hidden FROM seen s
+        UNION ALL
+        SELECT 4, 'Longest Idle in Transaction',
+               CASE WHEN s.longest >= 900 THEN 'CRITICAL' WHEN s.longest >= 300 THEN 'WARNING' ELSE 'OK' END,
+               coalesce(pg_catalog.round(s.longest, 1)::text || ' seconds', 'none'),
+               'Set idle_in_transaction_session_timeout, or end the session: pooling.v_idle_connections', s.hidden FROM seen s
+        UNION ALL
+        SELECT 5, 'Wait for a Pooled Connection',
+               CASE WHEN p.wait IS NULL THEN 'UNKNOWN' WHEN p.wait >= 1000 THEN 'CRITICAL' WHEN p.wait > 0 THEN 'WARNING' ELSE 'OK' END,
+               coalesce(p.wait || ' ms', 'no rows of the last 5 minutes in pooling.pool_stats'),
+               'Look at pooling.advice()', 0 FROM (
+            SELECT pg_catalog.max(t.max_wait_ms) AS wait FROM pooling.pool_stats t
+            WHERE t.collected_at >= pg_catalog.clock_timestamp() - interval '5 minutes') p
+        UNION ALL
+        SELECT 6, 'Sampling', CASE WHEN l.age IS NULL OR l.age > interval '5 minutes' THEN 'UNKNOWN' ELSE 'OK' END,
+               coalesce(pg_catalog.round(pg_catalog.date_part('epoch', l.age)::numeric)::text || ' seconds ago', 'never'),
+               'Have a scheduler call pooling.capture_sample()', 0 FROM (
+            SELECT pg_catalog.clock_timestamp() - pg_catalog.max(t.sampled_at) AS age FROM pooling.load_samples t) l
+    )
+    SELECT j.name, CASE WHEN j.status = 'OK' AND j.hidden > 0 THEN 'UNKNOWN' ELSE j.status END,
+           CASE WHEN j.hidden > 0 AND j.no IN (2, 4) THEN 'at least ' || j.value ELSE j.value END,
+           CASE WHEN j.status = 'OK' AND j.hidden > 0
+                THEN pg_catalog.format('%s sessions are not visible: grant pg_monitor', j.hidden)
+                WHEN j.status = 'OK' THEN 'Healthy' ELSE j.advice END
+    FROM judged j ORDER BY j.no;
+END;
+
+COMMENT ON FUNCTION pooling.check_pool_health(numeric) IS
+    'Connections at this moment: of those that clients may use (75 and 90 %), idle in a transaction for more than so many seconds (1 and 5 of them) and the longest (300 and 900 s), their mean age (an hour), the wait that the pooler tells of (0 and 1,000 ms, pooling.pool_stats), the last sample. status: OK, REVIEW, WARNING, CRITICAL, or UNKNOWN: the caller may not see it (pg_monitor may), or nobody has measured it. NB021: seconds; 22004: null.';
+
+CREATE  FUNCTION troubleshoot."note_restore_test"(
+	"tested_at" timestamptz, /* Option < Time > */
+	"note" TEXT /* Option < Text > */
+) RETURNS void
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'note_restore_test_wrapper';
+
+CREATE  FUNCTION troubleshoot."multixact_member_segments"() RETURNS bigint /* Option < i64 > */
 STRICT VOLATILE PARALLEL UNSAFE 
 LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'metrics_wrapper';
+AS 'MODULE_PATHNAME', 'multixact_member_segments_wrapper';
 
 CREATE  FUNCTION troubleshoot."kill_long_queries"(
 	"p_max_duration" interval DEFAULT '5 minutes', /* Option < Interval > */
@@ -721,91 +1447,10 @@ VOLATILE PARALLEL UNSAFE
 LANGUAGE c /* Rust */
 AS 'MODULE_PATHNAME', 'kill_long_queries_wrapper';
 
-CREATE  FUNCTION troubleshoot."relation_file_bytes"(
-	"path" TEXT /* Option < Text > */
-) RETURNS bigint /* Option < i64 > */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'relation_file_bytes_wrapper';
-
-CREATE  FUNCTION troubleshoot."unacknowledge"(
-	"fingerprint" TEXT /* Option < Text > */
-) RETURNS bool /* bool */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'unacknowledge_wrapper';
-
-CREATE  FUNCTION troubleshoot."acknowledge"(
-	"fingerprint" TEXT, /* Option < Text > */
-	"until" timestamptz, /* Option < Time > */
-	"reason" TEXT /* Option < Text > */
-) RETURNS void
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'acknowledge_wrapper';
-
-CREATE  FUNCTION troubleshoot."note_restore_test"(
-	"tested_at" timestamptz, /* Option < Time > */
-	"note" TEXT /* Option < Text > */
-) RETURNS void
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'note_restore_test_wrapper';
-
-CREATE  FUNCTION troubleshoot."why_waiting"(
-	"pid" INT /* Option < i32 > */
-) RETURNS TABLE (
-	"process_id" INT,  /* i32 */
-	"kind" TEXT,  /* String */
-	"explanation" TEXT,  /* String */
-	"blocked_by" INT[],  /* Vec < i32 > */
-	"wait_event_type" TEXT,  /* Option < String > */
-	"wait_event" TEXT,  /* Option < String > */
-	"lock_mode" TEXT,  /* Option < String > */
-	"object" TEXT,  /* Option < String > */
-	"waiting_seconds" numeric,  /* Option < Numeric > */
-	"remediation_sql" TEXT  /* Option < String > */
-)
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'why_waiting_wrapper';
-
-CREATE  FUNCTION troubleshoot."set_threshold"(
-	"check_id" TEXT, /* Option < Text > */
-	"warning" numeric, /* Option < Numeric > */
-	"critical" numeric, /* Option < Numeric > */
-	"minimum" numeric DEFAULT NULL /* Option < Numeric > */
-) RETURNS void
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'set_threshold_wrapper';
-
-CREATE  FUNCTION troubleshoot."sequence_position"(
-	"sequence" oid /* Option < pg_sys :: Oid > */
-) RETURNS bigint /* Option < i64 > */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'sequence_position_wrapper';
-
-CREATE  FUNCTION troubleshoot."multixact_member_segments"() RETURNS bigint /* Option < i64 > */
+CREATE  FUNCTION troubleshoot."subtransaction_overflows"() RETURNS SETOF INT /* i32 */
 STRICT VOLATILE PARALLEL UNSAFE 
 LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'multixact_member_segments_wrapper';
-
-CREATE  FUNCTION troubleshoot."slow_query_rows"(
-	"max_rows" INT, /* Option < i32 > */
-	"order_by" TEXT /* Option < Text > */
-) RETURNS INT /* i32 */
-IMMUTABLE PARALLEL SAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'slow_query_rows_wrapper';
-
-CREATE  FUNCTION troubleshoot."reset_threshold"(
-	"check_id" TEXT /* Option < Text > */
-) RETURNS bool /* bool */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'reset_threshold_wrapper';
+AS 'MODULE_PATHNAME', 'subtransaction_overflows_wrapper';
 
 CREATE  FUNCTION troubleshoot."explain"(
 	"query" TEXT, /* Option < Text > */
@@ -846,16 +1491,155 @@ IMMUTABLE STRICT PARALLEL SAFE
 LANGUAGE c /* Rust */
 AS 'MODULE_PATHNAME', 'check_definitions_wrapper';
 
-CREATE  FUNCTION troubleshoot."clear_idle_transactions"(
-	"p_older_than" interval DEFAULT '10 minutes', /* Option < Interval > */
-	"p_dry_run" bool DEFAULT true, /* Option < bool > */
-	"p_reason" TEXT DEFAULT NULL, /* Option < Text > */
-	"p_database" TEXT DEFAULT NULL, /* Option < Text > */
-	"p_user" TEXT DEFAULT NULL /* Option < Text > */
+CREATE  FUNCTION troubleshoot."slow_query_rows"(
+	"max_rows" INT, /* Option < i32 > */
+	"order_by" TEXT /* Option < Text > */
 ) RETURNS INT /* i32 */
-VOLATILE PARALLEL UNSAFE 
+IMMUTABLE PARALLEL SAFE 
 LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'clear_idle_transactions_wrapper';
+AS 'MODULE_PATHNAME', 'slow_query_rows_wrapper';
+
+COMMENT ON FUNCTION troubleshoot.slow_query_rows(integer, text) IS
+    'The bound itself, for troubleshoot.slow_queries. NB021: max_rows not 1 to 1,000, or another order_by; 22004: null.';
+
+CREATE FUNCTION troubleshoot.slow_queries(max_rows integer DEFAULT 20, order_by text DEFAULT 'total')
+RETURNS TABLE (
+    queryid bigint, query_preview text, calls bigint, total_time_ms numeric, avg_time_ms numeric, stddev_ms numeric,
+    rows bigint, cache_hit_pct numeric, max_time_ms numeric, share_pct numeric, read_time_ms numeric,
+    temp_blocks_written bigint, wal_bytes numeric, user_name text, database_name text, is_slow boolean, hint text)
+LANGUAGE plpgsql STABLE PARALLEL UNSAFE ROWS 20
+SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_column
+DECLARE
+    bound integer := troubleshoot.slow_query_rows(max_rows, order_by);
+    place text;
+    has text[];
+    total text;
+    problem text;
+    cure text;
+BEGIN
+    -- The view of the extension, whatever its schema, and not another one of its name.
+    SELECT format('%I.%I', n.nspname, c.relname), array_agg(a.attname::text)
+      INTO place, has
+      FROM pg_extension e
+      JOIN pg_depend d ON d.refclassid = 'pg_extension'::regclass AND d.refobjid = e.oid AND d.deptype = 'e'
+                      AND d.classid = 'pg_class'::regclass
+      JOIN pg_class c ON c.oid = d.objid AND c.relname = 'pg_stat_statements'
+      JOIN pg_namespace n ON n.oid = c.relnamespace
+      JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+     WHERE e.extname = 'pg_stat_statements'
+     GROUP BY n.nspname, c.relname;
+    IF place IS NULL THEN
+        problem := '<pg_stat_statements is not installed>';
+        cure := CASE WHEN current_setting('pg_stat_statements.max', true) IS NULL
+                     THEN 'Add pg_stat_statements to shared_preload_libraries, restart the server, and CREATE EXTENSION pg_stat_statements.'
+                     ELSE 'CREATE EXTENSION pg_stat_statements in this database.' END;
+    ELSE
+        -- Its columns have been renamed by its versions 1.8 and 1.11, and others have come.
+        total := CASE WHEN 'total_exec_time' = ANY (has) THEN 'exec_time' ELSE 'time' END;
+        BEGIN
+            RETURN QUERY EXECUTE format(
+                $q$SELECT s.queryid, left(s.query, 100), s.calls, round(s.total_%1$s::numeric, 2),
+                          round(s.mean_%1$s::numeric, 2), round(s.stddev_%1$s::numeric, 2), s.rows,
+                          round(100.0 * s.shared_blks_hit / nullif(s.shared_blks_hit + s.shared_blks_read, 0), 2),
+                          round(s.max_%1$s::numeric, 2),
+                          round(100 * s.total_%1$s::numeric / nullif(sum(s.total_%1$s::numeric) OVER (), 0), 2),
+                          round(s.%2$s::numeric, 2), s.temp_blks_written, %3$s,
+                          (SELECT r.rolname::text FROM pg_roles r WHERE r.oid = s.userid),
+                          (SELECT b.datname::text FROM pg_database b WHERE b.oid = s.dbid),
+                          s.calls >= 50 AND s.mean_%1$s >= 50,
+                          CASE WHEN s.queryid IS NULL
+                               THEN 'The statements of other roles are shown to pg_read_all_stats (pg_monitor) only.' END
+                   FROM %4$s s
+                   ORDER BY CASE $2 WHEN 'total' THEN s.total_%1$s WHEN 'mean' THEN s.mean_%1$s WHEN 'calls' THEN s.calls
+                                    WHEN 'rows' THEN s.rows ELSE s.temp_blks_written END DESC, s.total_%1$s DESC
+                   LIMIT $1$q$,
+                total, CASE WHEN 'shared_blk_read_time' = ANY (has) THEN 'shared_blk_read_time' ELSE 'blk_read_time' END,
+                CASE WHEN 'wal_bytes' = ANY (has) THEN 's.wal_bytes' ELSE 'NULL::numeric' END, place)
+                USING bound, order_by;
+            IF FOUND THEN
+                RETURN;
+            END IF;
+            problem := '<nothing recorded>';
+            cure := 'Look at pg_stat_statements.track and compute_query_id; pg_stat_statements_reset() may have just been called.';
+        EXCEPTION
+            WHEN object_not_in_prerequisite_state THEN
+                problem := '<pg_stat_statements is not loaded>';
+                cure := 'Add pg_stat_statements to shared_preload_libraries, and restart the server.';
+            WHEN insufficient_privilege THEN
+                problem := '<insufficient privilege>';
+                cure := format('Grant USAGE on the schema of %s, SELECT on it, and pg_monitor.', place);
+        END;
+    END IF;
+    query_preview := problem;
+    hint := cure;
+    RETURN NEXT;
+END
+$$;
+
+COMMENT ON FUNCTION troubleshoot.slow_queries(integer, text) IS
+    'Statements by pg_stat_statements, of whatever version is installed. max_rows: 1 to 1,000; order_by: total (time), mean (time), calls, rows or temp (blocks written). Times in milliseconds since the statistics were last reset; share_pct: of the time of all statements; is_slow: 50 ms and more on average over 50 calls and more. Where pg_stat_statements is missing, not loaded, not visible or empty one row says so: queryid is null, and hint has the cure. NB021: a bound; 22004: null.';
+
+CREATE VIEW troubleshoot.v_slow_queries AS
+SELECT q.queryid, q.query_preview, q.calls, q.total_time_ms, q.avg_time_ms, q.stddev_ms, q.rows, q.cache_hit_pct,
+       q.max_time_ms, q.share_pct, q.read_time_ms, q.temp_blocks_written, q.wal_bytes, q.user_name, q.database_name,
+       q.is_slow, q.hint
+FROM troubleshoot.slow_queries() q;
+
+COMMENT ON VIEW troubleshoot.v_slow_queries IS
+    'The twenty statements that have taken the most time: troubleshoot.slow_queries(). One row with a hint where they cannot be told.';
+
+CREATE FUNCTION troubleshoot.connection_analysis() RETURNS TABLE (metric text, value text, status text)
+LANGUAGE sql VOLATILE PARALLEL UNSAFE ROWS 10
+BEGIN ATOMIC
+    WITH seen AS MATERIALIZED (
+        SELECT pg_catalog.count(*) AS connections, pg_catalog.count(*) FILTER (WHERE NOT s.is_visible) AS hidden,
+               pg_catalog.count(*) FILTER (WHERE s.state IN ('active', 'fastpath function call')) AS active,
+               pg_catalog.count(*) FILTER (WHERE s.state = 'idle') AS idle,
+               pg_catalog.count(*) FILTER (WHERE s.state LIKE 'idle in transaction%') AS in_transaction,
+               pg_catalog.max(s.seconds_in_state) FILTER (WHERE s.state LIKE 'idle in transaction%') AS longest,
+               pg_catalog.count(*) FILTER (WHERE s.wait_event_type = 'Lock') AS waiting,
+               pooling.usable_connections() AS usable
+        FROM pooling.sessions() s
+    ), lines AS (
+        SELECT 1 AS no, 'Max Connections' AS metric, pg_catalog.current_setting('max_connections') AS value, 'INFO' AS status,
+               false AS is_counted, s.hidden FROM seen s
+        UNION ALL
+        SELECT 2, 'Current Connections', s.connections::text,
+               CASE WHEN s.connections >= 0.75 * s.usable THEN 'WARNING' ELSE 'OK' END, false, s.hidden FROM seen s
+        UNION ALL
+        SELECT 3, 'Active Connections', s.active::text, 'INFO', true, s.hidden FROM seen s
+        UNION ALL
+        -- Idle connections of a pool cost little while there is room.
+        SELECT 4, 'Idle Connections', s.idle::text,
+               CASE WHEN s.idle > 0.7 * s.connections AND s.connections > 0.5 * s.usable THEN 'WARNING' ELSE 'OK' END,
+               true, s.hidden FROM seen s
+        UNION ALL
+        SELECT 5, 'Idle in Transaction', s.in_transaction::text,
+               CASE WHEN s.longest >= 900 THEN 'CRITICAL' WHEN s.in_transaction > 5 OR s.longest >= 300 THEN 'WARNING' ELSE 'OK' END,
+               true, s.hidden FROM seen s
+        UNION ALL
+        SELECT 6, 'Connection Utilization', pg_catalog.round(100.0 * s.connections / s.usable, 1) || '%',
+               CASE WHEN s.connections >= 0.9 * s.usable THEN 'CRITICAL'
+                    WHEN s.connections >= 0.75 * s.usable THEN 'WARNING' ELSE 'OK' END, false, s.hidden FROM seen s
+        UNION ALL
+        SELECT 7, 'Usable Connections', s.usable::text, 'INFO', false, s.hidden FROM seen s
+        UNION ALL
+        SELECT 8, 'Waiting for a Lock', s.waiting::text, 'INFO', true, s.hidden FROM seen s
+        UNION ALL
+        SELECT 9, 'Longest Idle in Transaction', coalesce(pg_catalog.round(s.longest, 1) || ' s', 'none'), 'INFO', true, s.hidden
+        FROM seen s
+        UNION ALL
+        SELECT 10, 'Not Visible', s.hidden::text, CASE WHEN s.hidden > 0 THEN 'UNKNOWN' ELSE 'OK' END, false, 0 FROM seen s
+    )
+    SELECT l.metric, CASE WHEN l.is_counted AND l.hidden > 0 THEN 'at least ' || l.value ELSE l.value END,
+           CASE WHEN l.hidden > 0 AND (l.status = 'OK' OR l.is_counted AND l.status = 'INFO') THEN 'UNKNOWN' ELSE l.status END
+    FROM lines l ORDER BY l.no;
+END;
+
+COMMENT ON FUNCTION troubleshoot.connection_analysis() IS
+    'Connections at this moment. Utilization is of those that clients may use, without the reserved ones (75 and 90 %); idle in transaction: more than 5, or one for 300 and 900 s, failed transactions with them. status: INFO, OK, WARNING, CRITICAL, or UNKNOWN where sessions are not visible to the caller (pg_monitor sees all).';
 
 CREATE  FUNCTION troubleshoot."run_baseline"() RETURNS TABLE (
 	"captured" INT,  /* i32 */
@@ -885,6 +1669,13 @@ CREATE  FUNCTION troubleshoot."run_checks"(
 VOLATILE PARALLEL UNSAFE 
 LANGUAGE c /* Rust */
 AS 'MODULE_PATHNAME', 'run_checks_wrapper';
+
+CREATE  FUNCTION troubleshoot."relation_file_bytes"(
+	"path" TEXT /* Option < Text > */
+) RETURNS bigint /* Option < i64 > */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'relation_file_bytes_wrapper';
 
 CREATE TABLE troubleshoot.thresholds (
     check_id text PRIMARY KEY,
@@ -1314,15 +2105,31 @@ END;
 COMMENT ON FUNCTION troubleshoot.full_health_check() IS
     'The server and this database at a glance: size, connections, replicas, cache, transaction id age, and then what troubleshoot.checks() finds. status: CRITICAL, WARNING, UNKNOWN (this role may not see it), INFO, OK.';
 
-CREATE  FUNCTION troubleshoot."subtransaction_overflows"() RETURNS SETOF INT /* i32 */
+CREATE  FUNCTION troubleshoot."metrics"() RETURNS TEXT /* String */
 STRICT VOLATILE PARALLEL UNSAFE 
 LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'subtransaction_overflows_wrapper';
+AS 'MODULE_PATHNAME', 'metrics_wrapper';
 
-CREATE  FUNCTION troubleshoot."report_html"() RETURNS TEXT /* String */
-STRICT VOLATILE PARALLEL UNSAFE 
+CREATE  FUNCTION troubleshoot."clear_idle_transactions"(
+	"p_older_than" interval DEFAULT '10 minutes', /* Option < Interval > */
+	"p_dry_run" bool DEFAULT true, /* Option < bool > */
+	"p_reason" TEXT DEFAULT NULL, /* Option < Text > */
+	"p_database" TEXT DEFAULT NULL, /* Option < Text > */
+	"p_user" TEXT DEFAULT NULL /* Option < Text > */
+) RETURNS INT /* i32 */
+VOLATILE PARALLEL UNSAFE 
 LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'report_html_wrapper';
+AS 'MODULE_PATHNAME', 'clear_idle_transactions_wrapper';
+
+CREATE  FUNCTION troubleshoot."set_threshold"(
+	"check_id" TEXT, /* Option < Text > */
+	"warning" numeric, /* Option < Numeric > */
+	"critical" numeric, /* Option < Numeric > */
+	"minimum" numeric DEFAULT NULL /* Option < Numeric > */
+) RETURNS void
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'set_threshold_wrapper';
 
 CREATE  FUNCTION troubleshoot."capture_baseline"() RETURNS INT /* i32 */
 STRICT VOLATILE PARALLEL UNSAFE 
@@ -1588,6 +2395,59 @@ COMMENT ON FUNCTION troubleshoot.compare_baseline IS
 COMMENT ON FUNCTION troubleshoot.run_baseline IS
     'What a scheduler calls: measures, compares, raises and resolves troubleshoot.alerts, notifies the channel neobank_alerts of each change as JSON, and deletes what is past its bounds. In a transaction of its own: a notification takes a lock of the whole server at commit, so no posting may wait with it. Returns values kept, alerts raised, alerts resolved, and samples deleted. NB527: the transaction has written already.';
 
+CREATE  FUNCTION troubleshoot."reset_threshold"(
+	"check_id" TEXT /* Option < Text > */
+) RETURNS bool /* bool */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'reset_threshold_wrapper';
+
+CREATE  FUNCTION troubleshoot."acknowledge"(
+	"fingerprint" TEXT, /* Option < Text > */
+	"until" timestamptz, /* Option < Time > */
+	"reason" TEXT /* Option < Text > */
+) RETURNS void
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'acknowledge_wrapper';
+
+CREATE  FUNCTION troubleshoot."unacknowledge"(
+	"fingerprint" TEXT /* Option < Text > */
+) RETURNS bool /* bool */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'unacknowledge_wrapper';
+
+CREATE  FUNCTION troubleshoot."why_waiting"(
+	"pid" INT /* Option < i32 > */
+) RETURNS TABLE (
+	"process_id" INT,  /* i32 */
+	"kind" TEXT,  /* String */
+	"explanation" TEXT,  /* String */
+	"blocked_by" INT[],  /* Vec < i32 > */
+	"wait_event_type" TEXT,  /* Option < String > */
+	"wait_event" TEXT,  /* Option < String > */
+	"lock_mode" TEXT,  /* Option < String > */
+	"object" TEXT,  /* Option < String > */
+	"waiting_seconds" numeric,  /* Option < Numeric > */
+	"remediation_sql" TEXT  /* Option < String > */
+)
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'why_waiting_wrapper';
+
+CREATE  FUNCTION troubleshoot."sequence_position"(
+	"sequence" oid /* Option < pg_sys :: Oid > */
+) RETURNS bigint /* Option < i64 > */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'sequence_position_wrapper';
+
+CREATE  FUNCTION troubleshoot."report_html"() RETURNS TEXT /* String */
+STRICT VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'report_html_wrapper';
+
 CREATE FUNCTION troubleshoot.largest_tables(most integer)
 RETURNS TABLE (schema_name name, table_name name, bytes bigint, live_rows bigint, dead_rows bigint, bloat_bytes bigint,
     sequential_scans bigint, index_scans bigint, last_vacuum timestamptz, last_analyze timestamptz)
@@ -1841,269 +2701,23 @@ COMMENT ON FUNCTION troubleshoot.metrics IS
 COMMENT ON FUNCTION troubleshoot.report_html IS
     'One page of HTML with all that it needs inside, without scripts: findings and what to do, load, connections, waits, statements, tables, blocking. For a browser, light or dark, a phone, or paper. What comes from the database is escaped. Works on a standby.';
 
-CREATE  FUNCTION temporal."record_account_change"(
-	"account_id" uuid, /* Option < pgrx :: Uuid > */
-	"created_at" timestamptz, /* Option < Time > */
-	"customer_id" uuid, /* Option < pgrx :: Uuid > */
-	"account_status" TEXT, /* Option < Text > */
-	"overdraft_limit" numeric, /* Option < Numeric > */
-	"account_type" TEXT, /* Option < Text > */
-	"account_number" TEXT /* Option < Text > */
-) RETURNS void
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'record_account_change_wrapper';
-
-CREATE  FUNCTION temporal."check_snapshot"(
-	"p_table" regclass, /* Option < RegClass > */
-	"p_key" jsonb /* Option < JsonDatum > */
-) RETURNS void
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'check_snapshot_wrapper';
-
-CREATE  FUNCTION temporal."update_portion"(
-	"p_table" regclass, /* Option < RegClass > */
-	"key" jsonb, /* Option < JsonDatum > */
-	"valid_from" timestamptz, /* Option < Time > */
-	"valid_to" timestamptz, /* Option < Time > */
-	"changes" jsonb /* Option < JsonDatum > */
-) RETURNS bigint /* i64 */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'update_portion_wrapper';
-
-CREATE  FUNCTION temporal."balance_before"(
-	"account_id" uuid, /* Option < pgrx :: Uuid > */
-	"valid_to" timestamptz, /* Option < Time > */
-	"transaction_to" timestamptz /* Option < Time > */
-) RETURNS numeric /* Option < Numeric > */
-STABLE PARALLEL RESTRICTED 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'balance_before_wrapper';
-
-CREATE  FUNCTION temporal."delete_portion"(
-	"p_table" regclass, /* Option < RegClass > */
-	"key" jsonb, /* Option < JsonDatum > */
-	"valid_from" timestamptz, /* Option < Time > */
-	"valid_to" timestamptz /* Option < Time > */
-) RETURNS bigint /* i64 */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'delete_portion_wrapper';
-
-CREATE  FUNCTION temporal."balance_as_of"(
-	"account_id" uuid, /* Option < pgrx :: Uuid > */
-	"valid_at" timestamptz DEFAULT now(), /* Option < Time > */
-	"known_at" timestamptz DEFAULT now() /* Option < Time > */
-) RETURNS numeric /* Option < Numeric > */
-STABLE PARALLEL RESTRICTED  
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'account_balance_as_of_wrapper';
-
-CREATE  FUNCTION temporal."as_owner"(
-	"p_table" regclass, /* Option < RegClass > */
-	"p_work" TEXT, /* Option < Text > */
-	"p_before" timestamptz, /* Option < Time > */
-	"p_max_rows" bigint /* Option < i64 > */
-) RETURNS bigint /* i64 */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'as_owner_wrapper';
-
-CREATE  FUNCTION temporal."correct"(
-	"account_id" uuid, /* Option < pgrx :: Uuid > */
-	"valid_from" timestamptz, /* Option < Time > */
-	"valid_to" timestamptz, /* Option < Time > */
-	"changes" jsonb, /* Option < JsonDatum > */
-	"reason" TEXT, /* Option < Text > */
-	"tenant" uuid DEFAULT NULL /* Option < pgrx :: Uuid > */
-) RETURNS timestamptz /* Option < Time > */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'correct_wrapper';
-
-CREATE  FUNCTION temporal."get_account_as_of"(
-	"p_account_id" uuid, /* Option < pgrx :: Uuid > */
-	"p_as_of_time" timestamptz DEFAULT now(), /* Option < Time > */
-	"p_transaction_time" timestamptz DEFAULT now() /* Option < Time > */
-) RETURNS TABLE (
-	"account_id" uuid,  /* pgrx :: Uuid */
-	"customer_id" uuid,  /* Option < pgrx :: Uuid > */
-	"account_number" varchar(50),  /* Option < Varchar > */
-	"current_balance" numeric,  /* Option < Numeric > */
-	"account_status" TEXT,  /* Option < String > */
-	"valid_from" timestamptz,  /* Option < Time > */
-	"valid_to" timestamptz,  /* Option < Time > */
-	"account_type" TEXT,  /* Option < String > */
-	"overdraft_limit" numeric,  /* Option < Numeric > */
-	"limits" jsonb,  /* Option < JsonBytes > */
-	"transaction_from" timestamptz,  /* Option < Time > */
-	"transaction_to" timestamptz,  /* Option < Time > */
-	"changed_by" TEXT,  /* Option < String > */
-	"change_reason" TEXT  /* Option < String > */
-)
-STABLE PARALLEL RESTRICTED 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'get_account_as_of_wrapper';
-
-CREATE  FUNCTION temporal."insert_portion"(
-	"p_table" regclass, /* Option < RegClass > */
-	"row_values" jsonb, /* Option < JsonDatum > */
-	"valid_from" timestamptz, /* Option < Time > */
-	"valid_to" timestamptz DEFAULT 'infinity' /* Option < Time > */
-) RETURNS bigint /* i64 */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'insert_portion_wrapper';
-
-CREATE  FUNCTION event_store."stream_partition"(
-	"aggregate_id" uuid, /* Option < pgrx :: Uuid > */
-	"partitions" INT /* Option < i32 > */
-) RETURNS INT /* Option < i32 > */
-IMMUTABLE PARALLEL SAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'stream_partition_wrapper';
-
-CREATE  FUNCTION event_store."get_aggregate_state_at"(
-	"p_aggregate_id" uuid, /* Option < pgrx :: Uuid > */
-	"p_at" timestamptz /* Option < Time > */
-) RETURNS jsonb /* JsonDatum */
-STABLE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'get_aggregate_state_at_wrapper';
-
-CREATE  FUNCTION event_store."take_snapshot"(
-	"p_aggregate_id" uuid /* Option < pgrx :: Uuid > */
-) RETURNS INT /* Option < i32 > */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'take_snapshot_wrapper';
-
-CREATE  FUNCTION event_store."alter_subscription"(
-	"name" TEXT, /* Option < Text > */
-	"max_attempts" INT DEFAULT NULL, /* Option < i32 > */
-	"backoff_first_ms" INT DEFAULT NULL, /* Option < i32 > */
-	"backoff_most_ms" INT DEFAULT NULL, /* Option < i32 > */
-	"lease_ms" INT DEFAULT NULL, /* Option < i32 > */
-	"parked_blocks" bool DEFAULT NULL, /* Option < bool > */
-	"paused" bool DEFAULT NULL /* Option < bool > */
-) RETURNS void
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'alter_subscription_wrapper';
-
-CREATE  FUNCTION event_store."get_aggregate_state"(
-	"p_aggregate_id" uuid, /* Option < pgrx :: Uuid > */
-	"p_up_to_version" INT DEFAULT NULL /* Option < i32 > */
-) RETURNS jsonb /* JsonDatum */
-STABLE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'get_aggregate_state_wrapper';
-
-CREATE  FUNCTION event_store."ledger_opened_at"(
-	"as_of_position" bigint /* Option < i64 > */
-) RETURNS bigint /* Option < i64 > */
-STABLE PARALLEL RESTRICTED 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'ledger_opened_at_wrapper';
-
 CREATE  FUNCTION event_store."ledger_published_since"() RETURNS bigint /* i64 */
 STRICT STABLE PARALLEL UNSAFE 
 LANGUAGE c /* Rust */
 AS 'MODULE_PATHNAME', 'ledger_published_since_wrapper';
 
-CREATE  FUNCTION event_store."drop_subscription"(
-	"name" TEXT /* Option < Text > */
-) RETURNS void
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'drop_subscription_wrapper';
-
-CREATE  FUNCTION event_store."ack"(
-	"name" TEXT, /* Option < Text > */
-	"lease_token" bigint, /* Option < i64 > */
-	"event_ids" uuid[] DEFAULT NULL /* Option < Many < pgrx :: Uuid > > */
-) RETURNS INT /* i32 */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'ack_wrapper';
-
-CREATE  FUNCTION event_store."set_retention"(
+CREATE  FUNCTION event_store."append_events_if"(
 	"aggregate_type" TEXT, /* Option < Text > */
-	"keep" interval, /* Option < Interval > */
-	"keep_state" bool DEFAULT true /* Option < bool > */
-) RETURNS void
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'set_retention_wrapper';
-
-CREATE  FUNCTION event_store."define_reducer"(
-	"aggregate_type" TEXT, /* Option < Text > */
-	"event_type" TEXT, /* Option < Text > */
-	"operations" jsonb DEFAULT NULL, /* Option < JsonDatum > */
-	"handler" regproc DEFAULT NULL /* Option < RegProc > */
-) RETURNS void
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'define_reducer_wrapper';
-
-CREATE  FUNCTION event_store."create_subscription"(
-	"name" TEXT, /* Option < Text > */
-	"filter" jsonb DEFAULT '{}', /* Option < JsonDatum > */
-	"start" TEXT DEFAULT 'beginning', /* Option < Text > */
-	"partitions" INT DEFAULT 16, /* Option < i32 > */
-	"max_attempts" INT DEFAULT 5, /* Option < i32 > */
-	"backoff_first_ms" INT DEFAULT 1000, /* Option < i32 > */
-	"backoff_most_ms" INT DEFAULT 300000, /* Option < i32 > */
-	"lease_ms" INT DEFAULT 30000, /* Option < i32 > */
-	"parked_blocks" bool DEFAULT true /* Option < bool > */
-) RETURNS void
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'create_subscription_wrapper';
-
-CREATE  FUNCTION event_store."prepare_ledger_publication"(
-	"max_accounts" INT DEFAULT 10000 /* Option < i32 > */
+	"aggregate_id" uuid, /* Option < pgrx :: Uuid > */
+	"events" jsonb, /* Option < JsonDatum > */
+	"after_position" bigint, /* Option < i64 > */
+	"event_types" TEXT[] DEFAULT NULL, /* Option < Many < String > > */
+	"tags" TEXT[] DEFAULT NULL, /* Option < Many < String > > */
+	"expected_version" INT DEFAULT NULL /* Option < i32 > */
 ) RETURNS bigint /* i64 */
 VOLATILE PARALLEL UNSAFE 
 LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'prepare_ledger_publication_wrapper';
-
-CREATE  FUNCTION event_store."nack"(
-	"name" TEXT, /* Option < Text > */
-	"lease_token" bigint, /* Option < i64 > */
-	"event_id" uuid, /* Option < pgrx :: Uuid > */
-	"reason" TEXT, /* Option < Text > */
-	"retry_in_ms" INT DEFAULT NULL, /* Option < i32 > */
-	"park" bool DEFAULT false /* Option < bool > */
-) RETURNS timestamptz /* Option < Time > */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'nack_wrapper';
-
-CREATE  FUNCTION event_store."page_size"(
-	"max_events" INT /* Option < i32 > */
-) RETURNS INT /* i32 */
-IMMUTABLE PARALLEL SAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'page_size_wrapper';
-
-CREATE  FUNCTION event_store."reset_subscription"(
-	"name" TEXT, /* Option < Text > */
-	"start" TEXT /* Option < Text > */
-) RETURNS void
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'reset_subscription_wrapper';
-
-CREATE  FUNCTION event_store."replay_parked"(
-	"name" TEXT, /* Option < Text > */
-	"event_ids" uuid[] DEFAULT NULL /* Option < Many < pgrx :: Uuid > > */
-) RETURNS bigint /* i64 */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'replay_parked_wrapper';
+AS 'MODULE_PATHNAME', 'append_events_if_wrapper';
 
 CREATE  FUNCTION event_store."append_event"(
 	"p_aggregate_type" TEXT, /* Option < Text > */
@@ -2119,13 +2733,91 @@ VOLATILE PARALLEL UNSAFE
 LANGUAGE c /* Rust */
 AS 'MODULE_PATHNAME', 'append_event_wrapper';
 
-CREATE  FUNCTION event_store."discard_parked"(
+CREATE  FUNCTION event_store."page_size"(
+	"max_events" INT /* Option < i32 > */
+) RETURNS INT /* i32 */
+IMMUTABLE PARALLEL SAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'page_size_wrapper';
+
+CREATE  FUNCTION event_store."get_aggregate_state"(
+	"p_aggregate_id" uuid, /* Option < pgrx :: Uuid > */
+	"p_up_to_version" INT DEFAULT NULL /* Option < i32 > */
+) RETURNS jsonb /* JsonDatum */
+STABLE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'get_aggregate_state_wrapper';
+
+CREATE  FUNCTION event_store."apply_retention"(
+	"max_events" INT DEFAULT 10000 /* Option < i32 > */
+) RETURNS TABLE (
+	"events" bigint,  /* i64 */
+	"streams" bigint,  /* i64 */
+	"done" bool  /* bool */
+)
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'apply_retention_wrapper';
+
+CREATE  FUNCTION event_store."replay_parked"(
 	"name" TEXT, /* Option < Text > */
-	"event_ids" uuid[] /* Option < Many < pgrx :: Uuid > > */
+	"event_ids" uuid[] DEFAULT NULL /* Option < Many < pgrx :: Uuid > > */
 ) RETURNS bigint /* i64 */
 VOLATILE PARALLEL UNSAFE 
 LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'discard_parked_wrapper';
+AS 'MODULE_PATHNAME', 'replay_parked_wrapper';
+
+CREATE  FUNCTION event_store."take_snapshot"(
+	"p_aggregate_id" uuid /* Option < pgrx :: Uuid > */
+) RETURNS INT /* Option < i32 > */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'take_snapshot_wrapper';
+
+CREATE  FUNCTION event_store."drop_subscription"(
+	"name" TEXT /* Option < Text > */
+) RETURNS void
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'drop_subscription_wrapper';
+
+CREATE  FUNCTION event_store."alter_subscription"(
+	"name" TEXT, /* Option < Text > */
+	"max_attempts" INT DEFAULT NULL, /* Option < i32 > */
+	"backoff_first_ms" INT DEFAULT NULL, /* Option < i32 > */
+	"backoff_most_ms" INT DEFAULT NULL, /* Option < i32 > */
+	"lease_ms" INT DEFAULT NULL, /* Option < i32 > */
+	"parked_blocks" bool DEFAULT NULL, /* Option < bool > */
+	"paused" bool DEFAULT NULL /* Option < bool > */
+) RETURNS void
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'alter_subscription_wrapper';
+
+CREATE  FUNCTION event_store."append_events"(
+	"aggregate_type" TEXT, /* Option < Text > */
+	"aggregate_id" uuid, /* Option < pgrx :: Uuid > */
+	"events" jsonb, /* Option < JsonDatum > */
+	"expected_version" INT DEFAULT NULL /* Option < i32 > */
+) RETURNS bigint /* i64 */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'append_events_wrapper';
+
+CREATE  FUNCTION event_store."create_subscription"(
+	"name" TEXT, /* Option < Text > */
+	"filter" jsonb DEFAULT '{}', /* Option < JsonDatum > */
+	"start" TEXT DEFAULT 'beginning', /* Option < Text > */
+	"partitions" INT DEFAULT 16, /* Option < i32 > */
+	"max_attempts" INT DEFAULT 5, /* Option < i32 > */
+	"backoff_first_ms" INT DEFAULT 1000, /* Option < i32 > */
+	"backoff_most_ms" INT DEFAULT 300000, /* Option < i32 > */
+	"lease_ms" INT DEFAULT 30000, /* Option < i32 > */
+	"parked_blocks" bool DEFAULT true /* Option < bool > */
+) RETURNS void
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'create_subscription_wrapper';
 
 CREATE  FUNCTION event_store."drop_reducer"(
 	"aggregate_type" TEXT, /* Option < Text > */
@@ -2144,28 +2836,13 @@ VOLATILE PARALLEL UNSAFE
 LANGUAGE c /* Rust */
 AS 'MODULE_PATHNAME', 'extend_lease_wrapper';
 
-CREATE  FUNCTION event_store."append_events"(
-	"aggregate_type" TEXT, /* Option < Text > */
-	"aggregate_id" uuid, /* Option < pgrx :: Uuid > */
-	"events" jsonb, /* Option < JsonDatum > */
-	"expected_version" INT DEFAULT NULL /* Option < i32 > */
-) RETURNS bigint /* i64 */
-VOLATILE PARALLEL UNSAFE 
+CREATE  FUNCTION event_store."get_aggregate_state_at"(
+	"p_aggregate_id" uuid, /* Option < pgrx :: Uuid > */
+	"p_at" timestamptz /* Option < Time > */
+) RETURNS jsonb /* JsonDatum */
+STABLE PARALLEL UNSAFE 
 LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'append_events_wrapper';
-
-CREATE  FUNCTION event_store."append_events_if"(
-	"aggregate_type" TEXT, /* Option < Text > */
-	"aggregate_id" uuid, /* Option < pgrx :: Uuid > */
-	"events" jsonb, /* Option < JsonDatum > */
-	"after_position" bigint, /* Option < i64 > */
-	"event_types" TEXT[] DEFAULT NULL, /* Option < Many < String > > */
-	"tags" TEXT[] DEFAULT NULL, /* Option < Many < String > > */
-	"expected_version" INT DEFAULT NULL /* Option < i32 > */
-) RETURNS bigint /* i64 */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'append_events_if_wrapper';
+AS 'MODULE_PATHNAME', 'get_aggregate_state_at_wrapper';
 
 CREATE  FUNCTION event_store."ledger_stream"(
 	"transaction_id" uuid /* Option < pgrx :: Uuid > */
@@ -2173,6 +2850,74 @@ CREATE  FUNCTION event_store."ledger_stream"(
 IMMUTABLE PARALLEL SAFE 
 LANGUAGE c /* Rust */
 AS 'MODULE_PATHNAME', 'ledger_stream_wrapper';
+
+CREATE  FUNCTION event_store."stream_partition"(
+	"aggregate_id" uuid, /* Option < pgrx :: Uuid > */
+	"partitions" INT /* Option < i32 > */
+) RETURNS INT /* Option < i32 > */
+IMMUTABLE PARALLEL SAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'stream_partition_wrapper';
+
+CREATE  FUNCTION event_store."set_retention"(
+	"aggregate_type" TEXT, /* Option < Text > */
+	"keep" interval, /* Option < Interval > */
+	"keep_state" bool DEFAULT true /* Option < bool > */
+) RETURNS void
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'set_retention_wrapper';
+
+CREATE  FUNCTION event_store."publish_ledger"(
+	"publish" bool /* Option < bool > */
+) RETURNS bigint /* Option < i64 > */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'publish_ledger_wrapper';
+
+CREATE  FUNCTION event_store."nack"(
+	"name" TEXT, /* Option < Text > */
+	"lease_token" bigint, /* Option < i64 > */
+	"event_id" uuid, /* Option < pgrx :: Uuid > */
+	"reason" TEXT, /* Option < Text > */
+	"retry_in_ms" INT DEFAULT NULL, /* Option < i32 > */
+	"park" bool DEFAULT false /* Option < bool > */
+) RETURNS timestamptz /* Option < Time > */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'nack_wrapper';
+
+CREATE  FUNCTION event_store."ledger_opened_at"(
+	"as_of_position" bigint /* Option < i64 > */
+) RETURNS bigint /* Option < i64 > */
+STABLE PARALLEL RESTRICTED 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'ledger_opened_at_wrapper';
+
+CREATE  FUNCTION event_store."prepare_ledger_publication"(
+	"max_accounts" INT DEFAULT 10000 /* Option < i32 > */
+) RETURNS bigint /* i64 */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'prepare_ledger_publication_wrapper';
+
+CREATE  FUNCTION event_store."discard_parked"(
+	"name" TEXT, /* Option < Text > */
+	"event_ids" uuid[] /* Option < Many < pgrx :: Uuid > > */
+) RETURNS bigint /* i64 */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'discard_parked_wrapper';
+
+CREATE  FUNCTION event_store."define_reducer"(
+	"aggregate_type" TEXT, /* Option < Text > */
+	"event_type" TEXT, /* Option < Text > */
+	"operations" jsonb DEFAULT NULL, /* Option < JsonDatum > */
+	"handler" regproc DEFAULT NULL /* Option < RegProc > */
+) RETURNS void
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'define_reducer_wrapper';
 
 CREATE  FUNCTION event_store."fetch"(
 	"name" TEXT, /* Option < Text > */
@@ -2198,232 +2943,22 @@ VOLATILE PARALLEL UNSAFE
 LANGUAGE c /* Rust */
 AS 'MODULE_PATHNAME', 'fetch_wrapper';
 
-CREATE  FUNCTION event_store."apply_retention"(
-	"max_events" INT DEFAULT 10000 /* Option < i32 > */
-) RETURNS TABLE (
-	"events" bigint,  /* i64 */
-	"streams" bigint,  /* i64 */
-	"done" bool  /* bool */
-)
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'apply_retention_wrapper';
-
-CREATE  FUNCTION event_store."publish_ledger"(
-	"publish" bool /* Option < bool > */
-) RETURNS bigint /* Option < i64 > */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'publish_ledger_wrapper';
-
-CREATE OR REPLACE  FUNCTION neobank."guard_accounts"(
-
-) RETURNS trigger /* Triggered */
-STRICT
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'guard_accounts_wrapper';
-
-CREATE OR REPLACE  FUNCTION neobank."guard_ledger"(
-
-) RETURNS trigger /* Triggered */
-STRICT
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'guard_ledger_wrapper';
-
-CREATE  FUNCTION concurrency."release_lease"(
+CREATE  FUNCTION event_store."reset_subscription"(
 	"name" TEXT, /* Option < Text > */
-	"token" bigint /* Option < i64 > */
-) RETURNS bool /* bool */
-VOLATILE PARALLEL UNSAFE  
+	"start" TEXT /* Option < Text > */
+) RETURNS void
+VOLATILE PARALLEL UNSAFE 
 LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'release_lease_sql_wrapper';
+AS 'MODULE_PATHNAME', 'reset_subscription_wrapper';
 
-CREATE  FUNCTION concurrency."extend_lease"(
+CREATE  FUNCTION event_store."ack"(
 	"name" TEXT, /* Option < Text > */
-	"token" bigint, /* Option < i64 > */
-	"lease_ms" INT DEFAULT 30000 /* Option < i32 > */
-) RETURNS timestamptz /* Option < Time > */
-VOLATILE PARALLEL UNSAFE  
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'extend_lease_sql_wrapper';
-
-CREATE  FUNCTION concurrency."acquire_customer_lock"(
-	"p_customer_id" uuid, /* Option < pgrx :: Uuid > */
-	"p_timeout_ms" INT DEFAULT 5000 /* Option < i32 > */
-) RETURNS bool /* bool */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'acquire_customer_lock_wrapper';
-
-CREATE  FUNCTION concurrency."acquire_lease"(
-	"name" TEXT, /* Option < Text > */
-	"holder" TEXT, /* Option < Text > */
-	"lease_ms" INT DEFAULT 30000, /* Option < i32 > */
-	"timeout_ms" INT DEFAULT 0 /* Option < i32 > */
-) RETURNS bigint /* Option < i64 > */
-VOLATILE PARALLEL UNSAFE  
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'acquire_lease_sql_wrapper';
-
-CREATE  FUNCTION concurrency."record_deadlock"(
-	"detail" TEXT, /* Option < Text > */
-	"query_text" TEXT DEFAULT NULL, /* Option < Text > */
-	"resolution" TEXT DEFAULT NULL, /* Option < Text > */
-	"process_id" INT DEFAULT NULL /* Option < i32 > */
-) RETURNS bigint /* i64 */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'record_deadlock_wrapper';
-
-CREATE  FUNCTION concurrency."release_lock"(
-	"name" TEXT, /* Option < Text > */
-	"scope" TEXT DEFAULT 'transaction' /* Option < Text > */
-) RETURNS bool /* bool */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'release_lock_wrapper';
-
-CREATE  FUNCTION concurrency."acquire_locks"(
-	"names" TEXT[], /* Option < Many < String > > */
-	"timeout_ms" INT DEFAULT 5000, /* Option < i32 > */
-	"scope" TEXT DEFAULT 'transaction' /* Option < Text > */
-) RETURNS bool /* bool */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'acquire_locks_wrapper';
-
-CREATE  FUNCTION concurrency."break_lease"(
-	"name" TEXT /* Option < Text > */
-) RETURNS bool /* bool */
-VOLATILE PARALLEL UNSAFE  
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'break_lease_sql_wrapper';
-
-CREATE  FUNCTION concurrency."release_locks"(
-	"names" TEXT[], /* Option < Many < String > > */
-	"scope" TEXT DEFAULT 'transaction' /* Option < Text > */
+	"lease_token" bigint, /* Option < i64 > */
+	"event_ids" uuid[] DEFAULT NULL /* Option < Many < pgrx :: Uuid > > */
 ) RETURNS INT /* i32 */
 VOLATILE PARALLEL UNSAFE 
 LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'release_locks_wrapper';
-
-CREATE  FUNCTION concurrency."hold_lease"(
-	"name" TEXT, /* Option < Text > */
-	"token" bigint /* Option < i64 > */
-) RETURNS void
-VOLATILE PARALLEL UNSAFE  
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'hold_lease_sql_wrapper';
-
-CREATE  FUNCTION concurrency."acquire_lock"(
-	"name" TEXT, /* Option < Text > */
-	"timeout_ms" INT DEFAULT 5000, /* Option < i32 > */
-	"scope" TEXT DEFAULT 'transaction' /* Option < Text > */
-) RETURNS bool /* bool */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'acquire_lock_wrapper';
-
-CREATE  FUNCTION concurrency."release_customer_lock"(
-	"p_customer_id" uuid /* Option < pgrx :: Uuid > */
-) RETURNS bool /* bool */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'release_customer_lock_wrapper';
-
-CREATE  FUNCTION concurrency."collect_deadlocks"() RETURNS INT /* i32 */
-STRICT VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'collect_deadlocks_wrapper';
-
-CREATE  FUNCTION concurrency."acquire_leases"(
-	"names" TEXT[], /* Option < Many < String > > */
-	"holder" TEXT, /* Option < Text > */
-	"lease_ms" INT DEFAULT 30000, /* Option < i32 > */
-	"timeout_ms" INT DEFAULT 0 /* Option < i32 > */
-) RETURNS TABLE (
-	"name" TEXT,  /* String */
-	"token" bigint  /* i64 */
-)
-VOLATILE PARALLEL UNSAFE  
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'acquire_leases_sql_wrapper';
-
-CREATE  FUNCTION cqrs."run_rebuild"(
-	"name" TEXT, /* Option < Text > */
-	"max_events" INT DEFAULT 1000 /* Option < i32 > */
-) RETURNS TEXT /* & '_ str */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'run_rebuild_wrapper';
-
-CREATE  FUNCTION cqrs."create_projection"(
-	"name" TEXT, /* Option < Text > */
-	"handler" regproc, /* Option < RegProc > */
-	"target" regclass, /* Option < RegClass > */
-	"filter" jsonb DEFAULT '{}', /* Option < JsonDatum > */
-	"mode" TEXT DEFAULT 'async' /* Option < Text > */
-) RETURNS void
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'create_projection_wrapper';
-
-CREATE  FUNCTION cqrs."unregister_handler"(
-	"command_type" TEXT /* Option < Text > */
-) RETURNS void
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'unregister_handler_wrapper';
-
-CREATE  FUNCTION cqrs."submit_command"(
-	"command_type" TEXT, /* Option < Text > */
-	"aggregate_type" TEXT, /* Option < Text > */
-	"payload" jsonb, /* Option < JsonDatum > */
-	"aggregate_id" uuid DEFAULT NULL, /* Option < pgrx :: Uuid > */
-	"command_id" uuid DEFAULT NULL, /* Option < pgrx :: Uuid > */
-	"mode" TEXT DEFAULT 'immediate', /* Option < Text > */
-	"correlation_id" TEXT DEFAULT NULL, /* Option < Text > */
-	"max_attempts" INT DEFAULT NULL /* Option < i32 > */
-) RETURNS jsonb /* JsonBytes */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'submit_command_wrapper';
-
-CREATE  FUNCTION cqrs."refresh_activity"(
-	"max_marks" INT DEFAULT 1000 /* Option < i32 > */
-) RETURNS bigint /* i64 */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'refresh_activity_wrapper';
-
-CREATE  FUNCTION cqrs."last_transaction_date"(
-	"account_id" uuid /* Option < pgrx :: Uuid > */
-) RETURNS timestamptz /* Option < Time > */
-STABLE PARALLEL RESTRICTED 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'last_transaction_date_wrapper';
-
-CREATE  FUNCTION cqrs."rebuild_projection"(
-	"name" TEXT /* Option < Text > */
-) RETURNS void
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'rebuild_projection_wrapper';
-
-CREATE  FUNCTION cqrs."pause_projection"(
-	"name" TEXT /* Option < Text > */
-) RETURNS void
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'pause_projection_wrapper';
-
-CREATE  FUNCTION cqrs."set_risk_score"(
-	"customer_id" uuid, /* Option < pgrx :: Uuid > */
-	"risk_score" INT /* Option < i32 > */
-) RETURNS void
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'set_risk_score_wrapper';
+AS 'MODULE_PATHNAME', 'ack_wrapper';
 
 CREATE  FUNCTION cqrs."cancel_rebuild"(
 	"name" TEXT /* Option < Text > */
@@ -2440,28 +2975,6 @@ VOLATILE PARALLEL UNSAFE
 LANGUAGE c /* Rust */
 AS 'MODULE_PATHNAME', 'run_projection_wrapper';
 
-CREATE  FUNCTION cqrs."drop_projection"(
-	"name" TEXT /* Option < Text > */
-) RETURNS void
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'drop_projection_wrapper';
-
-CREATE  FUNCTION cqrs."last_activity"(
-	"account_id" uuid /* Option < pgrx :: Uuid > */
-) RETURNS timestamptz /* Option < Time > */
-STABLE PARALLEL RESTRICTED 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'last_activity_wrapper';
-
-CREATE  FUNCTION cqrs."amount_total"(
-	"account_id" uuid, /* Option < pgrx :: Uuid > */
-	"since" timestamptz DEFAULT NULL /* Option < Time > */
-) RETURNS NUMERIC /* AnyNumeric */
-STABLE PARALLEL RESTRICTED 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'amount_total_wrapper';
-
 CREATE  FUNCTION cqrs."update_customer_summary"(
 	"p_customer_id" uuid /* Option < pgrx :: Uuid > */
 ) RETURNS void
@@ -2469,12 +2982,26 @@ VOLATILE PARALLEL UNSAFE
 LANGUAGE c /* Rust */
 AS 'MODULE_PATHNAME', 'update_customer_summary_wrapper';
 
-CREATE  FUNCTION cqrs."resume_projection"(
+CREATE  FUNCTION cqrs."last_transaction_date"(
+	"account_id" uuid /* Option < pgrx :: Uuid > */
+) RETURNS timestamptz /* Option < Time > */
+STABLE PARALLEL RESTRICTED 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'last_transaction_date_wrapper';
+
+CREATE  FUNCTION cqrs."rebuild_projection"(
 	"name" TEXT /* Option < Text > */
 ) RETURNS void
 VOLATILE PARALLEL UNSAFE 
 LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'resume_projection_wrapper';
+AS 'MODULE_PATHNAME', 'rebuild_projection_wrapper';
+
+CREATE  FUNCTION cqrs."refresh_activity"(
+	"max_marks" INT DEFAULT 1000 /* Option < i32 > */
+) RETURNS bigint /* i64 */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'refresh_activity_wrapper';
 
 CREATE  FUNCTION cqrs."transaction_count"(
 	"account_id" uuid, /* Option < pgrx :: Uuid > */
@@ -2483,6 +3010,17 @@ CREATE  FUNCTION cqrs."transaction_count"(
 STABLE PARALLEL RESTRICTED 
 LANGUAGE c /* Rust */
 AS 'MODULE_PATHNAME', 'transaction_count_wrapper';
+
+CREATE  FUNCTION cqrs."create_projection"(
+	"name" TEXT, /* Option < Text > */
+	"handler" regproc, /* Option < RegProc > */
+	"target" regclass, /* Option < RegClass > */
+	"filter" jsonb DEFAULT '{}', /* Option < JsonDatum > */
+	"mode" TEXT DEFAULT 'async' /* Option < Text > */
+) RETURNS void
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'create_projection_wrapper';
 
 CREATE  FUNCTION cqrs."register_handler"(
 	"command_type" TEXT, /* Option < Text > */
@@ -2505,749 +3043,277 @@ VOLATILE PARALLEL UNSAFE
 LANGUAGE c /* Rust */
 AS 'MODULE_PATHNAME', 'process_commands_wrapper';
 
-CREATE  FUNCTION pooling."what_if"(
-	"pool_size" INT, /* Option < i32 > */
-	"arrival_rate" numeric, /* Option < Numeric > */
-	"service_time_ms" numeric /* Option < Numeric > */
-) RETURNS TABLE (
-	"busy_connections" numeric,  /* Option < Numeric > */
-	"utilization" numeric,  /* Option < Numeric > */
-	"wait_probability" numeric,  /* Option < Numeric > */
-	"mean_wait_ms" numeric,  /* Option < Numeric > */
-	"p95_wait_ms" numeric,  /* Option < Numeric > */
-	"mean_response_ms" numeric,  /* Option < Numeric > */
-	"queue_length" numeric,  /* Option < Numeric > */
-	"is_stable" bool  /* bool */
-)
-IMMUTABLE PARALLEL SAFE 
+CREATE  FUNCTION cqrs."submit_command"(
+	"command_type" TEXT, /* Option < Text > */
+	"aggregate_type" TEXT, /* Option < Text > */
+	"payload" jsonb, /* Option < JsonDatum > */
+	"aggregate_id" uuid DEFAULT NULL, /* Option < pgrx :: Uuid > */
+	"command_id" uuid DEFAULT NULL, /* Option < pgrx :: Uuid > */
+	"mode" TEXT DEFAULT 'immediate', /* Option < Text > */
+	"correlation_id" TEXT DEFAULT NULL, /* Option < Text > */
+	"max_attempts" INT DEFAULT NULL /* Option < i32 > */
+) RETURNS jsonb /* JsonBytes */
+VOLATILE PARALLEL UNSAFE 
 LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'what_if_wrapper';
+AS 'MODULE_PATHNAME', 'submit_command_wrapper';
 
-CREATE  FUNCTION pooling."machine_cores"() RETURNS INT /* i32 */
-STRICT STABLE PARALLEL SAFE 
+CREATE  FUNCTION cqrs."drop_projection"(
+	"name" TEXT /* Option < Text > */
+) RETURNS void
+VOLATILE PARALLEL UNSAFE 
 LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'machine_cores_wrapper';
+AS 'MODULE_PATHNAME', 'drop_projection_wrapper';
 
-CREATE  FUNCTION pooling."bounded_seconds"(
-	"seconds" numeric /* Option < Numeric > */
-) RETURNS numeric /* Numeric */
-IMMUTABLE PARALLEL SAFE 
+CREATE  FUNCTION cqrs."amount_total"(
+	"account_id" uuid, /* Option < pgrx :: Uuid > */
+	"since" timestamptz DEFAULT NULL /* Option < Time > */
+) RETURNS NUMERIC /* AnyNumeric */
+STABLE PARALLEL RESTRICTED 
 LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'bounded_seconds_wrapper';
+AS 'MODULE_PATHNAME', 'amount_total_wrapper';
 
-CREATE  FUNCTION pooling."recommended_size"(
-	"arrival_rate" numeric, /* Option < Numeric > */
-	"service_time_ms" numeric, /* Option < Numeric > */
-	"available_connections" INT, /* Option < i32 > */
-	"cores" INT DEFAULT NULL, /* Option < i32 > */
-	"cpu_share" numeric DEFAULT NULL /* Option < Numeric > */
-) RETURNS TABLE (
-	"recommended_pool_size" INT,  /* i32 */
-	"limited_by" TEXT,  /* & '_ str */
-	"busy_connections" numeric,  /* Option < Numeric > */
-	"needed_connections" numeric,  /* Option < Numeric > */
-	"core_limit" INT,  /* i32 */
-	"used_cores" INT,  /* i32 */
-	"used_cpu_share" numeric  /* Option < Numeric > */
-)
-STABLE PARALLEL SAFE 
+CREATE  FUNCTION cqrs."run_rebuild"(
+	"name" TEXT, /* Option < Text > */
+	"max_events" INT DEFAULT 1000 /* Option < i32 > */
+) RETURNS TEXT /* & '_ str */
+VOLATILE PARALLEL UNSAFE 
 LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'recommended_size_wrapper';
+AS 'MODULE_PATHNAME', 'run_rebuild_wrapper';
 
-CREATE  FUNCTION pooling."bounded_pool_size"(
-	"pool_size" INT /* Option < i32 > */
-) RETURNS INT /* Option < i32 > */
-IMMUTABLE PARALLEL SAFE 
+CREATE  FUNCTION cqrs."pause_projection"(
+	"name" TEXT /* Option < Text > */
+) RETURNS void
+VOLATILE PARALLEL UNSAFE 
 LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'bounded_pool_size_wrapper';
+AS 'MODULE_PATHNAME', 'pause_projection_wrapper';
 
-CREATE  FUNCTION pooling."capture_sample"(
-	"keep" interval DEFAULT '7 days', /* Option < Interval > */
-	"max_groups" INT DEFAULT 100 /* Option < i32 > */
+CREATE  FUNCTION cqrs."set_risk_score"(
+	"customer_id" uuid, /* Option < pgrx :: Uuid > */
+	"risk_score" INT /* Option < i32 > */
+) RETURNS void
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'set_risk_score_wrapper';
+
+CREATE  FUNCTION cqrs."unregister_handler"(
+	"command_type" TEXT /* Option < Text > */
+) RETURNS void
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'unregister_handler_wrapper';
+
+CREATE  FUNCTION cqrs."resume_projection"(
+	"name" TEXT /* Option < Text > */
+) RETURNS void
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'resume_projection_wrapper';
+
+CREATE  FUNCTION cqrs."last_activity"(
+	"account_id" uuid /* Option < pgrx :: Uuid > */
 ) RETURNS timestamptz /* Option < Time > */
+STABLE PARALLEL RESTRICTED 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'last_activity_wrapper';
+
+CREATE  FUNCTION saga."create_saga"(
+	"p_saga_type" TEXT, /* Option < Text > */
+	"p_steps" TEXT[], /* Option < Many < String > > */
+	"p_context" jsonb DEFAULT '{}' /* Option < JsonDatum > */
+) RETURNS uuid /* pgrx :: Uuid */
 VOLATILE PARALLEL UNSAFE 
 LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'capture_sample_wrapper';
+AS 'MODULE_PATHNAME', 'create_saga_wrapper';
 
-CREATE  FUNCTION pooling."generate_pgbouncer_config"(
-	"databases" TEXT[] DEFAULT NULL, /* Option < Many < String > > */
-	"pool_mode" TEXT DEFAULT 'transaction', /* Option < Text > */
-	"host" TEXT DEFAULT NULL, /* Option < Text > */
-	"pool_size" INT DEFAULT NULL, /* Option < i32 > */
-	"settings" jsonb DEFAULT '{}', /* Option < JsonDatum > */
-	"cores" INT DEFAULT NULL /* Option < i32 > */
-) RETURNS TEXT /* String */
+CREATE  FUNCTION saga."cancel"(
+	"saga_id" uuid, /* Option < pgrx :: Uuid > */
+	"reason" TEXT /* Option < Text > */
+) RETURNS TEXT /* Text */
 VOLATILE PARALLEL UNSAFE 
 LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'generate_pgbouncer_config_wrapper';
+AS 'MODULE_PATHNAME', 'cancel_wrapper';
 
-CREATE  FUNCTION pooling."calculate_pool_size"(
-	"p_max_db_connections" INT, /* Option < i32 > */
-	"p_avg_query_time_ms" numeric, /* Option < Numeric > */
-	"p_target_tps" INT, /* Option < i32 > */
-	"p_safety_margin" numeric DEFAULT 0.8, /* Option < Numeric > */
-	"p_cores" INT DEFAULT NULL /* Option < i32 > */
+CREATE  FUNCTION saga."complete_step"(
+	"step_id" uuid, /* Option < pgrx :: Uuid > */
+	"lease_token" bigint, /* Option < i64 > */
+	"output" jsonb DEFAULT '{}' /* Option < JsonDatum > */
+) RETURNS TEXT /* Text */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'complete_step_wrapper';
+
+CREATE  FUNCTION saga."run"(
+	"saga_id" uuid /* Option < pgrx :: Uuid > */
+) RETURNS TEXT /* Text */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'run_wrapper';
+
+CREATE  FUNCTION saga."run_ready"(
+	"max_sagas" INT DEFAULT 100 /* Option < i32 > */
 ) RETURNS TABLE (
-	"metric" TEXT,  /* String */
-	"value" TEXT,  /* String */
-	"explanation" TEXT  /* String */
+	"saga_id" uuid,  /* pgrx :: Uuid */
+	"status" TEXT,  /* & '_ str */
+	"step_number" INT,  /* Option < i32 > */
+	"waits_for" TEXT,  /* Option < & '_ str > */
+	"code" TEXT,  /* Option < String > */
+	"message" TEXT  /* Option < String > */
 )
-STABLE PARALLEL SAFE 
+VOLATILE PARALLEL UNSAFE 
 LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'calculate_pool_size_wrapper';
+AS 'MODULE_PATHNAME', 'run_ready_wrapper';
 
-CREATE  FUNCTION pooling."bounded_period"(
-	"since" interval /* Option < Interval > */
-) RETURNS interval /* Interval */
-IMMUTABLE PARALLEL SAFE 
+CREATE  FUNCTION saga."is_called"(
+	"saga_id" uuid, /* Option < pgrx :: Uuid > */
+	"effect_id" uuid /* Option < pgrx :: Uuid > */
+) RETURNS bool /* bool */
+STABLE PARALLEL RESTRICTED 
 LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'bounded_period_wrapper';
+AS 'MODULE_PATHNAME', 'is_called_wrapper';
 
-ALTER FUNCTION pooling.what_if(integer, numeric, numeric) ROWS 1;
+CREATE  FUNCTION saga."extend_lease"(
+	"step_id" uuid, /* Option < pgrx :: Uuid > */
+	"lease_token" bigint, /* Option < i64 > */
+	"lease_ms" INT DEFAULT 30000 /* Option < i32 > */
+) RETURNS timestamptz /* Time */
+VOLATILE PARALLEL UNSAFE  
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'extend_step_lease_wrapper';
 
-ALTER FUNCTION pooling.recommended_size(numeric, numeric, integer, integer, numeric) ROWS 1;
+CREATE  FUNCTION saga."start"(
+	"saga_type" TEXT, /* Option < Text > */
+	"context" jsonb DEFAULT '{}', /* Option < JsonDatum > */
+	"idempotency_key" TEXT DEFAULT NULL, /* Option < Text > */
+	"deadline" timestamptz DEFAULT NULL /* Option < Time > */
+) RETURNS uuid /* pgrx :: Uuid */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'start_wrapper';
 
-COMMENT ON FUNCTION pooling.machine_cores() IS
-    'The processors that the server''s processes may run on: what control group and affinity leave of the machine''s.';
+CREATE  FUNCTION saga."execute_step"(
+	"p_saga_id" uuid, /* Option < pgrx :: Uuid > */
+	"p_output" jsonb DEFAULT '{}', /* Option < JsonDatum > */
+	"p_step_id" uuid DEFAULT NULL /* Option < pgrx :: Uuid > */
+) RETURNS jsonb /* JsonB */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'execute_step_wrapper';
 
-COMMENT ON FUNCTION pooling.what_if(integer, numeric, numeric) IS
-    'What a pool makes of a load, by the queue M/M/c (Erlang C; L. Kleinrock, Queueing Systems 1, 3.5). pool_size: connections, 1 to 262,143; arrival_rate: transactions per second, 0 to 10^9; service_time_ms: how long each keeps its connection, above 0 and up to a day. Returns the mean of busy connections, the part of the time that each is busy, the probability of a wait for one, the mean wait and that of all but 5 %, the mean time from asking to the end, the mean length of the queue, and whether it is stable: else more comes than can be served, the waits are null and grow without end. NB021: a bound; 22004: null.';
+CREATE  FUNCTION saga."fail_step"(
+	"step_id" uuid, /* Option < pgrx :: Uuid > */
+	"lease_token" bigint, /* Option < i64 > */
+	"reason" TEXT, /* Option < Text > */
+	"retryable" bool DEFAULT true, /* Option < bool > */
+	"effect_possible" bool DEFAULT false /* Option < bool > */
+) RETURNS TEXT /* Text */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'fail_step_wrapper';
 
-COMMENT ON FUNCTION pooling.recommended_size(numeric, numeric, integer, integer, numeric) IS
-    'How large a pool should be. arrival_rate: transactions per second, 0 to 10^9; service_time_ms: how long each keeps its connection; available_connections: the most there can be; cores: null, those of the machine; cpu_share: of the time that a connection is busy, the part in which it computes, above 0 and up to 1, null: 0.5. needed_connections is the least with which connections are busy at most 80 % of the time and the mean wait is at most 10 % of the service time; busy_connections is Little''s law; core_limit is cores / cpu_share + 1; recommended_pool_size the least of needed, core_limit and available, limited_by says which: load, cores or connections. NB021: a bound; 22004: null.';
+CREATE  FUNCTION saga."claim_step"(
+	"worker" TEXT, /* Option < Text > */
+	"types" TEXT[] DEFAULT NULL, /* Option < Many < String > > */
+	"lease_ms" INT DEFAULT 30000, /* Option < i32 > */
+	"max_steps" INT DEFAULT 1 /* Option < i32 > */
+) RETURNS TABLE (
+	"saga_id" uuid,  /* pgrx :: Uuid */
+	"saga_type" TEXT,  /* String */
+	"step_id" uuid,  /* pgrx :: Uuid */
+	"step_number" INT,  /* i32 */
+	"step_name" TEXT,  /* String */
+	"kind" TEXT,  /* & '_ str */
+	"effect_id" uuid,  /* pgrx :: Uuid */
+	"work_type" TEXT,  /* String */
+	"attempt" INT,  /* i32 */
+	"lease_token" bigint,  /* i64 */
+	"leased_until" timestamptz,  /* Time */
+	"context" jsonb,  /* JsonBytes */
+	"outputs" jsonb  /* JsonBytes */
+)
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'claim_step_wrapper';
 
-COMMENT ON FUNCTION pooling.calculate_pool_size(integer, numeric, integer, numeric, integer) IS
-    'How large a pool should be, step by step. p_max_db_connections: max_connections, 1 to 262,143; p_avg_query_time_ms: how long a transaction keeps its connection, above 0 and up to a day; p_target_tps: transactions per second, from 1; p_safety_margin: the part of the connections that pools may take, above 0 and up to 1; p_cores: null, those of the machine. Sizes as pooling.recommended_size. NB021: a bound; 22004: null.';
+CREATE  FUNCTION saga."retry_step"(
+	"saga_id" uuid, /* Option < pgrx :: Uuid > */
+	"reason" TEXT /* Option < Text > */
+) RETURNS TEXT /* Text */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'retry_step_wrapper';
 
-COMMENT ON FUNCTION pooling.generate_pgbouncer_config(text[], text, text, integer, jsonb, integer) IS
-    'A pgbouncer.ini for pgbouncer 1.18 and later, from the live server''s settings. databases: names, up to 1,000, null: this one; pool_mode: transaction, session or statement; host: where pgbouncer finds the server, null: its socket, else its address; pool_size: null, of each database what pooling.recommend_for answers; settings: an object of pgbouncer''s settings in place of ours or beside them, texts and whole numbers, null leaves a line out; cores: null, those of the machine. The pools of all databases together take four fifths of the connections that clients may have. NB540: a setting; NB541: a database; NB021: a bound; 22004: null.';
+CREATE  FUNCTION saga."resolve"(
+	"saga_id" uuid, /* Option < pgrx :: Uuid > */
+	"outcome" TEXT, /* Option < Text > */
+	"reason" TEXT, /* Option < Text > */
+	"output" jsonb DEFAULT NULL /* Option < JsonDatum > */
+) RETURNS TEXT /* Text */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'resolve_wrapper';
 
-COMMENT ON FUNCTION pooling.capture_sample(interval, integer) IS
-    'Writes what connections do now into pooling.samples, and the counters of load into pooling.load_samples; for a scheduler, every 10 to 60 seconds, with the rights of pg_monitor: what the caller may not see is counted as not_visible. keep: older rows of these tables and of pooling.pool_stats are deleted, up to 10,000 of each in a call; above 0 and up to 366 days. max_groups: rows of a sample, 1 to 1,000, the largest groups of sessions; the rest goes into one row (others) of each database. Returns when it was. Any number of sessions may call it at once. NB021: a bound; 22004: null; 25006: on a standby.';
+CREATE  FUNCTION saga."signal"(
+	"saga_id" uuid, /* Option < pgrx :: Uuid > */
+	"name" TEXT, /* Option < Text > */
+	"payload" jsonb DEFAULT '{}', /* Option < JsonDatum > */
+	"signal_id" uuid DEFAULT NULL /* Option < pgrx :: Uuid > */
+) RETURNS uuid /* pgrx :: Uuid */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'signal_wrapper';
 
-COMMENT ON FUNCTION pooling.bounded_period(interval) IS
-    'The period itself, for functions that read samples. NB021: not above 0 and up to 366 days; 22004: null.';
+CREATE  FUNCTION saga."prune"(
+	"before" timestamptz, /* Option < Time > */
+	"max_sagas" INT DEFAULT 1000, /* Option < i32 > */
+	"saga_type" TEXT DEFAULT NULL /* Option < Text > */
+) RETURNS TABLE (
+	"sagas" bigint,  /* i64 */
+	"done" bool  /* bool */
+)
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'prune_wrapper';
 
-COMMENT ON FUNCTION pooling.bounded_pool_size(integer) IS
-    'The size itself; null for null. NB021: not 1 to 262,143.';
+CREATE  FUNCTION saga."forget_keys"(
+	"before" timestamptz, /* Option < Time > */
+	"max_keys" INT DEFAULT 10000 /* Option < i32 > */
+) RETURNS TABLE (
+	"keys" bigint,  /* i64 */
+	"done" bool  /* bool */
+)
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'forget_keys_wrapper';
 
-COMMENT ON FUNCTION pooling.bounded_seconds(numeric) IS
-    'The seconds themselves. NB021: not 0 to 31,622,400; 22004: null.';
+CREATE  FUNCTION saga."define"(
+	"saga_type" TEXT, /* Option < Text > */
+	"steps" jsonb /* Option < JsonDatum > */
+) RETURNS INT /* i32 */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'define_wrapper';
 
-CREATE FUNCTION pooling.usable_connections() RETURNS integer
-LANGUAGE sql STABLE PARALLEL SAFE
-BEGIN ATOMIC
-    -- reserved_connections came with PostgreSQL 16.
-    SELECT greatest(1, pg_catalog.current_setting('max_connections')::int
-                       - pg_catalog.current_setting('superuser_reserved_connections')::int
-                       - coalesce(pg_catalog.current_setting('reserved_connections', true)::int, 0));
-END;
+CREATE  FUNCTION saga."retry_compensation"(
+	"saga_id" uuid, /* Option < pgrx :: Uuid > */
+	"reason" TEXT /* Option < Text > */
+) RETURNS TEXT /* Text */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'retry_compensation_wrapper';
 
-COMMENT ON FUNCTION pooling.usable_connections() IS
-    'How many connections ordinary roles may have: max_connections without those that are reserved.';
+CREATE OR REPLACE  FUNCTION neobank."guard_ledger"(
 
-CREATE FUNCTION pooling.sessions() RETURNS TABLE (
-    pid integer, user_name text, database_name text, application_name text, client_addr inet,
-    backend_start timestamptz, xact_start timestamptz, state_change timestamptz, state text,
-    wait_event_type text, wait_event text, holds_transaction_id boolean, holds_snapshot boolean, query text,
-    is_visible boolean, seconds_in_state numeric, age_seconds numeric, transaction_seconds numeric)
-LANGUAGE sql VOLATILE PARALLEL UNSAFE ROWS 100
-BEGIN ATOMIC
-    -- Within a transaction the server shows what it showed first until this is called.
-    SELECT pg_catalog.pg_stat_clear_snapshot();
-    SELECT a.pid, a.usename::text, a.datname::text, a.application_name, a.client_addr, a.backend_start, a.xact_start,
-           a.state_change,
-           CASE WHEN a.backend_type IS NULL OR a.state = 'disabled' THEN 'unknown' ELSE coalesce(a.state, 'starting') END,
-           a.wait_event_type, a.wait_event, a.backend_xid IS NOT NULL, a.backend_xmin IS NOT NULL, a.query,
-           a.backend_type IS NOT NULL AND a.state IS DISTINCT FROM 'disabled',
-           pg_catalog.date_part('epoch', pg_catalog.clock_timestamp() - a.state_change)::numeric,
-           pg_catalog.date_part('epoch', pg_catalog.clock_timestamp() - a.backend_start)::numeric,
-           pg_catalog.date_part('epoch', pg_catalog.clock_timestamp() - a.xact_start)::numeric
-    FROM pg_catalog.pg_stat_activity a
-    -- Of sessions that the caller may not look into not even their kind is told.
-    WHERE a.backend_type = 'client backend' OR a.backend_type IS NULL AND a.usesysid IS NOT NULL;
-END;
+) RETURNS trigger /* Triggered */
+STRICT
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'guard_ledger_wrapper';
 
-COMMENT ON FUNCTION pooling.sessions() IS
-    'Sessions of clients at this moment, also within a transaction that has looked before. state is unknown, and is_visible false, where the caller may not look (without pg_monitor: other roles'' sessions, and then workers that run as a role are among them) or track_activities is off. Times in seconds; holds_snapshot: it keeps VACUUM from removing rows.';
+CREATE OR REPLACE  FUNCTION neobank."guard_accounts"(
 
-CREATE VIEW pooling.v_connection_analysis AS
-SELECT s.user_name AS username,
-       pg_catalog.count(*) AS total_connections,
-       CASE WHEN pg_catalog.bool_and(s.is_visible) THEN pg_catalog.count(*) FILTER (WHERE s.state = 'active') END AS active,
-       CASE WHEN pg_catalog.bool_and(s.is_visible) THEN pg_catalog.count(*) FILTER (WHERE s.state = 'idle') END AS idle,
-       CASE WHEN pg_catalog.bool_and(s.is_visible)
-            THEN pg_catalog.count(*) FILTER (WHERE s.state = 'idle in transaction') END AS idle_in_transaction,
-       CASE WHEN pg_catalog.bool_and(s.is_visible)
-            THEN pg_catalog.count(*) FILTER (WHERE s.state = 'idle in transaction (aborted)') END AS aborted,
-       pg_catalog.round(pg_catalog.avg(s.age_seconds), 2) AS avg_connection_age_seconds,
-       pg_catalog.max(s.seconds_in_state) AS max_seconds_in_current_state,
-       pg_catalog.count(*) FILTER (WHERE s.wait_event_type = 'Lock') AS waiting_for_lock,
-       pg_catalog.max(s.transaction_seconds) AS longest_transaction_seconds,
-       pg_catalog.count(DISTINCT s.application_name) FILTER (WHERE s.is_visible) AS applications,
-       pg_catalog.count(*) FILTER (WHERE NOT s.is_visible) AS not_visible
-FROM pooling.sessions() s
-GROUP BY s.user_name
-ORDER BY 2 DESC, 1;
-
-COMMENT ON VIEW pooling.v_connection_analysis IS
-    'Connections of each role by state. not_visible: how many the reader may not look into (pg_monitor may); the counts by state are null then.';
-
-CREATE FUNCTION pooling.idle_connections(seconds numeric DEFAULT 300) RETURNS TABLE (
-    pid integer, usename text, application_name text, client_addr inet, state text, state_change timestamptz,
-    idle_seconds numeric, query text, database_name text, holds_transaction_id boolean, holds_snapshot boolean,
-    remediation_sql text)
-LANGUAGE sql VOLATILE PARALLEL UNSAFE ROWS 100
-BEGIN ATOMIC
-    SELECT s.pid, s.user_name, s.application_name, s.client_addr, s.state, s.state_change, s.seconds_in_state, s.query,
-           s.database_name, s.holds_transaction_id, s.holds_snapshot,
-           -- pg_cancel_backend does nothing to a session that runs nothing.
-           pg_catalog.format('SELECT pg_catalog.pg_terminate_backend(%s);', s.pid)
-    FROM pooling.sessions() s, pooling.bounded_seconds(idle_connections.seconds) b
-    WHERE s.state LIKE 'idle%' AND s.seconds_in_state > b OR NOT s.is_visible
-    ORDER BY s.seconds_in_state DESC NULLS LAST, s.pid;
-END;
-
-COMMENT ON FUNCTION pooling.idle_connections(numeric) IS
-    'Sessions that have been idle, in a transaction or not, for longer than that; with state unknown those that the caller may not look into. seconds: 0 to 31,622,400. query: the last one; holds_snapshot: it keeps VACUUM from removing rows; remediation_sql: what ends the session. NB021: seconds; 22004: null.';
-
-CREATE VIEW pooling.v_idle_connections AS
-SELECT i.pid, i.usename, i.application_name, i.client_addr, i.state, i.state_change, i.idle_seconds, i.query,
-       i.database_name, i.holds_transaction_id, i.holds_snapshot, i.remediation_sql
-FROM pooling.idle_connections() i;
-
-COMMENT ON VIEW pooling.v_idle_connections IS
-    'pooling.idle_connections() of more than 5 minutes.';
-
-CREATE TABLE pooling.samples (
-    sampled_at timestamptz NOT NULL,
-    database_name text NOT NULL,
-    user_name text NOT NULL,
-    application_name text NOT NULL,
-    connections integer NOT NULL,
-    active integer NOT NULL,
-    idle integer NOT NULL,
-    idle_in_transaction integer NOT NULL,
-    aborted integer NOT NULL,
-    not_visible integer NOT NULL,
-    on_cpu integer NOT NULL,
-    waiting_lock integer NOT NULL,
-    waiting_io integer NOT NULL,
-    oldest_connection_seconds numeric,
-    longest_transaction_seconds numeric,
-    PRIMARY KEY (sampled_at, database_name, user_name, application_name)
-);
-
-COMMENT ON TABLE pooling.samples IS
-    'Sessions at the moments of pooling.capture_sample, by database, role and application, without the one that sampled.';
-
-COMMENT ON COLUMN pooling.samples.aborted IS 'Idle in a transaction that has failed.';
-
-COMMENT ON COLUMN pooling.samples.not_visible IS 'How many the sampling role might not look into: they are in no other count but connections.';
-
-COMMENT ON COLUMN pooling.samples.on_cpu IS 'Of the active ones, those that wait for nothing.';
-
-CREATE TABLE pooling.load_samples (
-    sampled_at timestamptz NOT NULL,
-    database_name text NOT NULL,
-    max_connections integer NOT NULL,
-    usable_connections integer NOT NULL,
-    connections integer NOT NULL,
-    transactions bigint NOT NULL,
-    active_ms numeric NOT NULL,
-    idle_in_transaction_ms numeric NOT NULL,
-    sessions bigint NOT NULL,
-    sessions_lost bigint NOT NULL,
-    stats_reset timestamptz,
-    PRIMARY KEY (database_name, sampled_at)
-);
-
-COMMENT ON TABLE pooling.load_samples IS
-    'The server''s counters of each database in use at the moments of pooling.capture_sample, since stats_reset; pooling.load reads differences.';
-
-COMMENT ON COLUMN pooling.load_samples.sessions_lost IS
-    'Sessions that ended otherwise than by their client''s good-bye: abandoned, fatal or killed.';
-
-CREATE INDEX load_samples_sampled_at ON pooling.load_samples (sampled_at);
-
-COMMENT ON INDEX pooling.load_samples_sampled_at IS 'For deleting what is old.';
-
-CREATE TABLE pooling.pool_stats (
-    stat_id bigint GENERATED BY DEFAULT AS IDENTITY PRIMARY KEY,
-    pool_name varchar(100),
-    client_connections integer CHECK (client_connections >= 0),
-    server_connections integer CHECK (server_connections >= 0),
-    server_active integer CHECK (server_active >= 0),
-    server_idle integer CHECK (server_idle >= 0),
-    max_wait_ms integer CHECK (max_wait_ms >= 0),
-    avg_query_time_ms numeric CHECK (avg_query_time_ms >= 0),
-    total_requests bigint CHECK (total_requests >= 0),
-    collected_at timestamptz NOT NULL DEFAULT pg_catalog.now()
-);
-
-COMMENT ON TABLE pooling.pool_stats IS
-    'What a pooler says of itself (SHOW POOLS, SHOW STATS), written by whoever asks it; pooling.capture_sample deletes what is old.';
-
-COMMENT ON COLUMN pooling.pool_stats.pool_name IS 'The database; pooling.advice looks for the current one.';
-
-COMMENT ON COLUMN pooling.pool_stats.max_wait_ms IS 'How long the oldest waiting client has been waiting for a connection.';
-
-COMMENT ON SEQUENCE pooling.pool_stats_stat_id_seq IS 'Numbers of pool_stats; gaps are possible.';
-
-CREATE INDEX pool_stats_collected_at ON pooling.pool_stats (collected_at);
-
-COMMENT ON INDEX pooling.pool_stats_collected_at IS 'For the last ones, and for deleting what is old.';
-
-SELECT pg_catalog.pg_extension_config_dump('pooling.samples', '');
-
-SELECT pg_catalog.pg_extension_config_dump('pooling.load_samples', '');
-
-SELECT pg_catalog.pg_extension_config_dump('pooling.pool_stats', '');
-
-SELECT pg_catalog.pg_extension_config_dump('pooling.pool_stats_stat_id_seq', '');
-
-CREATE FUNCTION pooling.session_groups(max_groups integer) RETURNS TABLE (
-    database_name text, user_name text, application_name text, connections integer, active integer, idle integer,
-    idle_in_transaction integer, aborted integer, not_visible integer, on_cpu integer, waiting_lock integer,
-    waiting_io integer, oldest_connection_seconds numeric, longest_transaction_seconds numeric)
-LANGUAGE sql VOLATILE PARALLEL UNSAFE ROWS 100
-BEGIN ATOMIC
-    WITH sessions AS MATERIALIZED (
-        SELECT s.*, coalesce(s.database_name, '') AS of_database, coalesce(s.user_name, '') AS of_user,
-               coalesce(s.application_name, '') AS of_application
-        FROM pooling.sessions() s WHERE s.pid <> pg_catalog.pg_backend_pid()
-    ), largest AS (
-        SELECT g.of_database, g.of_user, g.of_application FROM sessions g
-        GROUP BY 1, 2, 3 ORDER BY pg_catalog.count(*) DESC, 1, 2, 3 LIMIT CASE WHEN session_groups.max_groups < 0 THEN 0 ELSE session_groups.max_groups END
-    )
-    SELECT s.of_database, CASE WHEN l.of_user IS NULL THEN '(others)' ELSE s.of_user END,
-           CASE WHEN l.of_user IS NULL THEN '(others)' ELSE s.of_application END, pg_catalog.count(*)::int,
-           (pg_catalog.count(*) FILTER (WHERE s.state IN ('active', 'fastpath function call')))::int,
-           (pg_catalog.count(*) FILTER (WHERE s.state = 'idle'))::int,
-           (pg_catalog.count(*) FILTER (WHERE s.state = 'idle in transaction'))::int,
-           (pg_catalog.count(*) FILTER (WHERE s.state = 'idle in transaction (aborted)'))::int,
-           (pg_catalog.count(*) FILTER (WHERE NOT s.is_visible))::int,
-           (pg_catalog.count(*) FILTER (WHERE s.state IN ('active', 'fastpath function call') AND s.wait_event_type IS NULL))::int,
-           (pg_catalog.count(*) FILTER (WHERE s.state = 'active' AND s.wait_event_type = 'Lock'))::int,
-           (pg_catalog.count(*) FILTER (WHERE s.state = 'active' AND s.wait_event_type = 'IO'))::int,
-           pg_catalog.round(pg_catalog.max(s.age_seconds), 3), pg_catalog.round(pg_catalog.max(s.transaction_seconds), 3)
-    FROM sessions s
-    LEFT JOIN largest l USING (of_database, of_user, of_application)
-    GROUP BY 1, 2, 3;
-END;
-
-COMMENT ON FUNCTION pooling.session_groups(integer) IS
-    'The rows that pooling.capture_sample writes: other sessions by database, role and application, the largest max_groups, the rest as (others). Null: all groups; below 0: as 0.';
-
-COMMENT ON FUNCTION troubleshoot.slow_query_rows(integer, text) IS
-    'The bound itself, for troubleshoot.slow_queries. NB021: max_rows not 1 to 1,000, or another order_by; 22004: null.';
-
-CREATE FUNCTION troubleshoot.slow_queries(max_rows integer DEFAULT 20, order_by text DEFAULT 'total')
-RETURNS TABLE (
-    queryid bigint, query_preview text, calls bigint, total_time_ms numeric, avg_time_ms numeric, stddev_ms numeric,
-    rows bigint, cache_hit_pct numeric, max_time_ms numeric, share_pct numeric, read_time_ms numeric,
-    temp_blocks_written bigint, wal_bytes numeric, user_name text, database_name text, is_slow boolean, hint text)
-LANGUAGE plpgsql STABLE PARALLEL UNSAFE ROWS 20
-SET search_path = pg_catalog, pg_temp
-AS $$
-#variable_conflict use_column
-DECLARE
-    bound integer := troubleshoot.slow_query_rows(max_rows, order_by);
-    place text;
-    has text[];
-    total text;
-    problem text;
-    cure text;
-BEGIN
-    -- The view of the extension, whatever its schema, and not another one of its name.
-    SELECT format('%I.%I', n.nspname, c.relname), array_agg(a.attname::text)
-      INTO place, has
-      FROM pg_extension e
-      JOIN pg_depend d ON d.refclassid = 'pg_extension'::regclass AND d.refobjid = e.oid AND d.deptype = 'e'
-                      AND d.classid = 'pg_class'::regclass
-      JOIN pg_class c ON c.oid = d.objid AND c.relname = 'pg_stat_statements'
-      JOIN pg_namespace n ON n.oid = c.relnamespace
-      JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
-     WHERE e.extname = 'pg_stat_statements'
-     GROUP BY n.nspname, c.relname;
-    IF place IS NULL THEN
-        problem := '<pg_stat_statements is not installed>';
-        cure := CASE WHEN current_setting('pg_stat_statements.max', true) IS NULL
-                     THEN 'Add pg_stat_statements to shared_preload_libraries, restart the server, and CREATE EXTENSION pg_stat_statements.'
-                     ELSE 'CREATE EXTENSION pg_stat_statements in this database.' END;
-    ELSE
-        -- Its columns have been renamed by its versions 1.8 and 1.11, and others have come.
-        total := CASE WHEN 'total_exec_time' = ANY (has) THEN 'exec_time' ELSE 'time' END;
-        BEGIN
-            RETURN QUERY EXECUTE format(
-                $q$SELECT s.queryid, left(s.query, 100), s.calls, round(s.total_%1$s::numeric, 2),
-                          round(s.mean_%1$s::numeric, 2), round(s.stddev_%1$s::numeric, 2), s.rows,
-                          round(100.0 * s.shared_blks_hit / nullif(s.shared_blks_hit + s.shared_blks_read, 0), 2),
-                          round(s.max_%1$s::numeric, 2),
-                          round(100 * s.total_%1$s::numeric / nullif(sum(s.total_%1$s::numeric) OVER (), 0), 2),
-                          round(s.%2$s::numeric, 2), s.temp_blks_written, %3$s,
-                          (SELECT r.rolname::text FROM pg_roles r WHERE r.oid = s.userid),
-                          (SELECT b.datname::text FROM pg_database b WHERE b.oid = s.dbid),
-                          s.calls >= 50 AND s.mean_%1$s >= 50,
-                          CASE WHEN s.queryid IS NULL
-                               THEN 'The statements of other roles are shown to pg_read_all_stats (pg_monitor) only.' END
-                   FROM %4$s s
-                   ORDER BY CASE $2 WHEN 'total' THEN s.total_%1$s WHEN 'mean' THEN s.mean_%1$s WHEN 'calls' THEN s.calls
-                                    WHEN 'rows' THEN s.rows ELSE s.temp_blks_written END DESC, s.total_%1$s DESC
-                   LIMIT $1$q$,
-                total, CASE WHEN 'shared_blk_read_time' = ANY (has) THEN 'shared_blk_read_time' ELSE 'blk_read_time' END,
-                CASE WHEN 'wal_bytes' = ANY (has) THEN 's.wal_bytes' ELSE 'NULL::numeric' END, place)
-                USING bound, order_by;
-            IF FOUND THEN
-                RETURN;
-            END IF;
-            problem := '<nothing recorded>';
-            cure := 'Look at pg_stat_statements.track and compute_query_id; pg_stat_statements_reset() may have just been called.';
-        EXCEPTION
-            WHEN object_not_in_prerequisite_state THEN
-                problem := '<pg_stat_statements is not loaded>';
-                cure := 'Add pg_stat_statements to shared_preload_libraries, and restart the server.';
-            WHEN insufficient_privilege THEN
-                problem := '<insufficient privilege>';
-                cure := format('Grant USAGE on the schema of %s, SELECT on it, and pg_monitor.', place);
-        END;
-    END IF;
-    query_preview := problem;
-    hint := cure;
-    RETURN NEXT;
-END
-$$;
-
-COMMENT ON FUNCTION troubleshoot.slow_queries(integer, text) IS
-    'Statements by pg_stat_statements, of whatever version is installed. max_rows: 1 to 1,000; order_by: total (time), mean (time), calls, rows or temp (blocks written). Times in milliseconds since the statistics were last reset; share_pct: of the time of all statements; is_slow: 50 ms and more on average over 50 calls and more. Where pg_stat_statements is missing, not loaded, not visible or empty one row says so: queryid is null, and hint has the cure. NB021: a bound; 22004: null.';
-
-CREATE VIEW troubleshoot.v_slow_queries AS
-SELECT q.queryid, q.query_preview, q.calls, q.total_time_ms, q.avg_time_ms, q.stddev_ms, q.rows, q.cache_hit_pct,
-       q.max_time_ms, q.share_pct, q.read_time_ms, q.temp_blocks_written, q.wal_bytes, q.user_name, q.database_name,
-       q.is_slow, q.hint
-FROM troubleshoot.slow_queries() q;
-
-COMMENT ON VIEW troubleshoot.v_slow_queries IS
-    'The twenty statements that have taken the most time: troubleshoot.slow_queries(). One row with a hint where they cannot be told.';
-
-CREATE FUNCTION troubleshoot.connection_analysis() RETURNS TABLE (metric text, value text, status text)
-LANGUAGE sql VOLATILE PARALLEL UNSAFE ROWS 10
-BEGIN ATOMIC
-    WITH seen AS MATERIALIZED (
-        SELECT pg_catalog.count(*) AS connections, pg_catalog.count(*) FILTER (WHERE NOT s.is_visible) AS hidden,
-               pg_catalog.count(*) FILTER (WHERE s.state IN ('active', 'fastpath function call')) AS active,
-               pg_catalog.count(*) FILTER (WHERE s.state = 'idle') AS idle,
-               pg_catalog.count(*) FILTER (WHERE s.state LIKE 'idle in transaction%') AS in_transaction,
-               pg_catalog.max(s.seconds_in_state) FILTER (WHERE s.state LIKE 'idle in transaction%') AS longest,
-               pg_catalog.count(*) FILTER (WHERE s.wait_event_type = 'Lock') AS waiting,
-               pooling.usable_connections() AS usable
-        FROM pooling.sessions() s
-    ), lines AS (
-        SELECT 1 AS no, 'Max Connections' AS metric, pg_catalog.current_setting('max_connections') AS value, 'INFO' AS status,
-               false AS is_counted, s.hidden FROM seen s
-        UNION ALL
-        SELECT 2, 'Current Connections', s.connections::text,
-               CASE WHEN s.connections >= 0.75 * s.usable THEN 'WARNING' ELSE 'OK' END, false, s.hidden FROM seen s
-        UNION ALL
-        SELECT 3, 'Active Connections', s.active::text, 'INFO', true, s.hidden FROM seen s
-        UNION ALL
-        -- Idle connections of a pool cost little while there is room.
-        SELECT 4, 'Idle Connections', s.idle::text,
-               CASE WHEN s.idle > 0.7 * s.connections AND s.connections > 0.5 * s.usable THEN 'WARNING' ELSE 'OK' END,
-               true, s.hidden FROM seen s
-        UNION ALL
-        SELECT 5, 'Idle in Transaction', s.in_transaction::text,
-               CASE WHEN s.longest >= 900 THEN 'CRITICAL' WHEN s.in_transaction > 5 OR s.longest >= 300 THEN 'WARNING' ELSE 'OK' END,
-               true, s.hidden FROM seen s
-        UNION ALL
-        SELECT 6, 'Connection Utilization', pg_catalog.round(100.0 * s.connections / s.usable, 1) || '%',
-               CASE WHEN s.connections >= 0.9 * s.usable THEN 'CRITICAL'
-                    WHEN s.connections >= 0.75 * s.usable THEN 'WARNING' ELSE 'OK' END, false, s.hidden FROM seen s
-        UNION ALL
-        SELECT 7, 'Usable Connections', s.usable::text, 'INFO', false, s.hidden FROM seen s
-        UNION ALL
-        SELECT 8, 'Waiting for a Lock', s.waiting::text, 'INFO', true, s.hidden FROM seen s
-        UNION ALL
-        SELECT 9, 'Longest Idle in Transaction', coalesce(pg_catalog.round(s.longest, 1) || ' s', 'none'), 'INFO', true, s.hidden
-        FROM seen s
-        UNION ALL
-        SELECT 10, 'Not Visible', s.hidden::text, CASE WHEN s.hidden > 0 THEN 'UNKNOWN' ELSE 'OK' END, false, 0 FROM seen s
-    )
-    SELECT l.metric, CASE WHEN l.is_counted AND l.hidden > 0 THEN 'at least ' || l.value ELSE l.value END,
-           CASE WHEN l.hidden > 0 AND (l.status = 'OK' OR l.is_counted AND l.status = 'INFO') THEN 'UNKNOWN' ELSE l.status END
-    FROM lines l ORDER BY l.no;
-END;
-
-COMMENT ON FUNCTION troubleshoot.connection_analysis() IS
-    'Connections at this moment. Utilization is of those that clients may use, without the reserved ones (75 and 90 %); idle in transaction: more than 5, or one for 300 and 900 s, failed transactions with them. status: INFO, OK, WARNING, CRITICAL, or UNKNOWN where sessions are not visible to the caller (pg_monitor sees all).';
-
-CREATE FUNCTION pooling.load(since interval DEFAULT '01:00:00') RETURNS TABLE (
-    database_name text, first_at timestamptz, last_at timestamptz, steps bigint, seconds numeric, transactions numeric,
-    arrival_rate numeric, peak_arrival_rate numeric, service_time_ms numeric, busy_connections numeric,
-    peak_busy_connections numeric, idle_in_transaction_share numeric, cpu_share numeric, lock_share numeric,
-    sessions_per_second numeric, sessions_lost numeric, mean_connections numeric, peak_connections integer,
-    usable_connections integer, not_visible bigint)
-LANGUAGE sql STABLE PARALLEL SAFE ROWS 5
-BEGIN ATOMIC
-    WITH bounds AS MATERIALIZED (
-        SELECT pg_catalog.clock_timestamp() - pooling.bounded_period(load.since) AS from_time
-    ), paired AS (
-        SELECT l.*,
-               date_part('epoch', l.sampled_at - pg_catalog.lag(l.sampled_at) OVER w)::numeric AS step_seconds,
-               l.transactions - pg_catalog.lag(l.transactions) OVER w AS step_transactions,
-               l.active_ms - pg_catalog.lag(l.active_ms) OVER w AS step_active,
-               l.idle_in_transaction_ms - pg_catalog.lag(l.idle_in_transaction_ms) OVER w AS step_idle,
-               l.sessions - pg_catalog.lag(l.sessions) OVER w AS step_sessions,
-               l.sessions_lost - pg_catalog.lag(l.sessions_lost) OVER w AS step_lost,
-               l.stats_reset IS NOT DISTINCT FROM pg_catalog.lag(l.stats_reset) OVER w AS is_same
-        FROM pooling.load_samples l, bounds b
-        WHERE l.sampled_at >= b.from_time
-        WINDOW w AS (PARTITION BY l.database_name ORDER BY l.sampled_at)
-    ), steps AS (
-        -- A server that crashed begins its counters anew, without saying so in stats_reset.
-        SELECT * FROM paired p
-        WHERE p.is_same AND p.step_seconds > 0 AND p.step_transactions >= 0 AND p.step_active >= 0
-          AND p.step_idle >= 0 AND p.step_sessions >= 0 AND p.step_lost >= 0
-    ), states AS (
-        SELECT s.database_name, pg_catalog.sum(s.active + s.idle_in_transaction + s.aborted) AS busy,
-               pg_catalog.sum(s.on_cpu) AS on_cpu, pg_catalog.sum(s.waiting_lock) AS waiting_lock,
-               pg_catalog.sum(s.not_visible) AS not_visible
-        FROM pooling.samples s, bounds b WHERE s.sampled_at >= b.from_time GROUP BY 1
-    ), totals AS (
-        SELECT t.database_name, pg_catalog.min(t.sampled_at) AS first_at, pg_catalog.max(t.sampled_at) AS last_at,
-               pg_catalog.count(*) AS steps, pg_catalog.sum(t.step_seconds) AS seconds,
-               pg_catalog.sum(t.step_transactions) AS transactions,
-               pg_catalog.sum(t.step_active) AS active_ms, pg_catalog.sum(t.step_idle) AS idle_ms,
-               pg_catalog.percentile_disc(0.95) WITHIN GROUP (ORDER BY t.step_transactions / t.step_seconds) AS peak_rate,
-               pg_catalog.percentile_disc(0.95) WITHIN GROUP
-                   (ORDER BY (t.step_active + t.step_idle) / t.step_seconds / 1000) AS peak_busy,
-               pg_catalog.sum(t.step_sessions) AS sessions, pg_catalog.sum(t.step_lost) AS lost,
-               pg_catalog.avg(t.connections) AS connections, pg_catalog.max(t.connections) AS peak_connections,
-               pg_catalog.min(t.usable_connections) AS usable
-        FROM steps t GROUP BY 1
-    )
-    SELECT t.database_name, t.first_at, t.last_at, t.steps, pg_catalog.round(t.seconds, 3), t.transactions,
-           pg_catalog.round(t.transactions / t.seconds, 3), pg_catalog.round(t.peak_rate, 3),
-           pg_catalog.round((t.active_ms + t.idle_ms) / nullif(t.transactions, 0), 4),
-           pg_catalog.round((t.active_ms + t.idle_ms) / t.seconds / 1000, 3), pg_catalog.round(t.peak_busy, 3),
-           pg_catalog.round(t.idle_ms / nullif(t.active_ms + t.idle_ms, 0), 4),
-           -- Fewer glances than that say little. Who waits for a lock is left out: more connections would wait with it.
-           CASE WHEN s.busy - s.waiting_lock >= 20 AND s.not_visible = 0
-                THEN pg_catalog.round(s.on_cpu / (s.busy - s.waiting_lock)::numeric, 4) END,
-           CASE WHEN s.busy >= 20 AND s.not_visible = 0 THEN pg_catalog.round(s.waiting_lock / s.busy::numeric, 4) END,
-           pg_catalog.round(t.sessions / t.seconds, 4), t.lost, pg_catalog.round(t.connections, 1),
-           t.peak_connections, t.usable, coalesce(s.not_visible, 0)
-    FROM totals t LEFT JOIN states s USING (database_name);
-END;
-
-COMMENT ON FUNCTION pooling.load(interval) IS
-    'The load on each database, from the differences of its samples (steps). since: how far back, above 0 and up to 366 days. arrival_rate: transactions per second; service_time_ms: how long one keeps its connection, running or idle in it; busy_connections: how many are so at a time; peak_...: all but 5 % of the steps have less; idle_in_transaction_share: the part of the busy time that the application spends thinking; cpu_share, lock_share: of the busy sessions seen in samples those that compute, and that wait for a lock, null below 20 of them or where some were not visible; not_visible: sessions that the sampling role might not look into. NB021: since; 22004: null.';
-
-CREATE FUNCTION pooling.recommend_for(
-    database_name text, cores integer DEFAULT NULL, since interval DEFAULT '1 day') RETURNS TABLE (
-    recommended_pool_size integer, limited_by text, is_measured boolean, arrival_rate numeric, service_time_ms numeric,
-    busy_connections numeric, needed_connections numeric, core_limit integer, used_cores integer,
-    used_cpu_share numeric, available_connections integer, utilization numeric, mean_wait_ms numeric, is_stable boolean,
-    detail text)
-LANGUAGE sql STABLE PARALLEL SAFE ROWS 1
-BEGIN ATOMIC
-    -- At the most one row; the aggregates make it exactly one. Outer joins to functions beside each other are more than
-    -- some planners (17.10) find a plan for.
-    WITH measured AS MATERIALIZED (
-        SELECT pg_catalog.count(*) > 0 AS is_known, least(pg_catalog.max(l.peak_arrival_rate), 1000000000) AS rate,
-               least(pg_catalog.max(l.service_time_ms), 86400000) AS service, pg_catalog.max(l.cpu_share) AS cpu_share,
-               greatest(1, pooling.usable_connections() * 4 / 5) AS available
-        FROM pooling.load(recommend_for.since) l
-        WHERE l.database_name = recommend_for.database_name AND l.service_time_ms > 0 AND l.peak_arrival_rate > 0
-    ), sized AS MATERIALIZED (
-        SELECT m.*, r.*,
-               CASE WHEN m.is_known THEN r.recommended_pool_size ELSE least(r.core_limit, m.available) END AS size
-        FROM measured m, LATERAL pooling.recommended_size(
-            coalesce(m.rate, 0), coalesce(m.service, 1), m.available, recommend_for.cores,
-            CASE WHEN m.cpu_share < 0.05 THEN 0.05 ELSE m.cpu_share END) r
-    )
-    SELECT s.size, CASE WHEN s.is_known THEN s.limited_by ELSE 'nothing measured' END, s.is_known, s.rate, s.service,
-           CASE WHEN s.is_known THEN s.busy_connections END, CASE WHEN s.is_known THEN s.needed_connections END,
-           s.core_limit, s.used_cores, s.used_cpu_share, s.available,
-           CASE WHEN s.is_known THEN w.utilization END, CASE WHEN s.is_known THEN w.mean_wait_ms END,
-           CASE WHEN s.is_known THEN w.is_stable END,
-           CASE WHEN s.is_known THEN pg_catalog.format(
-                    '%s transactions/s at peak, %s ms each: %s connections busy; %s needed, %s cores can use %s, %s available',
-                    s.rate, s.service, s.busy_connections, s.needed_connections, s.used_cores, s.core_limit, s.available)
-                ELSE pg_catalog.format(
-                    'no load measured: %s cores can use %s connections, %s available', s.used_cores, s.core_limit, s.available)
-           END
-    FROM sized s, LATERAL pooling.what_if(s.size, coalesce(s.rate, 0), coalesce(s.service, 1)) w;
-END;
-
-COMMENT ON FUNCTION pooling.recommend_for(text, integer, interval) IS
-    'How large the pool of a database should be, from its samples. database_name; cores: null, those of the machine; since: how far back. The load is that of 95 % of the time (pooling.load), available are four fifths of what clients may use, the rest as pooling.recommended_size; mean_wait_ms is the wait for a connection of the recommended pool, null where is_stable is false: more comes than it can serve. Without a measured load (is_measured false) what the cores can use. NB021: a bound; 22004: since null.';
-
-CREATE FUNCTION pooling.recommend(cores integer DEFAULT NULL, since interval DEFAULT '1 day') RETURNS TABLE (
-    database_name text, recommended_pool_size integer, limited_by text, is_measured boolean, arrival_rate numeric,
-    service_time_ms numeric, busy_connections numeric, needed_connections numeric, core_limit integer,
-    used_cores integer, used_cpu_share numeric, available_connections integer, utilization numeric, mean_wait_ms numeric,
-    is_stable boolean, detail text)
-LANGUAGE sql STABLE PARALLEL SAFE ROWS 5
-BEGIN ATOMIC
-    SELECT d.name, r.*
-    FROM (SELECT l.database_name AS name FROM pooling.load(recommend.since) l
-          UNION SELECT pg_catalog.current_database()::text) d
-    CROSS JOIN LATERAL pooling.recommend_for(d.name, recommend.cores, recommend.since) r
-    ORDER BY d.name;
-END;
-
-COMMENT ON FUNCTION pooling.recommend(integer, interval) IS
-    'pooling.recommend_for of this database and each one that has samples. All pools together must fit into the server: each is sized as if it were alone.';
-
-CREATE FUNCTION pooling.advised_pool_size(
-    current_pool_size integer, since interval DEFAULT '00:15:00', cores integer DEFAULT NULL) RETURNS integer
-LANGUAGE sql STABLE PARALLEL SAFE
-BEGIN ATOMIC
-    SELECT CASE WHEN c.size IS NULL
-                  OR r.is_measured AND pg_catalog.abs(r.recommended_pool_size - c.size) > greatest(1, c.size / 5)
-                THEN r.recommended_pool_size ELSE c.size END
-    FROM pooling.recommend_for(pg_catalog.current_database()::text, advised_pool_size.cores, advised_pool_size.since) r,
-         (SELECT pooling.bounded_pool_size(advised_pool_size.current_pool_size) AS size) c;
-END;
-
-COMMENT ON FUNCTION pooling.advised_pool_size(integer, interval, integer) IS
-    'The size to set for the pool of this database now, for a scheduler. current_pool_size: as it is, null: none yet. It stays where nothing is measured, and where the recommended size is within a fifth of it, so that the pool is not resized for every ripple. since, cores: as pooling.recommend_for. NB021: a bound; 22004: since null.';
-
-CREATE FUNCTION pooling.advice(
-    current_pool_size integer DEFAULT NULL, since interval DEFAULT '00:15:00', cores integer DEFAULT NULL)
-RETURNS TABLE (check_id text, severity text, value numeric, unit text, detail text, remediation text)
-LANGUAGE sql STABLE PARALLEL SAFE ROWS 8
-BEGIN ATOMIC
-    WITH measured AS MATERIALIZED (
-        SELECT l.*, r.recommended_pool_size AS wanted, r.detail AS why,
-               least(l.peak_arrival_rate, 1000000000) AS rate, least(l.service_time_ms, 86400000) AS service
-        FROM pooling.load(advice.since) l
-        CROSS JOIN LATERAL pooling.recommend_for(l.database_name, advice.cores, advice.since) r
-        WHERE l.database_name = pg_catalog.current_database() AND l.service_time_ms > 0 AND l.peak_arrival_rate > 0
-    ), pool AS MATERIALIZED (
-        SELECT m.*, c.size, w.wait_probability, w.mean_wait_ms, w.is_stable
-        FROM measured m
-        CROSS JOIN LATERAL (
-            SELECT coalesce(pooling.bounded_pool_size(advice.current_pool_size),
-                            (SELECT pg_catalog.max(s.server_connections) FROM pooling.pool_stats s
-                             WHERE s.pool_name = m.database_name AND s.server_connections > 0
-                               AND s.collected_at >= pg_catalog.clock_timestamp() - advice.since),
-                            greatest(m.peak_connections, 1)) AS size) c
-        CROSS JOIN LATERAL pooling.what_if(least(c.size, 262143), m.rate, m.service) w
-    )
-    SELECT 'samples', 'unknown', NULL::numeric, NULL::text,
-           'no load of this database was sampled in that time',
-           'have a scheduler call SELECT pooling.capture_sample(); every 10 to 60 seconds'
-    WHERE pooling.bounded_pool_size(advice.current_pool_size) IS NOT DISTINCT FROM advice.current_pool_size
-      AND NOT EXISTS (SELECT FROM measured)
-    UNION ALL
-    SELECT 'visibility', 'unknown', p.not_visible, 'sessions',
-           'the role that samples might not look into other sessions', 'GRANT pg_monitor to the role that samples'
-    FROM pool p WHERE p.not_visible > 0
-    UNION ALL
-    SELECT 'pool_size',
-           CASE WHEN NOT p.is_stable THEN 'critical' WHEN p.mean_wait_ms > p.service THEN 'warning'
-                WHEN pg_catalog.abs(p.wanted - p.size) > greatest(1, p.size / 5) THEN 'info' ELSE 'ok' END,
-           p.wanted, 'connections',
-           pg_catalog.format('a pool of %s: %s; %s', p.size,
-               CASE WHEN NOT p.is_stable THEN 'more comes than it can serve'
-                    ELSE pg_catalog.format('%s %% wait, %s ms on average', pg_catalog.round(100 * p.wait_probability, 1),
-                                           pg_catalog.round(p.mean_wait_ms, 3)) END, p.why),
-           CASE WHEN pg_catalog.abs(p.wanted - p.size) <= greatest(1, p.size / 5) THEN 'keep it'
-                ELSE pg_catalog.format('in pgbouncer''s console: SET default_pool_size = %s;', p.wanted) END
-    FROM pool p
-    UNION ALL
-    SELECT 'connections',
-           CASE WHEN p.peak_connections >= 0.9 * p.usable_connections THEN 'critical'
-                WHEN p.peak_connections >= 0.75 * p.usable_connections THEN 'warning' ELSE 'ok' END,
-           p.peak_connections, 'connections',
-           pg_catalog.format('at the most %s of %s connections that clients may use, %s on average', p.peak_connections,
-                             p.usable_connections, p.mean_connections),
-           'put a pool between the applications and the server: SELECT pooling.generate_pgbouncer_config();'
-    FROM pool p
-    UNION ALL
-    SELECT 'idle_in_transaction', CASE WHEN p.idle_in_transaction_share >= 0.25 THEN 'warning' ELSE 'ok' END,
-           100 * p.idle_in_transaction_share, '%', 'the part of the busy time in which the server waits for the application',
-           'let transactions do nothing but statements: one call and one round trip where it can be'
-    FROM pool p
-    UNION ALL
-    SELECT 'lock_waits',
-           CASE WHEN p.lock_share IS NULL THEN 'unknown' WHEN p.lock_share >= 0.25 THEN 'warning' ELSE 'ok' END,
-           100 * p.lock_share, '%',
-           CASE WHEN p.lock_share IS NULL THEN 'too few busy sessions were seen, or not all of them'
-                ELSE 'of the busy sessions wait for a lock: more connections would wait with them' END,
-           'look at what they wait for: SELECT * FROM troubleshoot.blocking_tree;'
-    FROM pool p
-    UNION ALL
-    SELECT 'connection_churn',
-           CASE WHEN p.sessions_per_second >= 1 AND p.sessions_per_second * p.seconds * 10 >= p.transactions THEN 'warning'
-                ELSE 'ok' END,
-           p.sessions_per_second, 'connections/s', 'new connections; each costs the server a process',
-           'put a pool between the applications and the server: SELECT pooling.generate_pgbouncer_config();'
-    FROM pool p
-    UNION ALL
-    SELECT 'sessions_lost', CASE WHEN p.sessions_lost > 0 THEN 'info' ELSE 'ok' END, p.sessions_lost, 'connections',
-           'ended without a good-bye: abandoned by their client, killed, or by a fatal error',
-           'look into the server''s log, and at the time limits between pool and network'
-    FROM pool p;
-END;
-
-COMMENT ON FUNCTION pooling.advice(integer, interval, integer) IS
-    'What to do about the pool of this database, by the load of a while. current_pool_size: as it is, null: what pooling.pool_stats says of a pool of the database''s name, else the most connections seen; since: how far back; cores: null, those of the machine. severity: ok, info, warning, critical, or unknown, where samples are missing or the role that took them could not see. NB021: a bound; 22004: since null.';
-
-CREATE FUNCTION pooling.check_pool_health(seconds numeric DEFAULT 60)
-RETURNS TABLE (check_name text, status text, current_value text, recommendation text)
-LANGUAGE sql VOLATILE PARALLEL UNSAFE ROWS 6
-BEGIN ATOMIC
-    WITH seen AS MATERIALIZED (
-        SELECT pg_catalog.count(*) AS connections, pg_catalog.count(*) FILTER (WHERE NOT s.is_visible) AS hidden,
-               pg_catalog.count(*) FILTER (WHERE s.state LIKE 'idle in transaction%' AND s.seconds_in_state > b) AS in_transaction,
-               pg_catalog.max(s.transaction_seconds) FILTER (WHERE s.state LIKE 'idle in transaction%') AS longest,
-               pg_catalog.avg(s.age_seconds) AS age
-        FROM pooling.sessions() s, pooling.bounded_seconds(check_pool_health.seconds) b
-    ), judged AS (
-        SELECT 1 AS no, 'Connection Utilization' AS name,
-               CASE WHEN s.connections >= 0.9 * u.usable THEN 'CRITICAL' WHEN s.connections >= 0.75 * u.usable THEN 'WARNING' ELSE 'OK' END AS status,
-               pg_catalog.format('%s / %s', s.connections, u.usable) AS value,
-               'Consider connection pooling or increasing max_connections' AS advice, s.hidden
-        FROM seen s, (SELECT pooling.usable_connections() AS usable) u
-        UNION ALL
-        SELECT 2, 'Idle in Transaction',
-               CASE WHEN s.in_transaction >= 5 THEN 'CRITICAL' WHEN s.in_transaction > 0 THEN 'WARNING' ELSE 'OK' END,
-               s.in_transaction::text, 'Long idle-in-transaction blocks other operations', s.hidden FROM seen s
-        UNION ALL
-        SELECT 3, 'Avg Connection Age', CASE WHEN s.age >= 3600 THEN 'REVIEW' ELSE 'OK' END,
-               coalesce(pg_catalog.round(s.age / 60, 1)::text || ' minutes', 'unknown'),
-               'Long-lived connections may indicate missing pooling', s.hidden FROM seen s
-        UNION ALL
-        SELECT 4, 'Longest Idle in Transaction',
-               CASE WHEN s.longest >= 900 THEN 'CRITICAL' WHEN s.longest >= 300 THEN 'WARNING' ELSE 'OK' END,
-               coalesce(pg_catalog.round(s.longest, 1)::text || ' seconds', 'none'),
-               'Set idle_in_transaction_session_timeout, or end the session: pooling.v_idle_connections', s.hidden FROM seen s
-        UNION ALL
-        SELECT 5, 'Wait for a Pooled Connection',
-               CASE WHEN p.wait IS NULL THEN 'UNKNOWN' WHEN p.wait >= 1000 THEN 'CRITICAL' WHEN p.wait > 0 THEN 'WARNING' ELSE 'OK' END,
-               coalesce(p.wait || ' ms', 'no rows of the last 5 minutes in pooling.pool_stats'),
-               'Look at pooling.advice()', 0 FROM (
-            SELECT pg_catalog.max(t.max_wait_ms) AS wait FROM pooling.pool_stats t
-            WHERE t.collected_at >= pg_catalog.clock_timestamp() - interval '5 minutes') p
-        UNION ALL
-        SELECT 6, 'Sampling', CASE WHEN l.age IS NULL OR l.age > interval '5 minutes' THEN 'UNKNOWN' ELSE 'OK' END,
-               coalesce(pg_catalog.round(pg_catalog.date_part('epoch', l.age)::numeric)::text || ' seconds ago', 'never'),
-               'Have a scheduler call pooling.capture_sample()', 0 FROM (
-            SELECT pg_catalog.clock_timestamp() - pg_catalog.max(t.sampled_at) AS age FROM pooling.load_samples t) l
-    )
-    SELECT j.name, CASE WHEN j.status = 'OK' AND j.hidden > 0 THEN 'UNKNOWN' ELSE j.status END,
-           CASE WHEN j.hidden > 0 AND j.no IN (2, 4) THEN 'at least ' || j.value ELSE j.value END,
-           CASE WHEN j.status = 'OK' AND j.hidden > 0
-                THEN pg_catalog.format('%s sessions are not visible: grant pg_monitor', j.hidden)
-                WHEN j.status = 'OK' THEN 'Healthy' ELSE j.advice END
-    FROM judged j ORDER BY j.no;
-END;
-
-COMMENT ON FUNCTION pooling.check_pool_health(numeric) IS
-    'Connections at this moment: of those that clients may use (75 and 90 %), idle in a transaction for more than so many seconds (1 and 5 of them) and the longest (300 and 900 s), their mean age (an hour), the wait that the pooler tells of (0 and 1,000 ms, pooling.pool_stats), the last sample. status: OK, REVIEW, WARNING, CRITICAL, or UNKNOWN: the caller may not see it (pg_monitor may), or nobody has measured it. NB021: seconds; 22004: null.';
+) RETURNS trigger /* Triggered */
+STRICT
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'guard_accounts_wrapper';
 
 ALTER TABLE banking.customers ALTER COLUMN customer_number
     SET DEFAULT ('C' || pg_catalog.to_char(pg_catalog.nextval('banking.customer_number_seq'), 'FM9999999990000000000'));
@@ -3318,1829 +3384,6 @@ BEGIN ATOMIC
     FROM balances b
     ORDER BY pg_catalog.abs(b.ledger_balance - b.account_balance) DESC, b.account_number, b.account_id;
 END;
-
-CREATE FUNCTION neobank.guard_shipped() RETURNS trigger
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
-SET search_path = pg_catalog, pg_temp
-AS $$
-BEGIN
-    RAISE EXCEPTION 'row belongs to the extension'
-        USING ERRCODE = 'NB023',
-              DETAIL = format('%s of a shipped row of %s.%s is refused.', TG_OP, TG_TABLE_SCHEMA, TG_TABLE_NAME),
-              HINT = 'A dump leaves such rows out. Add a row of your own, with shipped false.';
-END
-$$;
-
-COMMENT ON FUNCTION neobank.guard_shipped() IS
-    'Trigger: refuses with NB023 to mark a row as made by CREATE EXTENSION, which a dump would lose, and to change one that is.';
-
-CREATE TRIGGER guard_shipped BEFORE INSERT OR UPDATE OF shipped ON banking.currencies
-    FOR EACH ROW WHEN (NEW.shipped) EXECUTE FUNCTION neobank.guard_shipped();
-
-COMMENT ON TRIGGER guard_shipped ON banking.currencies IS 'Keeps rows of users from being marked as shipped (NB023).';
-
-CREATE TRIGGER guard_shipped BEFORE INSERT OR UPDATE OF shipped ON banking.account_types
-    FOR EACH ROW WHEN (NEW.shipped) EXECUTE FUNCTION neobank.guard_shipped();
-
-COMMENT ON TRIGGER guard_shipped ON banking.account_types IS 'Keeps rows of users from being marked as shipped (NB023).';
-
-CREATE TRIGGER guard_shipped BEFORE INSERT OR UPDATE OF shipped ON txn_processing.dispute_policies
-    FOR EACH ROW WHEN (NEW.shipped) EXECUTE FUNCTION neobank.guard_shipped();
-
-COMMENT ON TRIGGER guard_shipped ON txn_processing.dispute_policies IS 'Keeps rows of users from being marked as shipped (NB023).';
-
-CREATE TRIGGER keep_shipped BEFORE UPDATE OR DELETE ON txn_processing.dispute_policies
-    FOR EACH ROW WHEN (OLD.shipped) EXECUTE FUNCTION neobank.guard_shipped();
-
-COMMENT ON TRIGGER keep_shipped ON txn_processing.dispute_policies IS 'Keeps rows that CREATE EXTENSION made (NB023).';
-
-CREATE TYPE temporal.account_range AS RANGE (subtype = uuid, multirange_type_name = temporal.account_multirange);
-
-COMMENT ON TYPE temporal.account_range IS
-    'Ids of accounts from one to another. Gives the index that keeps an account''s periods apart a way to compare ids for equality, without another extension.';
-
-COMMENT ON TYPE temporal.account_multirange IS 'Several ranges of ids of accounts; comes with temporal.account_range.';
-
-CREATE TABLE temporal.account_periods (
-    history_id bigint GENERATED BY DEFAULT AS IDENTITY PRIMARY KEY,
-    account_id uuid NOT NULL,
-    customer_id uuid,
-    valid_from timestamptz NOT NULL,
-    valid_to timestamptz,
-    transaction_from timestamptz NOT NULL,
-    transaction_to timestamptz,
-    account_status banking.account_status NOT NULL,
-    overdraft_limit numeric NOT NULL,
-    account_type varchar(30) NOT NULL,
-    account_number varchar(50) NOT NULL,
-    changed_by text,
-    change_reason text,
-    CONSTRAINT account_periods_valid_check CHECK (
-        pg_catalog.isfinite(valid_from) AND (valid_to IS NULL OR pg_catalog.isfinite(valid_to) AND valid_from < valid_to)),
-    CONSTRAINT account_periods_transaction_check CHECK (
-        pg_catalog.isfinite(transaction_from)
-        AND (transaction_to IS NULL OR pg_catalog.isfinite(transaction_to) AND transaction_from < transaction_to)),
-    -- Nothing is recorded before it is true: what was known at a time ends the search for what was valid later.
-    CONSTRAINT account_periods_recorded_check CHECK (
-        valid_from <= transaction_from AND (valid_to IS NULL OR valid_to <= transaction_from)),
-    CONSTRAINT account_periods_apart EXCLUDE USING gist (
-        temporal.account_range(account_id, account_id, '[]') WITH &&,
-        pg_catalog.tstzrange(valid_from, valid_to) WITH &&,
-        pg_catalog.tstzrange(transaction_from, transaction_to) WITH &&)
-);
-
-CREATE INDEX account_periods_account_id_idx ON temporal.account_periods (account_id, valid_from, transaction_from);
-
-CREATE INDEX account_periods_current_idx ON temporal.account_periods (account_id, valid_from) WHERE transaction_to IS NULL;
-
-CREATE INDEX account_periods_recorded_idx ON temporal.account_periods (account_id, transaction_from);
-
-COMMENT ON TABLE temporal.account_periods IS
-    'What was true of an account from valid_from to valid_to, as recorded from transaction_from to transaction_to (null: still). No two rows of an account overlap on both. Append-only, but that transaction_to is set once (NB009). Read it through temporal.accounts_history, which has the accounts that never changed too.';
-
-COMMENT ON COLUMN temporal.account_periods.transaction_from IS
-    'When it was recorded, taken from the clock under the account''s lock: later than everything recorded of the account before.';
-
-COMMENT ON COLUMN temporal.account_periods.changed_by IS 'The role that changed or corrected the account; null in its first period.';
-
-COMMENT ON SEQUENCE temporal.account_periods_history_id_seq IS 'Numbers of rows of an account''s history; gaps are possible.';
-
-SELECT pg_catalog.pg_extension_config_dump('temporal.account_periods', '');
-
-SELECT pg_catalog.pg_extension_config_dump('temporal.account_periods_history_id_seq', '');
-
-CREATE TRIGGER guard_ledger
-    BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON temporal.account_periods
-    FOR EACH STATEMENT EXECUTE FUNCTION neobank.guard_ledger();
-
-COMMENT ON TRIGGER guard_ledger ON temporal.account_periods IS 'Keeps the history append-only (NB009).';
-
-CREATE TRIGGER guard_loaded
-    AFTER INSERT ON temporal.account_periods
-    FOR EACH STATEMENT EXECUTE FUNCTION neobank.guard_ledger();
-
-COMMENT ON TRIGGER guard_loaded ON temporal.account_periods IS
-    'Lets a restore load a history whose present is what the accounts are, and nothing else (NB009).';
-
-ALTER TABLE temporal.account_periods ENABLE ALWAYS TRIGGER guard_ledger;
-
-ALTER TABLE temporal.account_periods ENABLE ALWAYS TRIGGER guard_loaded;
-
-CREATE FUNCTION temporal.record_account() RETURNS trigger
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
-SET search_path = pg_catalog, pg_temp
-AS $$
-BEGIN
-    PERFORM temporal.record_account_change(
-        OLD.account_id, OLD.created_at, OLD.customer_id, OLD.account_status, OLD.overdraft_limit, OLD.account_type,
-        OLD.account_number);
-    RETURN NULL;
-END
-$$;
-
-COMMENT ON FUNCTION temporal.record_account() IS
-    'Trigger: records a change of an account''s holder, number, type, status or overdraft limit.';
-
-CREATE TRIGGER record_account
-    AFTER UPDATE OF customer_id, account_status, overdraft_limit, account_type, account_number ON banking.accounts
-    FOR EACH ROW
-    WHEN (OLD.customer_id IS DISTINCT FROM NEW.customer_id OR OLD.account_status <> NEW.account_status
-          OR OLD.overdraft_limit <> NEW.overdraft_limit OR OLD.account_type <> NEW.account_type
-          OR OLD.account_number <> NEW.account_number)
-    EXECUTE FUNCTION temporal.record_account();
-
-COMMENT ON TRIGGER record_account ON banking.accounts IS 'Keeps the account''s history.';
-
-CREATE FUNCTION temporal.limits_as_of(p_account_id uuid, p_at timestamptz) RETURNS jsonb
-LANGUAGE plpgsql STABLE PARALLEL SAFE
-SET search_path = pg_catalog, pg_temp
-AS $$
-BEGIN
-    IF p_account_id IS NULL OR p_at IS NULL THEN
-        RAISE EXCEPTION 'argument "%" must not be null', CASE WHEN p_account_id IS NULL THEN 'p_account_id' ELSE 'p_at' END
-            USING ERRCODE = 'null_value_not_allowed', HINT = 'Give a value.';
-    END IF;
-    RETURN coalesce(jsonb_object_agg(
-               c.period, jsonb_build_object('max_amount', c.max_amount, 'max_postings', c.max_postings)), '{}')
-    FROM (SELECT DISTINCT ON (l.period) l.period, l.max_amount, l.max_postings
-          FROM banking.limit_changes l
-          WHERE l.account_id = p_account_id AND l.changed_at <= p_at
-          ORDER BY l.period, l.changed_at DESC) c
-    WHERE c.max_amount IS NOT NULL OR c.max_postings IS NOT NULL;
-END
-$$;
-
-COMMENT ON FUNCTION temporal.limits_as_of(uuid, timestamptz) IS
-    'p_account_id; p_at: a time, inclusive. The spending limits that were set for the account itself then, by period: {"day": {"max_amount": ..., "max_postings": ...}}; {} where there were none. 22004: null.';
-
-CREATE VIEW temporal.accounts_history AS
-SELECT
-    p.history_id, p.account_id, p.customer_id, p.account_number, p.account_type,
-    temporal.balance_before(p.account_id, p.valid_to, p.transaction_to) AS current_balance,
-    p.account_status::varchar(20) AS account_status, p.valid_from, p.valid_to, p.transaction_from, p.transaction_to,
-    p.changed_by, p.change_reason, p.overdraft_limit
-FROM temporal.account_periods p
-UNION ALL
-SELECT
-    NULL::bigint, a.account_id, a.customer_id, a.account_number, a.account_type,
-    temporal.balance_before(a.account_id, NULL, NULL),
-    a.account_status::varchar(20), a.created_at, NULL::timestamptz, a.created_at, NULL::timestamptz,
-    NULL::text, NULL::text, a.overdraft_limit
-FROM banking.accounts a
-WHERE NOT EXISTS (SELECT FROM temporal.account_periods p WHERE p.account_id = a.account_id);
-
-COMMENT ON VIEW temporal.accounts_history IS
-    'The history of every account on both axes: a row is what was true from valid_from to valid_to (null: still), as recorded from transaction_from to transaction_to (null: still). An account that never changed has one row, with history_id null.';
-
-COMMENT ON COLUMN temporal.accounts_history.current_balance IS
-    'What the account held when valid_to ended, as known when transaction_to ended, by effective time; of an open row, what it holds. Read from the ledger, only where it is asked for.';
-
-CREATE FUNCTION temporal.accounts_as_of(
-    p_as_of_time timestamptz DEFAULT now(),
-    p_transaction_time timestamptz DEFAULT now()
-)
-RETURNS TABLE (
-    account_id uuid,
-    customer_id uuid,
-    account_number varchar(50),
-    current_balance numeric,
-    account_status varchar(20),
-    valid_from timestamptz,
-    valid_to timestamptz,
-    account_type varchar(30),
-    overdraft_limit numeric,
-    limits jsonb,
-    transaction_from timestamptz,
-    transaction_to timestamptz,
-    changed_by text,
-    change_reason text
-)
-LANGUAGE sql STABLE PARALLEL RESTRICTED
-BEGIN ATOMIC
-    SELECT
-        h.account_id, h.customer_id, h.account_number, temporal.balance_as_of(h.account_id, $1, $2), h.account_status,
-        h.valid_from, h.valid_to, h.account_type, h.overdraft_limit,
-        temporal.limits_as_of(h.account_id, least($1, $2)), h.transaction_from, h.transaction_to, h.changed_by,
-        h.change_reason
-    FROM temporal.accounts_history h
-    WHERE h.valid_from <= $1 AND (h.valid_to IS NULL OR h.valid_to > $1)
-      AND h.transaction_from <= $2 AND (h.transaction_to IS NULL OR h.transaction_to > $2);
-END;
-
-COMMENT ON FUNCTION temporal.accounts_as_of(timestamptz, timestamptz) IS
-    'Every account as temporal.get_account_as_of answers it for these times, for reports on the whole bank; no row where one is null. Balances and limits are worked out only where they are asked for.';
-
-CREATE FUNCTION temporal.adopt_status_changes() RETURNS void
-LANGUAGE sql VOLATILE PARALLEL UNSAFE
-BEGIN ATOMIC
-    WITH changes AS (
-        SELECT c.*, pg_catalog.row_number() OVER w AS n, pg_catalog.count(*) OVER (PARTITION BY c.account_id) AS changes
-        FROM banking.account_status_changes c
-        WHERE c.old_value <> c.new_value
-        WINDOW w AS (PARTITION BY c.account_id ORDER BY c.changed_at)
-    ), segments AS (
-        -- Number 0 is from the opening to the first change. Times ascend, if only by a microsecond.
-        SELECT
-            a.account_id, s.n, a.customer_id, a.account_type, a.account_number, c.changed_by, c.reason,
-            CASE s.n WHEN 0 THEN a.created_at
-                 ELSE (SELECT pg_catalog.max(e.changed_at + (s.n - e.n) * interval '1 microsecond')
-                       FROM changes e WHERE e.account_id = a.account_id AND e.n <= s.n) END AS begins,
-            coalesce(
-                (SELECT e.old_value FROM changes e WHERE e.account_id = a.account_id AND e.change = 'status' AND e.n > s.n
-                 ORDER BY e.n LIMIT 1), a.account_status) AS status,
-            coalesce(
-                (SELECT e.old_value::numeric FROM changes e
-                 WHERE e.account_id = a.account_id AND e.change = 'overdraft_limit' AND e.n > s.n ORDER BY e.n LIMIT 1),
-                a.overdraft_limit) AS overdraft_limit
-        FROM (SELECT DISTINCT account_id, changes FROM changes) l
-        JOIN banking.accounts a ON a.account_id = l.account_id
-        CROSS JOIN LATERAL pg_catalog.generate_series(0, l.changes) AS s (n)
-        LEFT JOIN changes c ON c.account_id = a.account_id AND c.n = s.n
-    ), periods AS (
-        SELECT s.*, pg_catalog.lead(s.begins) OVER (PARTITION BY s.account_id ORDER BY s.n) AS ends FROM segments s
-    )
-    INSERT INTO temporal.account_periods
-        (account_id, customer_id, valid_from, valid_to, transaction_from, transaction_to, account_status, overdraft_limit,
-         account_type, account_number, changed_by, change_reason)
-    SELECT
-        p.account_id, p.customer_id, p.begins, r.valid_to, r.transaction_from, r.transaction_to,
-        p.status::banking.account_status, p.overdraft_limit, p.account_type, p.account_number, p.changed_by, p.reason
-    FROM periods p
-    CROSS JOIN LATERAL (VALUES (NULL::timestamptz, p.begins, p.ends), (p.ends, p.ends, NULL)) r (valid_to, transaction_from, transaction_to)
-    WHERE r.transaction_from IS NOT NULL
-    ORDER BY p.account_id, p.n;
-END;
-
-COMMENT ON FUNCTION temporal.adopt_status_changes() IS
-    'For the extension''s owner, once after accounts of a release without a history were brought in (an upgrade does it by itself): writes the history of their statuses and overdraft limits from banking.account_status_changes. NB009: there is a history.';
-
-CREATE FUNCTION temporal.timeline(account_id uuid, known_at timestamptz DEFAULT now())
-RETURNS TABLE (
-    valid_from timestamptz,
-    valid_to timestamptz,
-    customer_id uuid,
-    account_number varchar(50),
-    account_type varchar(30),
-    account_status varchar(20),
-    overdraft_limit numeric,
-    current_balance numeric,
-    transaction_from timestamptz,
-    changed_by text,
-    change_reason text
-)
-LANGUAGE plpgsql STABLE PARALLEL RESTRICTED
-SET search_path = pg_catalog, pg_temp
-AS $$
-BEGIN
-    IF account_id IS NULL OR known_at IS NULL THEN
-        RAISE EXCEPTION 'argument "%" must not be null', CASE WHEN account_id IS NULL THEN 'account_id' ELSE 'known_at' END
-            USING ERRCODE = 'null_value_not_allowed', HINT = 'Give a value.';
-    END IF;
-    RETURN QUERY
-    SELECT
-        h.valid_from, h.valid_to, h.customer_id, h.account_number, h.account_type, h.account_status, h.overdraft_limit,
-        temporal.balance_as_of(
-            h.account_id, coalesce(h.valid_to - interval '1 microsecond', 'infinity'), timeline.known_at),
-        h.transaction_from, h.changed_by, h.change_reason
-    FROM temporal.accounts_history h
-    WHERE h.account_id = timeline.account_id AND h.transaction_from <= timeline.known_at
-      AND (h.transaction_to IS NULL OR h.transaction_to > timeline.known_at)
-    ORDER BY h.valid_from;
-END
-$$;
-
-COMMENT ON FUNCTION temporal.timeline(uuid, timestamptz) IS
-    'account_id; known_at: as it was recorded then, ''infinity'' for all that is. The periods of the account one after the other, each with what the account held at its end. No row for an unknown account, or before it was opened. 22004: null.';
-
-CREATE FUNCTION temporal.diff(
-    account_id uuid,
-    t1 timestamptz,
-    t2 timestamptz,
-    known_at_1 timestamptz DEFAULT now(),
-    known_at_2 timestamptz DEFAULT now()
-)
-RETURNS TABLE (attribute text, old_value text, new_value text)
-LANGUAGE sql STABLE PARALLEL RESTRICTED
-BEGIN ATOMIC
-    WITH attributes (position, attribute) AS (
-        VALUES (1, 'customer_id'), (2, 'account_number'), (3, 'account_type'), (4, 'account_status'),
-               (5, 'overdraft_limit'), (6, 'limits'), (7, 'current_balance')
-    ), before AS (
-        SELECT pg_catalog.to_jsonb(s.*) AS state FROM temporal.get_account_as_of($1, $2, $4) s
-    ), after AS (
-        SELECT pg_catalog.to_jsonb(s.*) AS state FROM temporal.get_account_as_of($1, $3, $5) s
-    )
-    SELECT a.attribute, (SELECT b.state ->> a.attribute FROM before b), (SELECT f.state ->> a.attribute FROM after f)
-    FROM attributes a
-    WHERE (SELECT b.state -> a.attribute FROM before b) IS DISTINCT FROM (SELECT f.state -> a.attribute FROM after f)
-    ORDER BY a.position;
-END;
-
-COMMENT ON FUNCTION temporal.diff(uuid, timestamptz, timestamptz, timestamptz, timestamptz) IS
-    'account_id; t1, t2: two times; known_at_1, known_at_2: each as it was recorded then. What is different between them, by attribute; with the same time twice and two known_at, what was corrected in between. An account that was not there has nulls. 22004: null.';
-
-CREATE FUNCTION temporal.safe_horizon() RETURNS timestamptz
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-    asked CONSTANT timestamptz := clock_timestamp();
-    writing integer[];
-    began timestamptz;
-    prepared timestamptz;
-BEGIN
-    IF pg_is_in_recovery() THEN
-        RETURN NULL;
-    END IF;
-    -- Times are taken from the clock by who holds a writer's lock on a table, and mostly a transaction number: whoever has
-    -- neither when we look takes his times after we asked. Locks first: a writer has one until its number is there.
-    writing := ARRAY(
-        SELECT l.pid FROM pg_locks l
-        WHERE l.locktype = 'relation' AND l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())
-          AND l.mode IN ('RowExclusiveLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock')
-          AND l.pid IS NOT NULL);
-    PERFORM pg_stat_clear_snapshot();
-    -- A session that hides from us has no time when it began: then nothing can be said.
-    SELECT min(CASE WHEN a.backend_start IS NULL THEN '-infinity' ELSE coalesce(a.xact_start, a.backend_start) END) INTO began
-    FROM pg_stat_activity a
-    WHERE a.datname = current_database()
-      AND (a.backend_xid IS NOT NULL OR a.pid = ANY (writing) OR a.backend_start IS NULL)
-      AND coalesce(a.backend_type, '') <> 'autovacuum worker';
-    -- When a prepared transaction began is in a lock that it took for that: see src/pg/prepared.rs.
-    SELECT min(coalesce(
-        (SELECT timestamptz '2000-01-01 00:00:00Z'
-                + ((m.classid::bigint << 32) + m.objid::bigint) * interval '1 microsecond'
-         FROM pg_locks o
-         JOIN pg_locks m ON m.virtualtransaction = o.virtualtransaction AND m.locktype = 'advisory' AND m.objsubid = 20035
-         WHERE o.locktype = 'transactionid' AND o.transactionid = p.transaction AND o.granted AND o.pid IS NULL),
-        '-infinity')) INTO prepared
-    FROM pg_prepared_xacts p
-    WHERE p.database = current_database();
-    RETURN nullif(least(asked, began, prepared) - interval '1 microsecond', '-infinity');
-END
-$$;
-
-COMMENT ON FUNCTION temporal.safe_horizon() IS
-    'Up to when nothing can be recorded any more: an answer of temporal.get_account_as_of with p_transaction_time at or before it stays the same for ever. The start of the oldest open transaction that writes in this database, prepared ones included, or now. Null where it cannot be known: on a standby, and while a transaction is prepared by a session that had not loaded the extension.';
-
-CREATE TABLE event_store.streams (
-    aggregate_id uuid PRIMARY KEY,
-    last_position bigint NOT NULL,
-    created_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
-    last_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
-    version integer NOT NULL,
-    aggregate_type varchar(100) NOT NULL
-) WITH (fillfactor = 50);
-
-COMMENT ON TABLE event_store.streams IS
-    'One row per aggregate: whoever appends locks it, so the versions of a stream have no gap and no double. Written by the appending functions only (NB009).';
-
-COMMENT ON COLUMN event_store.streams.version IS 'The version of its last event, which is the number of its events.';
-
-COMMENT ON COLUMN event_store.streams.last_at IS
-    'The time of its last event: none of a later version is earlier, even if the server''s clock is set back.';
-
-COMMENT ON COLUMN event_store.streams.last_position IS 'The global position of its last event.';
-
-CREATE TABLE event_store.events (
-    event_id uuid PRIMARY KEY,
-    aggregate_id uuid NOT NULL,
-    global_position bigint NOT NULL UNIQUE,
-    created_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
-    event_version integer NOT NULL,
-    aggregate_type varchar(100) NOT NULL,
-    event_type varchar(100) NOT NULL,
-    created_by text NOT NULL,
-    event_data jsonb NOT NULL,
-    metadata jsonb NOT NULL DEFAULT '{}',
-    tags text[],
-    UNIQUE (aggregate_id, event_version)
-);
-
-CREATE INDEX events_category_idx ON event_store.events (aggregate_type, global_position);
-
-CREATE INDEX events_tags_idx ON event_store.events USING gin (tags) WITH (fastupdate = off) WHERE tags IS NOT NULL;
-
-COMMENT ON TABLE event_store.events IS 'What has happened, append-only (NB009). Written by event_store.append_event and append_events.';
-
-COMMENT ON COLUMN event_store.events.event_version IS 'From 1, without gap, within its aggregate.';
-
-COMMENT ON COLUMN event_store.events.global_position IS
-    'The order of all events: ascends within every stream. Its upper bits are the number of the writing transaction, so positions below event_store.safe_position() are final: nothing will appear between them any more.';
-
-COMMENT ON COLUMN event_store.events.metadata IS 'About the event, such as correlation_id and causation_id.';
-
-COMMENT ON COLUMN event_store.events.tags IS 'What the event is about beside its aggregate; null: nothing.';
-
-CREATE TABLE event_store.position_base (
-    only_row boolean PRIMARY KEY DEFAULT true CHECK (only_row),
-    added bigint NOT NULL CHECK (added >= 0)
-);
-
-INSERT INTO event_store.position_base (added) VALUES (0);
-
-COMMENT ON TABLE event_store.position_base IS
-    'What is added to a transaction''s number to make it the upper bits of its events'' positions. Above zero after a restore into a cluster that has counted fewer transactions.';
-
-CREATE FUNCTION event_store.safe_position() RETURNS bigint
-LANGUAGE sql STABLE PARALLEL SAFE
-BEGIN ATOMIC
-    SELECT (b.added + pg_catalog.pg_snapshot_xmin(pg_catalog.pg_current_snapshot())::text::bigint) << 20
-    FROM event_store.position_base b;
-END;
-
-COMMENT ON FUNCTION event_store.safe_position() IS
-    'The position below which the order of all events is final. Held back by the oldest transaction that has written anything, in any database of the cluster.';
-
-CREATE FUNCTION event_store.read_stream(aggregate_id uuid, from_version integer DEFAULT 1, max_events integer DEFAULT 1000)
-RETURNS SETOF event_store.events
-LANGUAGE sql STABLE PARALLEL SAFE ROWS 1000
-BEGIN ATOMIC
-    SELECT e.*
-    FROM event_store.events e
-    WHERE e.aggregate_id = read_stream.aggregate_id AND e.event_version >= coalesce(from_version, 1)
-    ORDER BY e.event_version
-    LIMIT event_store.page_size(max_events);
-END;
-
-COMMENT ON FUNCTION event_store.read_stream(uuid, integer, integer) IS
-    'The events of an aggregate in their order. aggregate_id; from_version: the first version wanted; max_events: 1 to 100,000. An unknown aggregate has none. NB021: max_events.';
-
-CREATE FUNCTION event_store.read_category(
-    aggregate_type text,
-    after_position bigint DEFAULT 0,
-    max_events integer DEFAULT 1000
-)
-RETURNS SETOF event_store.events
-LANGUAGE sql STABLE PARALLEL SAFE ROWS 1000
-BEGIN ATOMIC
-    SELECT e.*
-    FROM event_store.events e
-    WHERE e.aggregate_type = read_category.aggregate_type
-      AND e.global_position > coalesce(after_position, 0)
-      AND e.global_position < (SELECT event_store.safe_position())
-    ORDER BY e.global_position
-    LIMIT event_store.page_size(max_events);
-END;
-
-COMMENT ON FUNCTION event_store.read_category(text, bigint, integer) IS
-    'The events of all aggregates of a type, as event_store.read_all reads those of all. NB021: max_events.';
-
-CREATE FUNCTION event_store.read_all(
-    after_position bigint DEFAULT 0,
-    max_events integer DEFAULT 1000,
-    aggregate_types text[] DEFAULT NULL,
-    event_types text[] DEFAULT NULL,
-    tags text[] DEFAULT NULL
-)
-RETURNS SETOF event_store.events
-LANGUAGE sql STABLE PARALLEL SAFE ROWS 1000
-BEGIN ATOMIC
-    SELECT e.*
-    FROM event_store.events e
-    WHERE e.global_position > coalesce(after_position, 0)
-      AND e.global_position < (SELECT event_store.safe_position())
-      AND (aggregate_types IS NULL OR e.aggregate_type = ANY (aggregate_types))
-      AND (event_types IS NULL OR e.event_type = ANY (event_types))
-      AND (read_all.tags IS NULL OR pg_catalog.cardinality(read_all.tags) = 0 OR e.tags @> read_all.tags)
-    ORDER BY e.global_position
-    LIMIT event_store.page_size(max_events);
-END;
-
-COMMENT ON FUNCTION event_store.read_all(bigint, integer, text[], text[], text[]) IS
-    'Events of all aggregates in an order that skips nobody who commits late: go on with after_position, the last global_position that was read. Events appear once no transaction that is under way can put one before them (event_store.safe_position()). max_events: 1 to 100,000; aggregate_types, event_types: only these; tags: only events that have all of them, without any of them all. NB021: max_events.';
-
-CREATE TRIGGER guard_ledger
-    BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON event_store.events
-    FOR EACH STATEMENT EXECUTE FUNCTION neobank.guard_ledger();
-
-COMMENT ON TRIGGER guard_ledger ON event_store.events IS 'Keeps the events append-only (NB009).';
-
-CREATE TRIGGER guard_loaded
-    AFTER INSERT ON event_store.events
-    FOR EACH STATEMENT EXECUTE FUNCTION neobank.guard_ledger();
-
-COMMENT ON TRIGGER guard_loaded ON event_store.events IS
-    'Lets positions go on from those of a restore.';
-
-CREATE TRIGGER guard_ledger
-    BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON event_store.streams
-    FOR EACH STATEMENT EXECUTE FUNCTION neobank.guard_ledger();
-
-COMMENT ON TRIGGER guard_ledger ON event_store.streams IS 'Keeps the versions to the appending functions (NB009).';
-
-ALTER TABLE event_store.events ENABLE ALWAYS TRIGGER guard_ledger;
-
-ALTER TABLE event_store.events ENABLE ALWAYS TRIGGER guard_loaded;
-
-ALTER TABLE event_store.streams ENABLE ALWAYS TRIGGER guard_ledger;
-
-SELECT pg_catalog.pg_extension_config_dump('event_store.streams', '');
-
-SELECT pg_catalog.pg_extension_config_dump('event_store.events', '');
-
-CREATE TABLE event_store.reducers (
-    aggregate_type varchar(100),
-    event_type varchar(100),
-    operations jsonb,
-    handler text,
-    defined_by text NOT NULL,
-    defined_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
-    UNIQUE NULLS NOT DISTINCT (aggregate_type, event_type),
-    CHECK ((operations IS NULL) <> (handler IS NULL))
-);
-
-ALTER TABLE event_store.reducers REPLICA IDENTITY FULL;
-
-COMMENT ON TABLE event_store.reducers IS
-    'What events do to the state of their aggregate. Written by event_store.define_reducer and drop_reducer (NB009).';
-
-COMMENT ON COLUMN event_store.reducers.aggregate_type IS 'Null: any.';
-
-COMMENT ON COLUMN event_store.reducers.event_type IS 'Null: any that has no reducer of its own.';
-
-COMMENT ON COLUMN event_store.reducers.handler IS
-    'The function (state jsonb, event event_store.events) returning jsonb, by its name: looked up when it is called.';
-
-CREATE TABLE event_store.snapshots (
-    aggregate_id uuid NOT NULL,
-    generation uuid NOT NULL,
-    version integer NOT NULL,
-    bytes integer NOT NULL,
-    kept boolean NOT NULL,
-    state jsonb NOT NULL,
-    PRIMARY KEY (aggregate_id, version)
-);
-
-COMMENT ON TABLE event_store.snapshots IS
-    'States of long streams at some of their versions, from which event_store.get_aggregate_state goes on. Written by the appending functions only (NB009), in the transaction of the events. All of it may be missing: states are only slower then.';
-
-COMMENT ON COLUMN event_store.snapshots.generation IS
-    'Of the reducers that made it; readers with others pass it by.';
-
-COMMENT ON COLUMN event_store.snapshots.bytes IS 'The size of the state: a large one is written less often.';
-
-COMMENT ON COLUMN event_store.snapshots.kept IS 'Stays when newer ones come, for the states at old versions.';
-
-CREATE TRIGGER guard_ledger
-    BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON event_store.reducers
-    FOR EACH STATEMENT EXECUTE FUNCTION neobank.guard_ledger();
-
-COMMENT ON TRIGGER guard_ledger ON event_store.reducers IS 'Keeps the reducers to those that were checked (NB009).';
-
-CREATE TRIGGER guard_ledger
-    BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON event_store.snapshots
-    FOR EACH STATEMENT EXECUTE FUNCTION neobank.guard_ledger();
-
-COMMENT ON TRIGGER guard_ledger ON event_store.snapshots IS 'Keeps states to what events make of them (NB009).';
-
-ALTER TABLE event_store.reducers ENABLE ALWAYS TRIGGER guard_ledger;
-
-ALTER TABLE event_store.snapshots ENABLE ALWAYS TRIGGER guard_ledger;
-
-SELECT pg_catalog.pg_extension_config_dump('event_store.reducers', '');
-
-CREATE TABLE cqrs.activity_marks (
-    account_id uuid NOT NULL,
-    sequence bigint NOT NULL,
-    last_effective timestamptz NOT NULL,
-    amount_total numeric NOT NULL,
-    PRIMARY KEY (account_id, sequence)
-);
-
-COMMENT ON TABLE cqrs.activity_marks IS
-    'What the first 256, 512, 768 ... postings of an account, or of one of its slots, add up to: so that readers need not add up a long history. Made by cqrs.refresh_activity; a missing row makes reading slower and nothing else, so all may be deleted.';
-
-COMMENT ON COLUMN cqrs.activity_marks.sequence IS
-    'The number of the last posting that is in it, as txn_processing.movements counts them.';
-
-COMMENT ON COLUMN cqrs.activity_marks.amount_total IS
-    'The amounts of the account''s postings up to that one, or of the slot''s, debits and credits alike.';
-
-COMMENT ON COLUMN cqrs.activity_marks.last_effective IS 'The latest time from which any of them counts.';
-
-CREATE TABLE cqrs.risk_scores (
-    customer_id uuid PRIMARY KEY,
-    set_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
-    risk_score integer NOT NULL,
-    set_by text NOT NULL
-);
-
-COMMENT ON TABLE cqrs.risk_scores IS
-    'What the application thinks of a customer, shown in cqrs.customer_summary. Set by cqrs.set_risk_score; the row of a customer who is deleted is shown nowhere.';
-
-CREATE TABLE cqrs.command_handlers (
-    command_type varchar(100) PRIMARY KEY,
-    handler_schema text NOT NULL,
-    handler_name text NOT NULL,
-    max_attempts integer NOT NULL CHECK (max_attempts BETWEEN 1 AND 100),
-    registered_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
-    registered_by text NOT NULL
-);
-
-COMMENT ON TABLE cqrs.command_handlers IS
-    'Which function carries out the commands of a type. Written by cqrs.register_handler.';
-
-COMMENT ON COLUMN cqrs.command_handlers.max_attempts IS 'Of commands that do not say it themselves.';
-
-CREATE TABLE cqrs.commands (
-    command_id uuid PRIMARY KEY DEFAULT neobank.uuid_v7(),
-    command_type varchar(100) NOT NULL,
-    aggregate_type varchar(100) NOT NULL,
-    aggregate_id uuid,
-    payload jsonb NOT NULL,
-    status varchar(20) NOT NULL DEFAULT 'pending' CHECK (status IN ('pending', 'completed', 'failed')),
-    created_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
-    processed_at timestamptz,
-    result jsonb,
-    attempts integer NOT NULL DEFAULT 0,
-    max_attempts integer CHECK (max_attempts BETWEEN 1 AND 100),
-    next_attempt_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
-    submitted_by text NOT NULL DEFAULT CURRENT_USER,
-    correlation_id text,
-    error_code text,
-    error_message text,
-    error_detail text
-) WITH (fillfactor = 70);
-
-CREATE INDEX commands_pending_idx ON cqrs.commands (created_at, command_id, next_attempt_at) WHERE status = 'pending';
-
-COMMENT ON TABLE cqrs.commands IS
-    'What somebody wants done, and what became of it. Submit with cqrs.submit_command; cqrs.process_commands and the background workers carry out what is pending.';
-
-COMMENT ON COLUMN cqrs.commands.command_id IS 'The caller''s, so that a retry answers the first result, or drawn.';
-
-COMMENT ON COLUMN cqrs.commands.status IS
-    'pending (also while it waits for another attempt), completed or failed. A claim and its outcome commit together, so nothing between is ever seen.';
-
-COMMENT ON COLUMN cqrs.commands.result IS 'What the handler answered.';
-
-COMMENT ON COLUMN cqrs.commands.attempts IS 'How often the handler was called.';
-
-COMMENT ON COLUMN cqrs.commands.max_attempts IS 'Null: as the handler was registered with.';
-
-COMMENT ON COLUMN cqrs.commands.next_attempt_at IS 'cqrs.process_commands leaves the command alone until then.';
-
-COMMENT ON COLUMN cqrs.commands.submitted_by IS 'The role that wants it: the handler runs with its rights.';
-
-COMMENT ON COLUMN cqrs.commands.error_code IS 'The SQLSTATE of the last attempt where that failed; null after a success.';
-
-CREATE TABLE cqrs.command_events (
-    event_id uuid PRIMARY KEY,
-    command_id uuid NOT NULL,
-    global_position bigint NOT NULL
-);
-
-CREATE INDEX command_events_command_id_idx ON cqrs.command_events (command_id);
-
-COMMENT ON TABLE cqrs.command_events IS
-    'Which command appended an event: every event that a handler, or what it called, has appended. Its row stays when retention deletes the event.';
-
-COMMENT ON COLUMN cqrs.command_events.global_position IS 'The event''s.';
-
-CREATE FUNCTION cqrs.command_result(command_id uuid) RETURNS jsonb
-LANGUAGE sql STABLE PARALLEL SAFE
-BEGIN ATOMIC
-    SELECT
-        pg_catalog.jsonb_build_object(
-            'command_id', c.command_id, 'command_type', c.command_type, 'status', c.status, 'result', c.result,
-            'attempts', c.attempts,
-            'events', coalesce(
-                (SELECT pg_catalog.jsonb_agg(l.event_id ORDER BY l.global_position)
-                 FROM cqrs.command_events l
-                 WHERE l.command_id = c.command_id), '[]'))
-        || CASE WHEN c.error_code IS NULL THEN '{}'
-           ELSE pg_catalog.jsonb_build_object('error', pg_catalog.jsonb_build_object(
-               'code', c.error_code, 'message', c.error_message, 'detail', c.error_detail)) END
-    FROM cqrs.commands c
-    WHERE c.command_id = $1;
-END;
-
-COMMENT ON FUNCTION cqrs.command_result(uuid) IS
-    'What became of a command: its status, the handler''s result, attempts, the ids of the events that it appended, in their order, and the error of the last attempt. command_id; null for an unknown one.';
-
-SELECT pg_catalog.pg_extension_config_dump('cqrs.command_handlers', '');
-
-SELECT pg_catalog.pg_extension_config_dump('cqrs.commands', '');
-
-SELECT pg_catalog.pg_extension_config_dump('cqrs.command_events', '');
-
-SELECT pg_catalog.pg_extension_config_dump('cqrs.activity_marks', '');
-
-SELECT pg_catalog.pg_extension_config_dump('cqrs.risk_scores', '');
-
-CREATE TABLE cqrs.projections (
-    name varchar(100) PRIMARY KEY,
-    projection_no integer GENERATED BY DEFAULT AS IDENTITY UNIQUE,
-    generation integer NOT NULL DEFAULT 0,
-    mode text NOT NULL CHECK (mode IN ('inline', 'async')),
-    state text NOT NULL DEFAULT 'running' CHECK (state IN ('running', 'paused')),
-    handler_schema text NOT NULL,
-    handler_name text NOT NULL,
-    target_schema text NOT NULL,
-    target_name text NOT NULL,
-    aggregate_types text[] NOT NULL,
-    event_types text[] NOT NULL,
-    tags text[] NOT NULL,
-    position bigint NOT NULL DEFAULT 0,
-    created_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
-    created_by text NOT NULL,
-    updated_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
-    failures integer NOT NULL DEFAULT 0,
-    next_attempt_at timestamptz,
-    failed_event uuid,
-    error_code text,
-    error_message text,
-    error_detail text,
-    twin_name text,
-    twin_position bigint,
-    fence bigint,
-    rebuild_started_at timestamptz,
-    UNIQUE (target_schema, target_name)
-) WITH (fillfactor = 50);
-
-COMMENT ON TABLE cqrs.projections IS
-    'Tables that functions of the application''s keep from events. Written by cqrs.create_projection and its siblings; read it through cqrs.projection_status.';
-
-COMMENT ON COLUMN cqrs.projections.generation IS 'One more with each rebuild, which puts another table in the place of the target.';
-
-COMMENT ON COLUMN cqrs.projections.aggregate_types IS 'Events of these types only; empty: of any. So are event_types.';
-
-COMMENT ON COLUMN cqrs.projections.tags IS 'Events that have all of these.';
-
-COMMENT ON COLUMN cqrs.projections.position IS
-    'Of an async projection: the global_position of the last event that it has come to.';
-
-COMMENT ON COLUMN cqrs.projections.failed_event IS 'The event that an async projection stands before, and error_code and so on why.';
-
-COMMENT ON COLUMN cqrs.projections.twin_name IS 'While it is rebuilt: the table that will take the target''s place.';
-
-COMMENT ON COLUMN cqrs.projections.twin_position IS 'How far events are replayed into it.';
-
-COMMENT ON COLUMN cqrs.projections.fence IS
-    'Once the replay is through, of an inline projection: the number that all transactions under way must be above before the swap.';
-
-CREATE VIEW cqrs.projection_status AS
-SELECT
-    p.name,
-    p.mode,
-    p.state,
-    pg_catalog.format('%I.%I', p.handler_schema, p.handler_name) AS handler,
-    pg_catalog.format('%I.%I', p.target_schema, p.target_name) AS target,
-    CASE p.mode WHEN 'async' THEN p.position END AS position,
-    l.behind,
-    CASE WHEN l.behind = 0 THEN '0'::interval ELSE pg_catalog.clock_timestamp() - l.oldest END AS lag,
-    p.updated_at,
-    p.failures,
-    p.next_attempt_at,
-    p.failed_event,
-    p.error_code,
-    p.error_message,
-    p.error_detail,
-    p.rebuild_started_at,
-    CASE WHEN p.twin_name IS NOT NULL THEN p.twin_position END AS rebuild_position,
-    CASE
-        WHEN p.twin_name IS NULL THEN NULL
-        WHEN p.fence IS NOT NULL THEN 'waiting'
-        ELSE 'replaying'
-    END AS rebuild_state
-FROM cqrs.projections p
-LEFT JOIN LATERAL (
-    SELECT pg_catalog.count(*) AS behind, pg_catalog.min(w.created_at) AS oldest
-    FROM (SELECT e.created_at FROM event_store.events e
-          WHERE e.global_position > p.position
-          ORDER BY e.global_position LIMIT 10000) w
-) l ON p.mode = 'async';
-
-COMMENT ON VIEW cqrs.projection_status IS 'Where each projection and its rebuild stand, and what stops them.';
-
-COMMENT ON COLUMN cqrs.projection_status.behind IS
-    'Events of any type that an async projection has not come to yet; 10,000 stands for that or more.';
-
-COMMENT ON COLUMN cqrs.projection_status.lag IS 'The age of the oldest of them.';
-
-CREATE FUNCTION cqrs.target_obstacle(target regclass) RETURNS text
-LANGUAGE sql STABLE PARALLEL SAFE
-BEGIN ATOMIC
-    SELECT CASE
-        WHEN c.relkind <> 'r' OR c.relispartition OR c.relpersistence = 't' THEN 'is not a plain table'
-        WHEN c.relnamespace IN ('pg_catalog'::regnamespace, 'pg_toast'::regnamespace, 'information_schema'::regnamespace)
-            THEN 'belongs to the system'
-        WHEN EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.classid = 'pg_catalog.pg_class'::regclass
-                     AND d.objid = c.oid AND d.deptype = 'e') THEN 'is part of an extension'
-        WHEN EXISTS (SELECT FROM cqrs.projections p JOIN pg_catalog.pg_namespace n ON n.nspname = p.target_schema
-                     WHERE n.oid = c.relnamespace AND p.twin_name = c.relname) THEN 'is what a projection is rebuilt into'
-        WHEN c.relrowsecurity OR EXISTS (SELECT FROM pg_catalog.pg_policy p WHERE p.polrelid = c.oid)
-            THEN 'has row-level security'
-        WHEN EXISTS (SELECT FROM pg_catalog.pg_trigger t WHERE t.tgrelid = c.oid AND NOT t.tgisinternal) THEN 'has triggers'
-        WHEN EXISTS (SELECT FROM pg_catalog.pg_constraint k WHERE k.contype = 'f' AND c.oid IN (k.conrelid, k.confrelid))
-            THEN 'has foreign keys'
-        WHEN EXISTS (SELECT FROM pg_catalog.pg_inherits i WHERE c.oid IN (i.inhrelid, i.inhparent)) THEN 'inherits'
-        WHEN EXISTS (SELECT FROM pg_catalog.pg_publication_rel r WHERE r.prrelid = c.oid) THEN 'is published'
-        WHEN EXISTS (SELECT FROM pg_catalog.pg_rewrite r WHERE r.ev_class = c.oid)
-            OR EXISTS (SELECT FROM pg_catalog.pg_depend d
-                       WHERE d.refclassid = 'pg_catalog.pg_class'::regclass AND d.refobjid = c.oid
-                         AND d.classid = 'pg_catalog.pg_rewrite'::regclass) THEN 'has rules, or views refer to it'
-        WHEN EXISTS (SELECT FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_class s ON s.oid = d.objid AND s.relkind = 'S'
-                     WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.refclassid = 'pg_catalog.pg_class'::regclass
-                       AND d.refobjid = c.oid AND d.deptype = 'a') THEN 'has a serial column, which would lose its sequence'
-        WHEN EXISTS (SELECT FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_class s ON s.oid = d.objid AND s.relkind = 'S'
-                     WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.refclassid = 'pg_catalog.pg_class'::regclass
-                       AND d.refobjid = c.oid AND d.deptype = 'i' AND s.relacl IS NOT NULL)
-            THEN 'has an identity column with grants on its sequence'
-        WHEN EXISTS (SELECT FROM pg_catalog.pg_statistic_ext x WHERE x.stxrelid = c.oid) THEN 'has extended statistics'
-        WHEN EXISTS (SELECT FROM pg_catalog.pg_seclabel l
-                     WHERE l.classoid = 'pg_catalog.pg_class'::regclass AND l.objoid = c.oid) THEN 'has security labels'
-        WHEN c.reloftype <> 0 THEN 'is of a composite type'
-        WHEN EXISTS (SELECT FROM pg_catalog.pg_depend d
-                     WHERE d.refclassid = 'pg_catalog.pg_class'::regclass AND d.refobjid = c.oid AND d.deptype = 'n'
-                       AND d.classid IN ('pg_catalog.pg_proc'::regclass, 'pg_catalog.pg_class'::regclass))
-            OR EXISTS (SELECT FROM pg_catalog.pg_depend d
-                       WHERE d.refclassid = 'pg_catalog.pg_type'::regclass AND d.refobjid IN (c.reltype, (
-                           SELECT t.typarray FROM pg_catalog.pg_type t WHERE t.oid = c.reltype))
-                         AND d.deptype = 'n') THEN 'is used by a function or another table'
-    END
-    FROM pg_catalog.pg_class c
-    WHERE c.oid = $1;
-END;
-
-COMMENT ON FUNCTION cqrs.target_obstacle(regclass) IS
-    'Why a table cannot be a projection''s: what a table that is put into its place would lose. target; null: nothing stands in the way. Called by cqrs.create_projection and the rebuild.';
-
-CREATE FUNCTION cqrs.twin_indexes(target regclass, twin regclass)
-RETURNS TABLE (old_index regclass, twin_index regclass)
-LANGUAGE sql STABLE PARALLEL SAFE ROWS 4
-BEGIN ATOMIC
-    WITH indexes AS (
-        SELECT i.indrelid, i.indexrelid,
-               row_number() OVER (
-                   PARTITION BY i.indrelid, i.indisprimary, i.indisunique,
-                                substring(pg_catalog.pg_get_indexdef(i.indexrelid) FROM ' USING .*$')
-                   ORDER BY i.indexrelid) AS nth,
-               i.indisprimary, i.indisunique, substring(pg_catalog.pg_get_indexdef(i.indexrelid) FROM ' USING .*$') AS definition
-        FROM pg_catalog.pg_index i
-        WHERE i.indrelid IN (target, twin)
-    )
-    SELECT o.indexrelid::regclass, f.indexrelid::regclass
-    FROM indexes f JOIN indexes o USING (nth, indisprimary, indisunique, definition)
-    WHERE f.indrelid = twin AND o.indrelid = target;
-END;
-
-COMMENT ON FUNCTION cqrs.twin_indexes(regclass, regclass) IS
-    'Which index of a projection''s target is which of its twin. Called by cqrs.make_twin and swap_twin.';
-
-CREATE FUNCTION cqrs.make_twin(target regclass) RETURNS text
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
-SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-    old record;
-    entry record;
-    fresh regclass;
-    twin CONSTANT text := 'rebuild_' || replace(gen_random_uuid()::text, '-', '');
-BEGIN
-    SELECT n.nspname, c.relname, c.relowner, c.relpersistence, c.relreplident, am.amname, s.spcname,
-           (SELECT string_agg(o, ', ')
-            FROM (SELECT unnest(c.reloptions) AS o
-                  UNION ALL SELECT 'toast.' || unnest(t.reloptions) FROM pg_class t WHERE t.oid = c.reltoastrelid) o) AS options,
-           cqrs.target_obstacle(c.oid) AS obstacle
-    INTO old
-    FROM pg_class c
-    JOIN pg_namespace n ON n.oid = c.relnamespace
-    JOIN pg_am am ON am.oid = c.relam
-    LEFT JOIN pg_tablespace s ON s.oid = c.reltablespace
-    WHERE c.oid = target;
-    IF old.obstacle IS NOT NULL THEN
-        RAISE EXCEPTION 'table cannot be a projection''s'
-            USING ERRCODE = 'NB128', DETAIL = format('Table %s %s.', target, old.obstacle),
-                  HINT = 'Give a plain table of your own, to which nothing else refers.';
-    END IF;
-    EXECUTE format('CREATE %s TABLE %I.%I (LIKE %s INCLUDING ALL) USING %I%s',
-                   CASE old.relpersistence WHEN 'u' THEN 'UNLOGGED' ELSE '' END, old.nspname, twin, target, old.amname,
-                   ' TABLESPACE ' || quote_ident(old.spcname));
-    fresh := to_regclass(format('%I.%I', old.nspname, twin));
-    IF old.options <> '' THEN
-        EXECUTE format('ALTER TABLE %s SET (%s)', fresh, old.options);
-    END IF;
-    FOR entry IN
-        SELECT format('ALTER COLUMN %I SET STATISTICS %s', a.attname, a.attstattarget) AS change
-        FROM pg_attribute a WHERE a.attrelid = target AND a.attnum > 0 AND NOT a.attisdropped AND a.attstattarget >= 0
-        UNION ALL
-        -- The server may keep others there, of its own.
-        SELECT format('ALTER COLUMN %I SET (%s)', a.attname, o)
-        FROM pg_attribute a, unnest(a.attoptions) o
-        WHERE a.attrelid = target AND a.attnum > 0 AND NOT a.attisdropped AND o ~ '^n_distinct(_inherited)?='
-        UNION ALL
-        -- What is updated and deleted in the twin may be published, as all tables are.
-        SELECT 'REPLICA IDENTITY ' || CASE old.relreplident WHEN 'f' THEN 'FULL' ELSE 'NOTHING' END
-        WHERE old.relreplident IN ('f', 'n')
-        UNION ALL
-        SELECT format('REPLICA IDENTITY USING INDEX %I', c.relname)
-        FROM cqrs.twin_indexes(target, fresh) x
-        JOIN pg_index i ON i.indexrelid = x.old_index AND i.indisreplident
-        JOIN pg_class c ON c.oid = x.twin_index
-        UNION ALL
-        SELECT format('CLUSTER ON %I', c.relname)
-        FROM cqrs.twin_indexes(target, fresh) x
-        JOIN pg_index i ON i.indexrelid = x.old_index AND i.indisclustered
-        JOIN pg_class c ON c.oid = x.twin_index
-    LOOP
-        EXECUTE format('ALTER TABLE %s %s', fresh, entry.change);
-    END LOOP;
-    FOR entry IN
-        SELECT x.twin_index, a.attnum, a.attstattarget
-        FROM cqrs.twin_indexes(target, fresh) x
-        JOIN pg_attribute a ON a.attrelid = x.old_index AND a.attstattarget >= 0
-    LOOP
-        EXECUTE format('ALTER INDEX %s ALTER COLUMN %s SET STATISTICS %s', entry.twin_index, entry.attnum, entry.attstattarget);
-    END LOOP;
-    EXECUTE format('ALTER TABLE %I.%I OWNER TO %I', old.nspname, twin, pg_get_userbyid(old.relowner));
-    RETURN twin;
-END
-$$;
-
-COMMENT ON FUNCTION cqrs.make_twin(regclass) IS
-    'Makes an empty table like the target, with its owner, in its schema; returns its name. Called by cqrs.rebuild_projection. NB128: the target has something that it would lose.';
-
-CREATE FUNCTION cqrs.swap_twin(target regclass, twin text) RETURNS void
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
-SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-    old record;
-    entry record;
-    fresh oid;
-    obstacle text;
-    renamed text[];
-    pair text[];
-BEGIN
-    SELECT to_regclass(format('%I.%I', n.nspname, twin)) INTO fresh
-    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = target;
-    IF fresh IS NULL THEN
-        RAISE EXCEPTION 'table cannot be a projection''s'
-            USING ERRCODE = 'NB128', DETAIL = format('There is no table %s, or beside it none of the name %L.', target, left(twin, 100)),
-                  HINT = 'Leave the call to cqrs.run_rebuild.';
-    END IF;
-    EXECUTE format('LOCK TABLE %s IN ACCESS EXCLUSIVE MODE', target);
-    obstacle := cqrs.target_obstacle(target);
-    IF obstacle IS NOT NULL THEN
-        RAISE EXCEPTION 'table cannot be a projection''s'
-            USING ERRCODE = 'NB128', DETAIL = format('Table %s %s.', target, obstacle),
-                  HINT = 'Give a plain table of your own, to which nothing else refers.';
-    END IF;
-    SELECT n.nspname, c.relname, c.relacl, pg_get_userbyid(c.relowner) AS owner, obj_description(c.oid, 'pg_class') AS comment
-    INTO old
-    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = target;
-
-    -- What default privileges gave it goes, then it gets what the old one has.
-    FOR entry IN
-        SELECT DISTINCT CASE x.grantee WHEN 0 THEN 'PUBLIC' ELSE format('%I', pg_get_userbyid(x.grantee)) END AS grantee
-        FROM pg_class c, aclexplode(c.relacl) x WHERE c.oid = fresh
-        UNION SELECT format('%I', old.owner) WHERE old.relacl IS NOT NULL
-    LOOP
-        EXECUTE format('REVOKE ALL ON %s FROM %s', fresh::regclass, entry.grantee);
-    END LOOP;
-    FOR entry IN
-        SELECT x.privilege_type, '' AS columns,
-               CASE x.grantee WHEN 0 THEN 'PUBLIC' ELSE format('%I', pg_get_userbyid(x.grantee)) END AS grantee, x.is_grantable
-        FROM aclexplode(coalesce(old.relacl, acldefault('r', old.owner::regrole))) x
-        UNION ALL
-        SELECT x.privilege_type, format(' (%I)', a.attname),
-               CASE x.grantee WHEN 0 THEN 'PUBLIC' ELSE format('%I', pg_get_userbyid(x.grantee)) END, x.is_grantable
-        FROM pg_attribute a, aclexplode(a.attacl) x WHERE a.attrelid = target AND a.attnum > 0 AND NOT a.attisdropped
-    LOOP
-        EXECUTE format('GRANT %s%s ON %s TO %s%s', entry.privilege_type, entry.columns, fresh::regclass, entry.grantee,
-                       CASE WHEN entry.is_grantable AND entry.grantee <> 'PUBLIC' THEN ' WITH GRANT OPTION' ELSE '' END);
-    END LOOP;
-    EXECUTE format('COMMENT ON TABLE %s IS %L', fresh::regclass, old.comment);
-
-    -- An identity column's sequence is renamed as an index is: both are relations.
-    SELECT array_agg(ARRAY[f.relname::text, o.relname::text])
-    INTO renamed
-    FROM (
-        SELECT x.twin_index::oid AS fresh, x.old_index::oid AS old FROM cqrs.twin_indexes(target, fresh) x
-        UNION ALL
-        SELECT pg_get_serial_sequence(fresh::regclass::text, a.attname)::regclass,
-               pg_get_serial_sequence(target::text, a.attname)::regclass
-        FROM pg_attribute a WHERE a.attrelid = target AND a.attnum > 0 AND NOT a.attisdropped AND a.attidentity <> ''
-    ) x
-    JOIN pg_class f ON f.oid = x.fresh
-    JOIN pg_class o ON o.oid = x.old
-    WHERE f.relname <> o.relname;
-
-    EXECUTE format('DROP TABLE %s', target);
-    EXECUTE format('ALTER TABLE %I.%I RENAME TO %I', old.nspname, twin, old.relname);
-    IF renamed IS NOT NULL THEN
-        FOREACH pair SLICE 1 IN ARRAY renamed LOOP
-            EXECUTE format('ALTER TABLE %I.%I RENAME TO %I', old.nspname, pair[1], pair[2]);
-        END LOOP;
-    END IF;
-END
-$$;
-
-COMMENT ON FUNCTION cqrs.swap_twin(regclass, text) IS
-    'Puts the twin in the place of the target, with its name, grants, comment and names of indexes and of identity columns'' sequences, and drops the target. Called by cqrs.run_rebuild. NB128: there is no such table, or the target has something that the twin would lose.';
-
-CREATE FUNCTION cqrs.drop_twin(schema_name text, twin text) RETURNS void
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
-SET search_path = pg_catalog, pg_temp
-AS $$
-BEGIN
-    -- Somebody may have dropped it before.
-    IF to_regclass(format('%I.%I', schema_name, twin)) IS NOT NULL THEN
-        EXECUTE format('DROP TABLE %I.%I', schema_name, twin);
-    END IF;
-END
-$$;
-
-COMMENT ON FUNCTION cqrs.drop_twin(text, text) IS
-    'Drops the table that a projection was being rebuilt into. Called by cqrs.cancel_rebuild and drop_projection.';
-
-SELECT pg_catalog.pg_extension_config_dump('cqrs.projections', '');
-
-SELECT pg_catalog.pg_extension_config_dump('cqrs.projections_projection_no_seq', '');
-
-CREATE VIEW cqrs.customer_balances AS
-SELECT
-    a.customer_id,
-    a.currency_code,
-    pg_catalog.count(*)::integer AS accounts,
-    coalesce(pg_catalog.sum(a.current_balance) FILTER (WHERE a.normal_side = 'C'), 0) AS deposits,
-    coalesce(pg_catalog.sum(a.current_balance) FILTER (WHERE a.normal_side = 'D'), 0) AS debts,
-    pg_catalog.sum(CASE a.normal_side WHEN 'C' THEN a.current_balance ELSE -a.current_balance END) AS balance
-FROM banking.account_balances a
-WHERE a.customer_id IS NOT NULL
-GROUP BY a.customer_id, a.currency_code;
-
-COMMENT ON VIEW cqrs.customer_balances IS
-    'What each customer has in each currency, at the reader''s snapshot. Amounts of different currencies are never added.';
-
-COMMENT ON COLUMN cqrs.customer_balances.accounts IS 'The customer''s accounts in the currency, closed ones too.';
-
-COMMENT ON COLUMN cqrs.customer_balances.deposits IS
-    'The sum of the balances that the bank owes the customer (normal side C); below zero by what is overdrawn.';
-
-COMMENT ON COLUMN cqrs.customer_balances.debts IS
-    'The sum of the balances that the customer owes the bank (normal side D: loans, credit cards).';
-
-COMMENT ON COLUMN cqrs.customer_balances.balance IS 'deposits less debts.';
-
-CREATE VIEW cqrs.customer_summary AS
-SELECT
-    c.customer_id,
-    c.first_name || ' ' || c.last_name AS customer_name,
-    t.accounts AS total_accounts,
-    CASE WHEN t.currencies > 1 THEN NULL ELSE coalesce(t.balance, 0) END AS total_balance,
-    (SELECT pg_catalog.max(cqrs.last_transaction_date(a.account_id))
-     FROM banking.accounts a WHERE a.customer_id = c.customer_id) AS last_transaction_date,
-    r.risk_score,
-    greatest(
-        c.updated_at, r.set_at,
-        (SELECT pg_catalog.max(greatest(a.updated_at, (SELECT pg_catalog.max(s.updated_at) FROM banking.account_slots s
-                                                       WHERE s.account_id = a.account_id)))
-         FROM banking.accounts a WHERE a.customer_id = c.customer_id)
-    ) AS updated_at,
-    CASE WHEN t.currencies = 1 THEN t.currency_code END::char(3) AS currency_code,
-    t.balances,
-    c.tenant_no
-FROM banking.customers c
-LEFT JOIN cqrs.risk_scores r ON r.customer_id = c.customer_id
-CROSS JOIN LATERAL (
-    SELECT
-        coalesce(pg_catalog.sum(b.accounts), 0)::integer AS accounts,
-        pg_catalog.count(*) AS currencies,
-        pg_catalog.sum(b.balance) AS balance,
-        pg_catalog.max(b.currency_code) AS currency_code,
-        coalesce(pg_catalog.jsonb_object_agg(b.currency_code, b.balance), '{}') AS balances
-    FROM cqrs.customer_balances b
-    WHERE b.customer_id = c.customer_id
-) t;
-
-COMMENT ON VIEW cqrs.customer_summary IS
-    'One row per customer, exact at the reader''s snapshot: postings pay nothing for it, and nothing has to be refreshed.';
-
-COMMENT ON COLUMN cqrs.customer_summary.customer_name IS 'First and last name.';
-
-COMMENT ON COLUMN cqrs.customer_summary.total_accounts IS 'All of the customer''s accounts, closed ones too.';
-
-COMMENT ON COLUMN cqrs.customer_summary.total_balance IS
-    'What the accounts hold together, in currency_code: what the bank owes the customer less what the customer owes (loans, credit cards). 0 without accounts. Null where they are in several currencies: then there is no such sum, and balances has one for each.';
-
-COMMENT ON COLUMN cqrs.customer_summary.last_transaction_date IS
-    'The latest effective time of any posting on any of the accounts (transaction_date of banking.transactions); null without postings.';
-
-COMMENT ON COLUMN cqrs.customer_summary.risk_score IS 'As cqrs.set_risk_score set it; null until then.';
-
-COMMENT ON COLUMN cqrs.customer_summary.updated_at IS
-    'When the customer, the risk score or any of the accounts last changed.';
-
-COMMENT ON COLUMN cqrs.customer_summary.currency_code IS 'The currency of all accounts; null where there are several or none.';
-
-COMMENT ON COLUMN cqrs.customer_summary.balances IS
-    'balance of cqrs.customer_balances by currency: {"EUR": 10.00, "JPY": 500}.';
-
-CREATE VIEW cqrs.account_activity AS
-SELECT
-    a.account_id,
-    a.account_number,
-    c.first_name || ' ' || c.last_name AS customer_name,
-    a.current_balance,
-    a.available_balance,
-    cqrs.transaction_count(a.account_id, pg_catalog.now() - '720 hours'::interval)::integer AS transaction_count_30d,
-    pg_catalog.round(
-        cqrs.amount_total(a.account_id) / nullif(cqrs.transaction_count(a.account_id), 0), k.exponent
-    ) AS average_transaction_amount,
-    cqrs.last_activity(a.account_id) AS last_activity,
-    (SELECT greatest(o.updated_at, pg_catalog.max(s.updated_at))
-     FROM banking.accounts o
-     LEFT JOIN banking.account_slots s ON s.account_id = o.account_id
-     WHERE o.account_id = a.account_id
-     GROUP BY o.updated_at) AS updated_at,
-    a.currency_code,
-    cqrs.transaction_count(a.account_id) AS transaction_count,
-    pg_catalog.round(
-        cqrs.amount_total(a.account_id, pg_catalog.now() - '720 hours'::interval)
-            / nullif(cqrs.transaction_count(a.account_id, pg_catalog.now() - '720 hours'::interval), 0),
-        k.exponent
-    ) AS average_transaction_amount_30d,
-    a.customer_id,
-    a.tenant_no
-FROM banking.account_balances a
-JOIN banking.customers c ON c.customer_id = a.customer_id
-JOIN banking.currencies k ON k.currency_code = a.currency_code;
-
-COMMENT ON VIEW cqrs.account_activity IS
-    'One row per account of a customer, exact at the reader''s snapshot. Columns that are not asked for cost nothing. cqrs.refresh_activity makes the averages of accounts with many postings quick; it changes no figure.';
-
-COMMENT ON COLUMN cqrs.account_activity.customer_name IS 'First and last name.';
-
-COMMENT ON COLUMN cqrs.account_activity.current_balance IS 'As banking.account_balances has it, slotted accounts too.';
-
-COMMENT ON COLUMN cqrs.account_activity.available_balance IS 'current_balance less what open holds set aside.';
-
-COMMENT ON COLUMN cqrs.account_activity.transaction_count_30d IS
-    'Postings on the account, debits and credits, that were recorded in the 720 hours before this transaction began: a rolling window, not whole days. A backdated posting counts when it is recorded; each leg and each reversal counts as one.';
-
-COMMENT ON COLUMN cqrs.account_activity.average_transaction_amount IS
-    'The mean amount of all postings on the account, debits and credits alike, rounded to the decimals of the currency; null without postings.';
-
-COMMENT ON COLUMN cqrs.account_activity.last_activity IS 'When the last posting was recorded; null without postings.';
-
-COMMENT ON COLUMN cqrs.account_activity.updated_at IS 'When the account, or one of its slots, last changed.';
-
-COMMENT ON COLUMN cqrs.account_activity.transaction_count IS 'All postings on the account.';
-
-COMMENT ON COLUMN cqrs.account_activity.average_transaction_amount_30d IS
-    'The mean amount of the postings that transaction_count_30d counts; null without any.';
-
-CREATE TABLE event_store.subscriptions (
-    name text COLLATE "C" PRIMARY KEY,
-    partitions integer NOT NULL CHECK (partitions BETWEEN 1 AND 256),
-    max_attempts integer NOT NULL CHECK (max_attempts > 0),
-    backoff_first_ms integer NOT NULL CHECK (backoff_first_ms >= 0),
-    backoff_most_ms integer NOT NULL CHECK (backoff_most_ms >= backoff_first_ms),
-    lease_ms integer NOT NULL CHECK (lease_ms > 0),
-    parked_blocks boolean NOT NULL,
-    paused boolean NOT NULL DEFAULT false,
-    created_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
-    aggregate_types text[],
-    event_types text[],
-    tags text[]
-);
-
-COMMENT ON TABLE event_store.subscriptions IS
-    'Who is to get which events. Written by event_store.create_subscription, alter_subscription and drop_subscription.';
-
-COMMENT ON COLUMN event_store.subscriptions.partitions IS
-    'A stream belongs to one of them (event_store.stream_partition); as many consumers can have events at once.';
-
-COMMENT ON COLUMN event_store.subscriptions.parked_blocks IS
-    'Whether the later events of a stream wait for its parked one to be replayed or discarded.';
-
-COMMENT ON COLUMN event_store.subscriptions.aggregate_types IS 'Only events of these; null: of all.';
-
-COMMENT ON COLUMN event_store.subscriptions.event_types IS 'Only events of these; null: of all.';
-
-COMMENT ON COLUMN event_store.subscriptions.tags IS 'Only events that have all of these; null: all events.';
-
-CREATE TABLE event_store.subscription_partitions (
-    subscription text COLLATE "C" NOT NULL,
-    partition_no integer NOT NULL,
-    position bigint NOT NULL CHECK (position >= 0),
-    lease_token bigint,
-    PRIMARY KEY (subscription, partition_no)
-) WITH (fillfactor = 25, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 2000);
-
-COMMENT ON TABLE event_store.subscription_partitions IS
-    'How far each partition of a subscription has come. Who holds a row''s lock, or its lease, has the partition''s streams for itself.';
-
-COMMENT ON COLUMN event_store.subscription_partitions.position IS
-    'Every event of the partition up to here is handled, or in flight (event_store.subscription_leases), or its stream is in event_store.subscription_streams.';
-
-COMMENT ON COLUMN event_store.subscription_partitions.lease_token IS 'Whose events are in flight; null: none.';
-
-CREATE TABLE event_store.subscription_streams (
-    subscription text COLLATE "C" NOT NULL,
-    aggregate_id uuid NOT NULL,
-    retry_at timestamptz NOT NULL,
-    lease_token bigint,
-    failed_token bigint,
-    partition_no integer NOT NULL,
-    next_version integer NOT NULL CHECK (next_version > 0),
-    attempts integer NOT NULL CHECK (attempts >= 0),
-    failed_version integer,
-    blocked boolean NOT NULL DEFAULT false,
-    alone boolean NOT NULL DEFAULT false,
-    reason text,
-    PRIMARY KEY (subscription, aggregate_id)
-) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_threshold = 1000);
-
-CREATE INDEX subscription_streams_due_idx ON event_store.subscription_streams (subscription, alone, retry_at)
-    WHERE lease_token IS NULL AND NOT blocked;
-
-CREATE INDEX subscription_streams_lease_idx ON event_store.subscription_streams (subscription, lease_token)
-    WHERE lease_token IS NOT NULL;
-
-CREATE INDEX subscription_streams_clear_idx ON event_store.subscription_streams (subscription, partition_no)
-    WHERE lease_token IS NULL AND NOT blocked AND attempts = 0;
-
-COMMENT ON TABLE event_store.subscription_streams IS
-    'Streams with an event that failed: they are handed out by themselves until they have caught up with their partition.';
-
-COMMENT ON COLUMN event_store.subscription_streams.next_version IS 'The first version that is neither handled nor parked.';
-
-COMMENT ON COLUMN event_store.subscription_streams.attempts IS 'How often the event that failed last has failed.';
-
-COMMENT ON COLUMN event_store.subscription_streams.failed_version IS
-    'The version of the event that failed last: the next one, or a parked one that is replayed.';
-
-COMMENT ON COLUMN event_store.subscription_streams.blocked IS 'An event of it is parked, and the others wait for that.';
-
-COMMENT ON COLUMN event_store.subscription_streams.alone IS
-    'Its next event is handed out with no other, so that a consumer that dies again shows whose fault it is.';
-
-COMMENT ON COLUMN event_store.subscription_streams.failed_token IS 'The lease in which an event failed last.';
-
-CREATE TABLE event_store.subscription_parked (
-    subscription text COLLATE "C" NOT NULL,
-    global_position bigint NOT NULL,
-    aggregate_id uuid NOT NULL,
-    event_id uuid NOT NULL,
-    parked_at timestamptz NOT NULL,
-    lease_token bigint,
-    partition_no integer NOT NULL,
-    event_version integer NOT NULL,
-    attempts integer NOT NULL,
-    replaying boolean NOT NULL DEFAULT false,
-    consumer text NOT NULL,
-    reason text NOT NULL,
-    PRIMARY KEY (subscription, global_position)
-);
-
-CREATE INDEX subscription_parked_stream_idx
-    ON event_store.subscription_parked (subscription, aggregate_id, event_version);
-
-CREATE INDEX subscription_parked_replaying_idx ON event_store.subscription_parked (subscription, partition_no)
-    WHERE replaying;
-
-COMMENT ON TABLE event_store.subscription_parked IS
-    'Events that were given up after the most attempts, until they are replayed or discarded. See event_store.parked_events.';
-
-COMMENT ON COLUMN event_store.subscription_parked.replaying IS 'It is to be handed out once more.';
-
-COMMENT ON COLUMN event_store.subscription_parked.lease_token IS 'The lease in which it was parked.';
-
-CREATE SEQUENCE event_store.lease_token_seq;
-
-COMMENT ON SEQUENCE event_store.lease_token_seq IS
-    'Fencing tokens: of two leases of a stream the later has the higher one.';
-
-CREATE TABLE event_store.subscription_leases (
-    subscription text COLLATE "C" NOT NULL,
-    lease_token bigint NOT NULL,
-    leased_until timestamptz NOT NULL,
-    taken_at timestamptz NOT NULL,
-    taken_in xid8 NOT NULL,
-    done boolean NOT NULL DEFAULT false,
-    consumer text NOT NULL,
-    open_positions bigint[] NOT NULL,
-    acked_positions bigint[] NOT NULL DEFAULT '{}',
-    PRIMARY KEY (subscription, lease_token)
-) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 2000);
-
-CREATE INDEX subscription_leases_open_idx ON event_store.subscription_leases (subscription, leased_until)
-    WHERE NOT done;
-
-COMMENT ON TABLE event_store.subscription_leases IS
-    'What each fetch has handed out. The last thousand that are done are kept, so that an acknowledgement that comes again is known.';
-
-COMMENT ON COLUMN event_store.subscription_leases.open_positions IS
-    'The positions of its events that are neither acknowledged nor given back.';
-
-COMMENT ON COLUMN event_store.subscription_leases.taken_in IS
-    'The transaction of the fetch. In a row that is restored it is another than the one that writes.';
-
-CREATE FUNCTION event_store.end_restored_lease() RETURNS trigger
-LANGUAGE plpgsql
-SET search_path = pg_catalog, pg_temp
-AS $$
-BEGIN
-    NEW.leased_until := '-infinity';
-    RETURN NEW;
-END
-$$;
-
-COMMENT ON FUNCTION event_store.end_restored_lease() IS
-    'Ends leases that come with a restore: their consumers are those of another database.';
-
-CREATE TRIGGER end_restored_lease
-    BEFORE INSERT ON event_store.subscription_leases
-    FOR EACH ROW WHEN (NOT NEW.done AND NEW.taken_in <> pg_catalog.pg_current_xact_id())
-    EXECUTE FUNCTION event_store.end_restored_lease();
-
-COMMENT ON TRIGGER end_restored_lease ON event_store.subscription_leases IS
-    'Events that were in flight when a dump was made are handed out at once where it is restored, without counting an attempt.';
-
-CREATE TABLE event_store.subscription_consumers (
-    subscription text COLLATE "C" NOT NULL,
-    consumer text COLLATE "C" NOT NULL,
-    seen_at timestamptz NOT NULL,
-    PRIMARY KEY (subscription, consumer)
-) WITH (fillfactor = 25, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 2000);
-
-COMMENT ON TABLE event_store.subscription_consumers IS
-    'Who fetches, so that each consumer takes its share of the partitions. Forgotten a day after it was seen last.';
-
-COMMENT ON COLUMN event_store.subscription_consumers.seen_at IS 'When it fetched last, to the second.';
-
-CREATE VIEW event_store.subscription_lag AS
-SELECT s.name AS subscription,
-       s.paused,
-       p.position,
-       unread.events + unsettled.events AS events_behind,
-       oldest.created_at AS oldest_at,
-       pg_catalog.clock_timestamp() - oldest.created_at AS oldest_age,
-       (SELECT coalesce(sum(pg_catalog.cardinality(l.open_positions)), 0)
-        FROM event_store.subscription_leases l WHERE l.subscription = s.name AND NOT l.done) AS in_flight,
-       (SELECT count(*) FROM event_store.subscription_streams h
-        WHERE h.subscription = s.name AND NOT h.blocked AND h.attempts > 0) AS retrying_streams,
-       (SELECT count(*) FROM event_store.subscription_streams h
-        WHERE h.subscription = s.name AND h.blocked) AS blocked_streams,
-       (SELECT count(*) FROM event_store.subscription_parked k
-        WHERE k.subscription = s.name AND NOT k.replaying) AS parked,
-       c.consumers,
-       c.last_seen_at
-FROM event_store.subscriptions s
-CROSS JOIN LATERAL (
-    SELECT min(x.position) AS position FROM event_store.subscription_partitions x WHERE x.subscription = s.name
-) p
-CROSS JOIN LATERAL (
-    SELECT count(*) AS events, min(e.created_at) AS created_at
-    FROM (SELECT * FROM event_store.events a
-          WHERE a.global_position > p.position ORDER BY a.global_position LIMIT 100000) e
-    JOIN event_store.subscription_partitions x
-      ON x.subscription = s.name AND x.partition_no = event_store.stream_partition(e.aggregate_id, s.partitions)
-    WHERE e.global_position > x.position
-      AND (s.aggregate_types IS NULL OR e.aggregate_type = ANY (s.aggregate_types))
-      AND (s.event_types IS NULL OR e.event_type = ANY (s.event_types))
-      AND (s.tags IS NULL OR e.tags @> s.tags)
-) unread
-CROSS JOIN LATERAL (
-    SELECT count(*) AS events, min(u.created_at) AS created_at
-    FROM (
-        SELECT e.global_position, e.created_at
-        FROM event_store.subscription_leases l
-        CROSS JOIN LATERAL pg_catalog.unnest(l.open_positions) o(position)
-        JOIN event_store.events e ON e.global_position = o.position
-        WHERE l.subscription = s.name AND NOT l.done
-        UNION
-        SELECT e.global_position, e.created_at
-        FROM event_store.subscription_streams h
-        JOIN event_store.subscription_partitions x
-          ON x.subscription = s.name AND x.partition_no = h.partition_no
-        CROSS JOIN LATERAL (
-            SELECT a.global_position, a.created_at
-            FROM event_store.events a
-            WHERE a.aggregate_id = h.aggregate_id AND a.event_version >= h.next_version
-              AND a.global_position <= x.position
-              AND (s.aggregate_types IS NULL OR a.aggregate_type = ANY (s.aggregate_types))
-              AND (s.event_types IS NULL OR a.event_type = ANY (s.event_types))
-              AND (s.tags IS NULL OR a.tags @> s.tags)
-            LIMIT 100000
-        ) e
-        WHERE h.subscription = s.name
-        UNION
-        SELECT k.global_position, e.created_at
-        FROM event_store.subscription_parked k
-        JOIN event_store.events e ON e.global_position = k.global_position
-        WHERE k.subscription = s.name AND k.replaying
-    ) u
-) unsettled
-CROSS JOIN LATERAL (SELECT least(unread.created_at, unsettled.created_at) AS created_at) oldest
-CROSS JOIN LATERAL (
-    SELECT count(*) FILTER (WHERE n.seen_at > pg_catalog.clock_timestamp() - interval '1 minute') AS consumers,
-           max(n.seen_at) AS last_seen_at
-    FROM event_store.subscription_consumers n WHERE n.subscription = s.name
-) c;
-
-COMMENT ON VIEW event_store.subscription_lag IS
-    'How far each subscription is behind: position (all partitions have read up to there), events_behind (events that match and are neither handled nor parked; counted up to 100,000 unread ones), oldest_at and oldest_age (of the oldest of them), in_flight (events that consumers have), retrying_streams, blocked_streams, parked (events), consumers (seen in the last minute), last_seen_at.';
-
-CREATE VIEW event_store.parked_events AS
-SELECT k.subscription, k.event_id, k.aggregate_id, k.event_version, k.global_position, e.aggregate_type, e.event_type,
-       e.event_data, e.metadata, e.created_at, k.attempts, k.reason, k.consumer, k.parked_at, k.replaying,
-       coalesce(h.blocked, false) AS blocks
-FROM event_store.subscription_parked k
-LEFT JOIN event_store.events e ON e.global_position = k.global_position
-LEFT JOIN event_store.subscription_streams h
-  ON h.subscription = k.subscription AND h.aggregate_id = k.aggregate_id;
-
-COMMENT ON VIEW event_store.parked_events IS
-    'Events that were given up: attempts, the reason of the last failure, consumer (who had it), replaying (event_store.replay_parked was called for it), blocks (the stream''s later events wait for it).';
-
-SELECT pg_catalog.pg_extension_config_dump('event_store.subscriptions', '');
-
-SELECT pg_catalog.pg_extension_config_dump('event_store.subscription_partitions', '');
-
-SELECT pg_catalog.pg_extension_config_dump('event_store.subscription_streams', '');
-
-SELECT pg_catalog.pg_extension_config_dump('event_store.subscription_parked', '');
-
-SELECT pg_catalog.pg_extension_config_dump('event_store.subscription_leases', '');
-
-SELECT pg_catalog.pg_extension_config_dump('event_store.subscription_consumers', '');
-
-SELECT pg_catalog.pg_extension_config_dump('event_store.lease_token_seq', '');
-
-CREATE TABLE event_store.ledger_publications (
-    publication integer PRIMARY KEY,
-    stream_id uuid NOT NULL,
-    started_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
-    accounts bigint NOT NULL DEFAULT 0,
-    last_account uuid,
-    first_position bigint,
-    last_position bigint,
-    opened_position bigint,
-    opened_at timestamptz,
-    closed_position bigint,
-    closed_at timestamptz,
-    state text NOT NULL CHECK (state IN ('preparing', 'on', 'off')),
-    started_by text NOT NULL,
-    opened_by text,
-    closed_by text
-);
-
-COMMENT ON TABLE event_store.ledger_publications IS
-    'When the ledger''s postings were published as events. Written by event_store.publish_ledger and prepare_ledger_publication only (NB009).';
-
-COMMENT ON COLUMN event_store.ledger_publications.stream_id IS
-    'The aggregate whose events PublicationOpened and PublicationClosed are its beginning and end.';
-
-COMMENT ON COLUMN event_store.ledger_publications.accounts IS
-    'How many accounts were brought forward; one that changed between its preparation and the opening counts twice.';
-
-COMMENT ON COLUMN event_store.ledger_publications.last_account IS 'The last account that was brought forward: they go by ascending id.';
-
-COMMENT ON COLUMN event_store.ledger_publications.first_position IS
-    'The first of its events: balances cannot be rebuilt without those from here on.';
-
-COMMENT ON COLUMN event_store.ledger_publications.last_position IS 'The last BalanceBroughtForward so far.';
-
-COMMENT ON COLUMN event_store.ledger_publications.opened_position IS
-    'PublicationOpened: what is brought forward is below, the postings are above.';
-
-CREATE TRIGGER guard_ledger
-    BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON event_store.ledger_publications
-    FOR EACH STATEMENT EXECUTE FUNCTION neobank.guard_ledger();
-
-COMMENT ON TRIGGER guard_ledger ON event_store.ledger_publications IS
-    'Keeps what is published to the functions that see to it (NB009).';
-
-CREATE TRIGGER guard_loaded
-    AFTER INSERT ON event_store.ledger_publications
-    FOR EACH STATEMENT EXECUTE FUNCTION neobank.guard_ledger();
-
-COMMENT ON TRIGGER guard_loaded ON event_store.ledger_publications IS
-    'Tells sessions that are open what a restore has loaded.';
-
-ALTER TABLE event_store.ledger_publications ENABLE ALWAYS TRIGGER guard_ledger;
-
-ALTER TABLE event_store.ledger_publications ENABLE ALWAYS TRIGGER guard_loaded;
-
-CREATE VIEW event_store.ledger_publication AS
--- A WITH keeps the server from taking the view for one that can be written to.
-WITH publications AS (SELECT p.* FROM event_store.ledger_publications p)
-SELECT
-    p.publication,
-    p.state,
-    p.accounts,
-    p.opened_position,
-    p.opened_at,
-    p.opened_by,
-    p.closed_position,
-    p.closed_at,
-    p.closed_by,
-    (
-        SELECT count(*)
-        FROM event_store.events e
-        WHERE e.aggregate_type = 'LedgerTransaction'
-          AND e.global_position > p.opened_position
-          AND e.global_position < coalesce(p.closed_position, 9223372036854775807)
-    ) AS events
-FROM publications p;
-
-COMMENT ON VIEW event_store.ledger_publication IS
-    'Each time that the ledger was published: since when, by whom, from which position, how many accounts were brought forward and how many postings'' events there are.';
-
-CREATE FUNCTION event_store.uuid_of(event_data jsonb, key text) RETURNS uuid
-LANGUAGE sql IMMUTABLE PARALLEL SAFE
-BEGIN ATOMIC
-    SELECT CASE WHEN event_data ->> key ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' THEN (event_data ->> key)::uuid END;
-END;
-
-COMMENT ON FUNCTION event_store.uuid_of(jsonb, text) IS
-    'The uuid that event_data has under the key, written as the server writes it; null where it has none.';
-
-CREATE FUNCTION event_store.figure_of(event_data jsonb, key text) RETURNS numeric
-LANGUAGE sql IMMUTABLE PARALLEL SAFE
-BEGIN ATOMIC
-    SELECT CASE pg_catalog.jsonb_typeof(event_data -> key) WHEN 'number' THEN (event_data -> key)::numeric END;
-END;
-
-COMMENT ON FUNCTION event_store.figure_of(jsonb, text) IS
-    'The number that event_data has under the key; null where it has none.';
-
-CREATE FUNCTION event_store.ledger_balances(as_of_position bigint DEFAULT NULL)
-RETURNS TABLE (account_id uuid, currency_code text, balance numeric, postings bigint)
-LANGUAGE sql STABLE PARALLEL RESTRICTED ROWS 10000
-BEGIN ATOMIC
-    WITH opened AS (
-        SELECT p.first_position, p.opened_position AS at, pg_catalog.to_jsonb(p.publication) AS publication
-        FROM event_store.ledger_publications p
-        WHERE p.opened_position = (SELECT event_store.ledger_opened_at(as_of_position))
-    ), brought AS (
-        SELECT DISTINCT ON (e.event_data ->> 'account_id')
-            event_store.uuid_of(e.event_data, 'account_id') AS account_id,
-            e.event_data ->> 'currency' AS currency_code,
-            event_store.figure_of(e.event_data, 'balance') AS change
-        FROM opened o
-        JOIN event_store.events e
-            ON e.aggregate_type = 'LedgerOpening'
-           AND e.global_position >= o.first_position
-           AND e.global_position < o.at
-           AND e.event_data -> 'publication' = o.publication
-        ORDER BY e.event_data ->> 'account_id', e.global_position DESC
-    ), posted AS (
-        SELECT side.account_id, e.event_data ->> 'currency' AS currency_code, side.change
-        FROM opened o
-        JOIN event_store.events e
-            ON e.aggregate_type = 'LedgerTransaction'
-           AND e.global_position > o.at
-           AND e.global_position <= coalesce(as_of_position, 9223372036854775807)
-        CROSS JOIN LATERAL (
-            VALUES
-                (event_store.uuid_of(e.event_data, 'debit_account'), event_store.figure_of(e.event_data, 'debit_change')),
-                (event_store.uuid_of(e.event_data, 'credit_account'), event_store.figure_of(e.event_data, 'credit_change'))
-        ) side (account_id, change)
-    )
-    SELECT c.account_id, c.currency_code, sum(c.change), sum(c.posting)::bigint
-    FROM (
-        SELECT b.account_id, b.currency_code, b.change, 0 AS posting FROM brought b
-        UNION ALL
-        SELECT p.account_id, p.currency_code, p.change, 1 FROM posted p
-    ) c
-    WHERE c.account_id IS NOT NULL AND c.change IS NOT NULL
-    GROUP BY c.account_id, c.currency_code;
-END;
-
-COMMENT ON FUNCTION event_store.ledger_balances(bigint) IS
-    'What each account holds by the events alone: what the last publication at that position brought forward, and its postings to there. as_of_position: the last position that counts, null: all that is committed. Equal to banking.account_balances in the same snapshot while the ledger is published; after it was switched off, as it was then. An account that was opened since and has no posting has no row. postings: its legs since the opening. NB132: retention has deleted events of that publication.';
-
-CREATE FUNCTION event_store.check_ledger_events()
-RETURNS TABLE (account_id uuid, by_events numeric, by_ledger numeric, wrong_events bigint, missing_events bigint)
-LANGUAGE sql STABLE PARALLEL UNSAFE ROWS 10
-BEGIN ATOMIC
-    WITH since AS MATERIALIZED (
-        SELECT event_store.ledger_published_since() AS at
-    ), by_ledger AS (
-        SELECT a.account_id,
-               coalesce(a.current_balance,
-                        (SELECT sum(s.balance) FROM banking.account_slots s WHERE s.account_id = a.account_id)) AS balance,
-               -- Every posting takes a number of the account's, or of one of its slots.
-               a.version - 1 + coalesce(
-                   (SELECT sum(s.sequence - (s.slot_no::bigint << 48) - 1)
-                    FROM banking.account_slots s WHERE s.account_id = a.account_id), 0) AS postings
-        FROM banking.accounts a
-    ), brought AS (
-        SELECT DISTINCT ON (e.event_data ->> 'account_id')
-            event_store.uuid_of(e.event_data, 'account_id') AS account_id,
-            event_store.figure_of(e.event_data, 'postings') AS postings
-        FROM since
-        JOIN event_store.ledger_publications p ON p.opened_position = since.at
-        JOIN event_store.events e
-            ON e.aggregate_type = 'LedgerOpening' AND e.global_position BETWEEN p.first_position AND since.at
-           AND e.event_data -> 'publication' = pg_catalog.to_jsonb(p.publication)
-        ORDER BY e.event_data ->> 'account_id', e.global_position DESC
-    ), by_events AS (
-        SELECT coalesce(e.account_id, b.account_id) AS account_id, e.balance,
-               -- An account that was opened since has none before.
-               CASE WHEN b.account_id IS NULL THEN e.postings ELSE coalesce(e.postings, 0) + b.postings END::bigint AS postings
-        FROM event_store.ledger_balances() e
-        FULL JOIN brought b ON b.account_id = e.account_id
-    ), wrong AS (
-        SELECT side.account_id, count(DISTINCT e.event_id) AS events
-        FROM since
-        JOIN event_store.events e ON e.aggregate_type = 'LedgerTransaction' AND e.global_position > since.at
-        LEFT JOIN txn_processing.movements m
-            ON m.transaction_id = event_store.uuid_of(e.event_data, 'transaction_id')
-           AND m.leg = event_store.figure_of(e.event_data, 'leg')
-        CROSS JOIN LATERAL (
-            VALUES (event_store.uuid_of(e.event_data, 'debit_account')), (event_store.uuid_of(e.event_data, 'credit_account'))
-        ) side (account_id)
-        WHERE m.transaction_id IS NULL
-           OR m.debit_account IS DISTINCT FROM event_store.uuid_of(e.event_data, 'debit_account')
-           OR m.credit_account IS DISTINCT FROM event_store.uuid_of(e.event_data, 'credit_account')
-           OR m.amount IS DISTINCT FROM event_store.figure_of(e.event_data, 'amount')
-           OR m.amount IS DISTINCT FROM abs(event_store.figure_of(e.event_data, 'debit_change'))
-           OR m.amount IS DISTINCT FROM abs(event_store.figure_of(e.event_data, 'credit_change'))
-           OR m.currency_code IS DISTINCT FROM e.event_data ->> 'currency'
-        GROUP BY side.account_id
-    )
-    SELECT coalesce(l.account_id, e.account_id, w.account_id), e.balance, l.balance, coalesce(w.events, 0),
-           coalesce(CASE WHEN e.account_id IS NULL THEN l.postings ELSE l.postings - e.postings END, 0)
-    FROM since
-    CROSS JOIN (
-        by_events e
-        FULL JOIN by_ledger l ON l.account_id = e.account_id
-        FULL JOIN wrong w ON w.account_id = coalesce(l.account_id, e.account_id)
-    )
-    WHERE coalesce(e.balance, 0) IS DISTINCT FROM l.balance OR w.events > 0
-       OR (e.account_id IS NOT NULL AND l.postings <> e.postings)
-       OR (e.account_id IS NULL AND l.postings > 0);
-END;
-
-COMMENT ON FUNCTION event_store.check_ledger_events() IS
-    'Accounts on which the events of the publication that is on and the ledger differ, at one moment, whoever posts meanwhile; none where all is right. by_events, by_ledger: the balances; wrong_events: events since then that say something else than their posting; account_id null: of events that name no account; missing_events: its postings since then less their events, so that lost ones which cancel each other out are found too. NB130: the ledger is not published.';
-
-CREATE PROCEDURE event_store.run_ledger_publication(max_accounts integer DEFAULT 10000)
-LANGUAGE plpgsql
-AS $$
-DECLARE
-    is_done boolean;
-BEGIN
-    LOOP
-        SET LOCAL search_path = pg_catalog, pg_temp;
-        is_done := event_store.prepare_ledger_publication(run_ledger_publication.max_accounts) = 0;
-        COMMIT;
-        EXIT WHEN is_done;
-    END LOOP;
-    SET LOCAL search_path = pg_catalog, pg_temp;
-    PERFORM event_store.publish_ledger(true);
-    COMMIT;
-END
-$$;
-
-COMMENT ON PROCEDURE event_store.run_ledger_publication(integer) IS
-    'Publishes the ledger of a bank with many accounts: calls event_store.prepare_ledger_publication, max_accounts (1 to 100,000) at a time, and commits after each call, so that other sessions see in event_store.ledger_publication how far it is; then event_store.publish_ledger(true). May be stopped and called again. Errors: of both; 2D000 inside a transaction block.';
-
-SELECT pg_catalog.pg_extension_config_dump('event_store.ledger_publications', '');
-
-CREATE TABLE event_store.retention_rules (
-    aggregate_type varchar(100) PRIMARY KEY,
-    keep interval NOT NULL,
-    keep_state boolean NOT NULL,
-    set_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
-    set_by text NOT NULL
-);
-
-COMMENT ON TABLE event_store.retention_rules IS
-    'How long the events of a type are kept; those of a type without a rule, for ever. Set by event_store.set_retention.';
-
-COMMENT ON COLUMN event_store.retention_rules.keep_state IS
-    'Whether the state that deleted events led to is kept in their tombstone.';
-
-CREATE TABLE event_store.tombstones (
-    aggregate_id uuid NOT NULL,
-    from_position bigint NOT NULL,
-    to_position bigint NOT NULL,
-    deleted_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
-    first_at timestamptz NOT NULL,
-    last_at timestamptz NOT NULL,
-    from_version integer NOT NULL,
-    to_version integer NOT NULL,
-    events integer NOT NULL,
-    aggregate_type varchar(100) NOT NULL,
-    keep interval NOT NULL,
-    deleted_by text NOT NULL,
-    content_hash bytea NOT NULL,
-    state jsonb,
-    PRIMARY KEY (aggregate_id, to_version)
-);
-
-COMMENT ON TABLE event_store.tombstones IS
-    'What event_store.apply_retention has deleted: which events of which stream, by which rule, when and by whom. Append-only (NB009).';
-
-COMMENT ON COLUMN event_store.tombstones.events IS 'How many: from_version to to_version without gap.';
-
-COMMENT ON COLUMN event_store.tombstones.first_at IS 'When the first of them was recorded; last_at: the last.';
-
-COMMENT ON COLUMN event_store.tombstones.keep IS 'The rule''s, as it was then.';
-
-COMMENT ON COLUMN event_store.tombstones.content_hash IS
-    'What event_store.events_hash answers for the deleted rows: an archive of them can be held against it.';
-
-COMMENT ON COLUMN event_store.tombstones.state IS
-    'The state of the aggregate at to_version, where the rule keeps it.';
-
-CREATE TRIGGER guard_ledger
-    BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON event_store.tombstones
-    FOR EACH STATEMENT EXECUTE FUNCTION neobank.guard_ledger();
-
-COMMENT ON TRIGGER guard_ledger ON event_store.tombstones IS 'Keeps what was deleted on record (NB009).';
-
-CREATE TRIGGER guard_loaded
-    AFTER INSERT ON event_store.tombstones
-    FOR EACH STATEMENT EXECUTE FUNCTION neobank.guard_ledger();
-
-COMMENT ON TRIGGER guard_loaded ON event_store.tombstones IS
-    'Lets positions go on from those of a restore, of which the last may be deleted.';
-
-ALTER TABLE event_store.tombstones ENABLE ALWAYS TRIGGER guard_ledger;
-
-ALTER TABLE event_store.tombstones ENABLE ALWAYS TRIGGER guard_loaded;
-
-CREATE FUNCTION event_store.chain_event(before bytea, event event_store.events) RETURNS bytea
-LANGUAGE sql STABLE PARALLEL SAFE
-BEGIN ATOMIC
-    SELECT pg_catalog.sha256(before || pg_catalog.convert_to(
-        pg_catalog.jsonb_build_array(
-            event.event_id, event.aggregate_id, event.global_position,
-            (EXTRACT(epoch FROM event.created_at) * 1000000)::bigint,
-            event.event_version, event.aggregate_type, event.event_type, event.created_by, event.event_data,
-            event.metadata, event.tags)::text,
-        'UTF8'));
-END;
-
-COMMENT ON FUNCTION event_store.chain_event(bytea, event_store.events) IS
-    'One step of event_store.events_hash. before: the hash of the events before, empty at first; event: the next one. sha256 of both, the event as the text of the jsonb array of event_id, aggregate_id, global_position, created_at in microseconds since 1970, event_version, aggregate_type, event_type, created_by, event_data, metadata and tags.';
-
-CREATE AGGREGATE event_store.events_hash(event event_store.events) (
-    SFUNC = event_store.chain_event,
-    STYPE = bytea,
-    INITCOND = '\x',
-    PARALLEL = SAFE
-);
-
-COMMENT ON AGGREGATE event_store.events_hash(event_store.events) IS
-    'The hash of events one after the other, ordered by event_version. Of an archive with the same columns: SELECT event_store.events_hash(ROW(a.*)::event_store.events ORDER BY a.event_version) FROM archive a.';
-
-CREATE FUNCTION event_store.lowest_needed_position() RETURNS bigint
-LANGUAGE sql STABLE PARALLEL SAFE
-BEGIN ATOMIC
-    SELECT coalesce(pg_catalog.min(n.position), 9223372036854775807)
-    FROM (
-        SELECT p.position + 1 FROM event_store.subscription_partitions p
-        UNION ALL
-        SELECT o.position FROM event_store.subscription_leases l, pg_catalog.unnest(l.open_positions) o(position)
-        WHERE NOT l.done
-        UNION ALL
-        SELECT e.global_position
-        FROM event_store.subscription_streams h
-        JOIN event_store.events e ON e.aggregate_id = h.aggregate_id AND e.event_version = h.next_version
-        UNION ALL
-        SELECT k.global_position FROM event_store.subscription_parked k
-        UNION ALL
-        SELECT j.position + 1 FROM cqrs.projections j WHERE j.mode = 'async'
-        UNION ALL
-        SELECT j.twin_position + 1 FROM cqrs.projections j
-    ) n(position);
-END;
-
-COMMENT ON FUNCTION event_store.lowest_needed_position() IS
-    'The position below which everybody who reads through the event store has seen all events; the highest there is where nobody is behind. Retention deletes nothing from there on.';
-
-CREATE PROCEDURE event_store.run_retention(max_events integer DEFAULT 10000)
-LANGUAGE plpgsql
-AS $$
-DECLARE
-    is_over boolean;
-BEGIN
-    LOOP
-        SET LOCAL search_path = pg_catalog, pg_temp;
-        SELECT a.done OR a.events = 0 INTO is_over
-        FROM event_store.apply_retention(run_retention.max_events) a;
-        COMMIT;
-        EXIT WHEN is_over;
-    END LOOP;
-END
-$$;
-
-COMMENT ON PROCEDURE event_store.run_retention(integer) IS
-    'Calls event_store.apply_retention, max_events (1 to 100,000) at a time, until nothing is left that it could delete or other sessions hold the rest, and commits after each call. Errors: as apply_retention; 2D000 inside a transaction block.';
-
-SELECT pg_catalog.pg_extension_config_dump('event_store.retention_rules', '');
-
-SELECT pg_catalog.pg_extension_config_dump('event_store.tombstones', '');
 
 CREATE TABLE temporal.tables (
     table_name regclass PRIMARY KEY,
@@ -6481,9 +4724,6 @@ BEGIN ATOMIC
         WHEN EXISTS (SELECT FROM pg_catalog.pg_attribute a
                      WHERE a.attrelid = c.oid AND a.attname LIKE 'history\_%' AND NOT a.attisdropped)
             THEN 'has a column whose name begins with history_'
-        WHEN n.nspname || c.relname ~ '[{][a-z_.=]+[}]' OR EXISTS (
-            SELECT FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid AND a.attname ~ '[{][a-z_.=]+[}]' AND NOT a.attisdropped)
-            THEN 'has a word in braces in its name or a column''s'
         WHEN NOT (pg_catalog.has_schema_privilege(c.relowner, 'temporal', 'USAGE')
                   AND pg_catalog.has_function_privilege(c.relowner, 'temporal.settle(regclass, jsonb, jsonb, text)', 'EXECUTE'))
             THEN 'has an owner who may not keep histories: see temporal.grant_tables'
@@ -6529,12 +4769,12 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
     SELECT pg_catalog."left"(p_name, (
-        SELECT pg_catalog.max(n) FROM pg_catalog.generate_series(0, pg_catalog.length(p_name)) n
+        SELECT pg_catalog.max(n) FROM pg_catalog.generate_series(0, least(pg_catalog.length(p_name), p_bytes, 63)) n
         WHERE pg_catalog.octet_length(pg_catalog."left"(p_name, n)) <= p_bytes));
 END;
 
 COMMENT ON FUNCTION temporal.cut_name(text, integer) IS
-    'As many characters of a name as take up to p_bytes bytes, which is how the server bounds names.';
+    'As many characters of a name as take up to p_bytes bytes, which is how the server bounds names; up to 63.';
 
 CREATE FUNCTION temporal.free_name(p_schema text, p_wanted text, p_bytes integer, p_endings text[], p_own regclass) RETURNS text
 LANGUAGE plpgsql STABLE PARALLEL SAFE
@@ -6728,7 +4968,7 @@ BEGIN
                   HINT = CASE split_part(obstacle, ' ', 1)
                       WHEN 'forces' THEN 'Take that off with ALTER TABLE ... NO FORCE ROW LEVEL SECURITY: its policies go on to hold for all but the owner, and for the history.'
                       WHEN 'inherits,' THEN 'Keep its rows in one table: a history is that of one table, and knows nothing of others'' rows.'
-                      WHEN 'has' THEN CASE WHEN obstacle LIKE '%owner%' THEN 'Call temporal.grant_tables for the owner.' WHEN obstacle LIKE '%braces%' THEN 'Rename it.' ELSE 'Rename the column.' END
+                      WHEN 'has' THEN CASE WHEN obstacle LIKE '%owner%' THEN 'Call temporal.grant_tables for the owner.' ELSE 'Rename the column.' END
                       ELSE CASE WHEN obstacle LIKE '%partition%' THEN 'Keep its rows in one table: a history is that of one table, and knows nothing of others'' rows.'
                                 ELSE 'Give a permanent, ordinary table of your own.' END END;
     END IF;
@@ -7381,10 +5621,7 @@ BEGIN
         WHEN EXISTS (SELECT FROM pg_inherits i WHERE p_table IN (i.inhrelid, i.inhparent))
             THEN format('%s would inherit or be inherited from, and a history is that of one table.', p_table)
         WHEN EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = p_table AND a.attname LIKE 'history\_%' AND NOT a.attisdropped)
-            THEN format('Names that begin with history_ are of the history of %s.', p_table)
-        WHEN n.nspname || c.relname ~ '[{][a-z_.=]+[}]' OR EXISTS (
-            SELECT FROM pg_attribute a WHERE a.attrelid = p_table AND a.attname ~ '[{][a-z_.=]+[}]' AND NOT a.attisdropped)
-            THEN format('%s would have a word in braces in its name or a column''s.', p_table) END
+            THEN format('Names that begin with history_ are of the history of %s.', p_table) END
     INTO refused
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = p_table;
     IF refused IS NOT NULL THEN
@@ -7881,191 +6118,6 @@ SELECT pg_catalog.pg_extension_config_dump('saga.transitions', '');
 
 SELECT pg_catalog.pg_extension_config_dump('saga.lease_token_seq', '');
 
-CREATE  FUNCTION saga."forget_keys"(
-	"before" timestamptz, /* Option < Time > */
-	"max_keys" INT DEFAULT 10000 /* Option < i32 > */
-) RETURNS TABLE (
-	"keys" bigint,  /* i64 */
-	"done" bool  /* bool */
-)
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'forget_keys_wrapper';
-
-CREATE  FUNCTION saga."prune"(
-	"before" timestamptz, /* Option < Time > */
-	"max_sagas" INT DEFAULT 1000, /* Option < i32 > */
-	"saga_type" TEXT DEFAULT NULL /* Option < Text > */
-) RETURNS TABLE (
-	"sagas" bigint,  /* i64 */
-	"done" bool  /* bool */
-)
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'prune_wrapper';
-
-CREATE  FUNCTION saga."retry_step"(
-	"saga_id" uuid, /* Option < pgrx :: Uuid > */
-	"reason" TEXT /* Option < Text > */
-) RETURNS TEXT /* Text */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'retry_step_wrapper';
-
-CREATE  FUNCTION saga."run"(
-	"saga_id" uuid /* Option < pgrx :: Uuid > */
-) RETURNS TEXT /* Text */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'run_wrapper';
-
-CREATE  FUNCTION saga."execute_step"(
-	"p_saga_id" uuid, /* Option < pgrx :: Uuid > */
-	"p_output" jsonb DEFAULT '{}', /* Option < JsonDatum > */
-	"p_step_id" uuid DEFAULT NULL /* Option < pgrx :: Uuid > */
-) RETURNS jsonb /* JsonB */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'execute_step_wrapper';
-
-CREATE  FUNCTION saga."run_ready"(
-	"max_sagas" INT DEFAULT 100 /* Option < i32 > */
-) RETURNS TABLE (
-	"saga_id" uuid,  /* pgrx :: Uuid */
-	"status" TEXT,  /* & '_ str */
-	"step_number" INT,  /* Option < i32 > */
-	"waits_for" TEXT,  /* Option < & '_ str > */
-	"code" TEXT,  /* Option < String > */
-	"message" TEXT  /* Option < String > */
-)
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'run_ready_wrapper';
-
-CREATE  FUNCTION saga."fail_step"(
-	"step_id" uuid, /* Option < pgrx :: Uuid > */
-	"lease_token" bigint, /* Option < i64 > */
-	"reason" TEXT, /* Option < Text > */
-	"retryable" bool DEFAULT true, /* Option < bool > */
-	"effect_possible" bool DEFAULT false /* Option < bool > */
-) RETURNS TEXT /* Text */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'fail_step_wrapper';
-
-CREATE  FUNCTION saga."start"(
-	"saga_type" TEXT, /* Option < Text > */
-	"context" jsonb DEFAULT '{}', /* Option < JsonDatum > */
-	"idempotency_key" TEXT DEFAULT NULL, /* Option < Text > */
-	"deadline" timestamptz DEFAULT NULL /* Option < Time > */
-) RETURNS uuid /* pgrx :: Uuid */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'start_wrapper';
-
-CREATE  FUNCTION saga."resolve"(
-	"saga_id" uuid, /* Option < pgrx :: Uuid > */
-	"outcome" TEXT, /* Option < Text > */
-	"reason" TEXT, /* Option < Text > */
-	"output" jsonb DEFAULT NULL /* Option < JsonDatum > */
-) RETURNS TEXT /* Text */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'resolve_wrapper';
-
-CREATE  FUNCTION saga."create_saga"(
-	"p_saga_type" TEXT, /* Option < Text > */
-	"p_steps" TEXT[], /* Option < Many < String > > */
-	"p_context" jsonb DEFAULT '{}' /* Option < JsonDatum > */
-) RETURNS uuid /* pgrx :: Uuid */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'create_saga_wrapper';
-
-CREATE  FUNCTION saga."complete_step"(
-	"step_id" uuid, /* Option < pgrx :: Uuid > */
-	"lease_token" bigint, /* Option < i64 > */
-	"output" jsonb DEFAULT '{}' /* Option < JsonDatum > */
-) RETURNS TEXT /* Text */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'complete_step_wrapper';
-
-CREATE  FUNCTION saga."is_called"(
-	"saga_id" uuid, /* Option < pgrx :: Uuid > */
-	"effect_id" uuid /* Option < pgrx :: Uuid > */
-) RETURNS bool /* bool */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'is_called_wrapper';
-
-CREATE  FUNCTION saga."signal"(
-	"saga_id" uuid, /* Option < pgrx :: Uuid > */
-	"name" TEXT, /* Option < Text > */
-	"payload" jsonb DEFAULT '{}', /* Option < JsonDatum > */
-	"signal_id" uuid DEFAULT NULL /* Option < pgrx :: Uuid > */
-) RETURNS uuid /* pgrx :: Uuid */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'signal_wrapper';
-
-CREATE  FUNCTION saga."extend_lease"(
-	"step_id" uuid, /* Option < pgrx :: Uuid > */
-	"lease_token" bigint, /* Option < i64 > */
-	"lease_ms" INT DEFAULT 30000 /* Option < i32 > */
-) RETURNS timestamptz /* Time */
-VOLATILE PARALLEL UNSAFE  
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'extend_step_lease_wrapper';
-
-CREATE  FUNCTION saga."define"(
-	"saga_type" TEXT, /* Option < Text > */
-	"steps" jsonb /* Option < JsonDatum > */
-) RETURNS INT /* i32 */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'define_wrapper';
-
-CREATE  FUNCTION saga."claim_step"(
-	"worker" TEXT, /* Option < Text > */
-	"types" TEXT[] DEFAULT NULL, /* Option < Many < String > > */
-	"lease_ms" INT DEFAULT 30000, /* Option < i32 > */
-	"max_steps" INT DEFAULT 1 /* Option < i32 > */
-) RETURNS TABLE (
-	"saga_id" uuid,  /* pgrx :: Uuid */
-	"saga_type" TEXT,  /* String */
-	"step_id" uuid,  /* pgrx :: Uuid */
-	"step_number" INT,  /* i32 */
-	"step_name" TEXT,  /* String */
-	"kind" TEXT,  /* & '_ str */
-	"effect_id" uuid,  /* pgrx :: Uuid */
-	"work_type" TEXT,  /* String */
-	"attempt" INT,  /* i32 */
-	"lease_token" bigint,  /* i64 */
-	"leased_until" timestamptz,  /* Time */
-	"context" jsonb,  /* JsonBytes */
-	"outputs" jsonb  /* JsonBytes */
-)
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'claim_step_wrapper';
-
-CREATE  FUNCTION saga."retry_compensation"(
-	"saga_id" uuid, /* Option < pgrx :: Uuid > */
-	"reason" TEXT /* Option < Text > */
-) RETURNS TEXT /* Text */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'retry_compensation_wrapper';
-
-CREATE  FUNCTION saga."cancel"(
-	"saga_id" uuid, /* Option < pgrx :: Uuid > */
-	"reason" TEXT /* Option < Text > */
-) RETURNS TEXT /* Text */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'cancel_wrapper';
-
 COMMENT ON FUNCTION saga.define IS
     'Defines the steps of a type of saga, in a new version; sagas that are under way keep theirs. saga_type: 1 to 100 characters; steps: an array of 1 to 100 steps, see docs/saga.md, whose functions take (saga_id uuid, effect_id uuid, context jsonb, outputs jsonb), return jsonb, and may be executed by the caller; they are called with the rights of whoever started the saga and search_path = pg_catalog. Returns the version; the same steps again: the newest one''s. A definition is code that runs in others'' names: no level of neobank.grant_usage may define. NB021: a bound; NB202: steps; 22004: null.';
 
@@ -8113,6 +6165,98 @@ COMMENT ON FUNCTION saga.create_saga IS
 
 COMMENT ON FUNCTION saga.execute_step IS
     'Completes the step in hand with that output, and puts the next one into the client''s hand, with the output as its input. p_saga_id; p_output: JSON of up to 1 MB and 64 levels; p_step_id: the step that the client takes to be in hand, so that a retry does not complete the next one, null: whichever is. Returns step_id, step_name and step_number of the next step, {"status": "completed"} after the last, or error, code, sqlstate and detail: saga_not_found, saga_state, step_not_found, saga_nested, argument_out_of_bounds, null_argument.';
+
+CREATE TABLE saga.pruned_keys (
+    saga_type varchar(100) NOT NULL,
+    idempotency_key varchar(200) NOT NULL,
+    saga_id uuid NOT NULL,
+    started_by text NOT NULL,
+    context_hash bytea NOT NULL,
+    status saga.saga_status NOT NULL,
+    error_code text,
+    started_at timestamptz NOT NULL,
+    completed_at timestamptz NOT NULL,
+    pruned_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    PRIMARY KEY (saga_type, idempotency_key)
+);
+
+CREATE INDEX pruned_keys_completed_idx ON saga.pruned_keys (completed_at);
+
+COMMENT ON TABLE saga.pruned_keys IS
+    'The idempotency keys of sagas that saga.prune has deleted: saga.start with one of them answers the same saga still, until saga.forget_keys.';
+
+COMMENT ON COLUMN saga.pruned_keys.context_hash IS
+    'sha256 of the saga''s context as text, in UTF-8: another context is a conflict (NB204) as before.';
+
+COMMENT ON COLUMN saga.pruned_keys.status IS 'How it ended: completed or failed.';
+
+COMMENT ON COLUMN saga.pruned_keys.error_code IS 'The SQLSTATE of the reason why it was undone; null: it was not.';
+
+COMMENT ON COLUMN saga.pruned_keys.completed_at IS 'When it ended, completed or failed.';
+
+CREATE TABLE saga.prunings (
+    pruning_id uuid PRIMARY KEY DEFAULT neobank.uuid_v7(),
+    pruned_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    pruned_by text NOT NULL,
+    before timestamptz NOT NULL,
+    saga_type varchar(100),
+    sagas bigint NOT NULL,
+    transitions bigint NOT NULL,
+    keys bigint NOT NULL,
+    last_completed_at timestamptz
+);
+
+COMMENT ON TABLE saga.prunings IS
+    'A row for each call of saga.prune and saga.forget_keys that has deleted something: who, when and what. Append-only (NB009).';
+
+COMMENT ON COLUMN saga.prunings.before IS 'As it was given: what ended before could go.';
+
+COMMENT ON COLUMN saga.prunings.saga_type IS 'As it was given; null: of all types.';
+
+COMMENT ON COLUMN saga.prunings.sagas IS 'How many were deleted, children too.';
+
+COMMENT ON COLUMN saga.prunings.transitions IS 'Rows of their log.';
+
+COMMENT ON COLUMN saga.prunings.keys IS 'Rows of saga.pruned_keys that saga.forget_keys has deleted.';
+
+COMMENT ON COLUMN saga.prunings.last_completed_at IS 'When the last of what was deleted had ended.';
+
+CREATE TRIGGER guard_ledger
+    BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON saga.prunings
+    FOR EACH STATEMENT EXECUTE FUNCTION neobank.guard_ledger();
+
+COMMENT ON TRIGGER guard_ledger ON saga.prunings IS 'Keeps what was deleted on record (NB009).';
+
+ALTER TABLE saga.prunings ENABLE ALWAYS TRIGGER guard_ledger;
+
+COMMENT ON FUNCTION saga.prune IS
+    'Deletes sagas that ended, completed or failed, before an instant: with their steps, compensations, signals and log, and with their children, all of which must have ended before it too. What has not ended stays, and so does what another session has. A saga with an idempotency key leaves a row in saga.pruned_keys, each call one in saga.prunings. before: not yet to come; max_sagas: how many at the most, 1 to 10,000; one with more children than that goes alone; saga_type: of the saga itself, not of its children, null: all. Returns how many sagas were deleted, and whether nothing is left that it could have taken. NB021: a bound; 22004: null.';
+
+COMMENT ON FUNCTION saga.forget_keys IS
+    'Deletes keys of sagas that are pruned and ended before an instant: saga.start with such a key starts another saga. before: not yet to come; max_keys: 1 to 100,000. Returns how many were deleted, and whether none is left. NB021: a bound; 22004: null.';
+
+CREATE PROCEDURE saga.run_prune(before timestamptz, max_sagas integer DEFAULT 1000, saga_type text DEFAULT NULL)
+LANGUAGE plpgsql
+AS $$
+DECLARE
+    is_over boolean;
+BEGIN
+    LOOP
+        SET LOCAL search_path = pg_catalog, pg_temp;
+        SELECT p.done OR p.sagas = 0 INTO is_over
+        FROM saga.prune(run_prune.before, run_prune.max_sagas, run_prune.saga_type) p;
+        COMMIT;
+        EXIT WHEN is_over;
+    END LOOP;
+END
+$$;
+
+COMMENT ON PROCEDURE saga.run_prune(timestamptz, integer, text) IS
+    'Calls saga.prune until nothing is left that it could delete or other sessions hold the rest, and commits after each call; saga.prunings shows how far it is. before, max_sagas, saga_type and errors: as saga.prune; 2D000 inside a transaction block.';
+
+SELECT pg_catalog.pg_extension_config_dump('saga.pruned_keys', '');
+
+SELECT pg_catalog.pg_extension_config_dump('saga.prunings', '');
 
 CREATE FUNCTION saga.step_does(plan jsonb) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -8384,76 +6528,1807 @@ END;
 COMMENT ON FUNCTION saga.start_bank_payment(uuid, numeric, text, text, char, text, text, timestamptz) IS
     'Starts a payment to another bank as a saga of type bank_payment, which an operator has defined once: saga.define(''bank_payment'', saga.bank_payment_steps()), or steps of the bank''s own. account, amount, counterparty_bank, counterparty_account, currency, description: as txn_processing.pay_bank; idempotency_key, deadline: as saga.start. Returns the saga''s id. What is wrong with the arguments the first step says, and the saga fails without effect. NB203: bank_payment is not defined; NB204, NB021: as saga.start.';
 
-CREATE TABLE saga.pruned_keys (
-    saga_type varchar(100) NOT NULL,
-    idempotency_key varchar(200) NOT NULL,
-    saga_id uuid NOT NULL,
-    started_by text NOT NULL,
-    context_hash bytea NOT NULL,
-    status saga.saga_status NOT NULL,
-    error_code text,
-    started_at timestamptz NOT NULL,
-    completed_at timestamptz NOT NULL,
-    pruned_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
-    PRIMARY KEY (saga_type, idempotency_key)
+CREATE FUNCTION neobank.guard_shipped() RETURNS trigger
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    RAISE EXCEPTION 'row belongs to the extension'
+        USING ERRCODE = 'NB023',
+              DETAIL = format('%s of a shipped row of %s.%s is refused.', TG_OP, TG_TABLE_SCHEMA, TG_TABLE_NAME),
+              HINT = 'A dump leaves such rows out. Add a row of your own, with shipped false.';
+END
+$$;
+
+COMMENT ON FUNCTION neobank.guard_shipped() IS
+    'Trigger: refuses with NB023 to mark a row as made by CREATE EXTENSION, which a dump would lose, and to change one that is.';
+
+CREATE TRIGGER guard_shipped BEFORE INSERT OR UPDATE OF shipped ON banking.currencies
+    FOR EACH ROW WHEN (NEW.shipped) EXECUTE FUNCTION neobank.guard_shipped();
+
+COMMENT ON TRIGGER guard_shipped ON banking.currencies IS 'Keeps rows of users from being marked as shipped (NB023).';
+
+CREATE TRIGGER guard_shipped BEFORE INSERT OR UPDATE OF shipped ON banking.account_types
+    FOR EACH ROW WHEN (NEW.shipped) EXECUTE FUNCTION neobank.guard_shipped();
+
+COMMENT ON TRIGGER guard_shipped ON banking.account_types IS 'Keeps rows of users from being marked as shipped (NB023).';
+
+CREATE TRIGGER guard_shipped BEFORE INSERT OR UPDATE OF shipped ON txn_processing.dispute_policies
+    FOR EACH ROW WHEN (NEW.shipped) EXECUTE FUNCTION neobank.guard_shipped();
+
+COMMENT ON TRIGGER guard_shipped ON txn_processing.dispute_policies IS 'Keeps rows of users from being marked as shipped (NB023).';
+
+CREATE TRIGGER keep_shipped BEFORE UPDATE OR DELETE ON txn_processing.dispute_policies
+    FOR EACH ROW WHEN (OLD.shipped) EXECUTE FUNCTION neobank.guard_shipped();
+
+COMMENT ON TRIGGER keep_shipped ON txn_processing.dispute_policies IS 'Keeps rows that CREATE EXTENSION made (NB023).';
+
+CREATE TYPE temporal.account_range AS RANGE (subtype = uuid, multirange_type_name = temporal.account_multirange);
+
+COMMENT ON TYPE temporal.account_range IS
+    'Ids of accounts from one to another. Gives the index that keeps an account''s periods apart a way to compare ids for equality, without another extension.';
+
+COMMENT ON TYPE temporal.account_multirange IS 'Several ranges of ids of accounts; comes with temporal.account_range.';
+
+CREATE TABLE temporal.account_periods (
+    history_id bigint GENERATED BY DEFAULT AS IDENTITY PRIMARY KEY,
+    account_id uuid NOT NULL,
+    customer_id uuid,
+    valid_from timestamptz NOT NULL,
+    valid_to timestamptz,
+    transaction_from timestamptz NOT NULL,
+    transaction_to timestamptz,
+    account_status banking.account_status NOT NULL,
+    overdraft_limit numeric NOT NULL,
+    account_type varchar(30) NOT NULL,
+    account_number varchar(50) NOT NULL,
+    changed_by text,
+    change_reason text,
+    CONSTRAINT account_periods_valid_check CHECK (
+        pg_catalog.isfinite(valid_from) AND (valid_to IS NULL OR pg_catalog.isfinite(valid_to) AND valid_from < valid_to)),
+    CONSTRAINT account_periods_transaction_check CHECK (
+        pg_catalog.isfinite(transaction_from)
+        AND (transaction_to IS NULL OR pg_catalog.isfinite(transaction_to) AND transaction_from < transaction_to)),
+    -- Nothing is recorded before it is true: what was known at a time ends the search for what was valid later.
+    CONSTRAINT account_periods_recorded_check CHECK (
+        valid_from <= transaction_from AND (valid_to IS NULL OR valid_to <= transaction_from)),
+    CONSTRAINT account_periods_apart EXCLUDE USING gist (
+        temporal.account_range(account_id, account_id, '[]') WITH &&,
+        pg_catalog.tstzrange(valid_from, valid_to) WITH &&,
+        pg_catalog.tstzrange(transaction_from, transaction_to) WITH &&)
 );
 
-CREATE INDEX pruned_keys_completed_idx ON saga.pruned_keys (completed_at);
+CREATE INDEX account_periods_account_id_idx ON temporal.account_periods (account_id, valid_from, transaction_from);
 
-COMMENT ON TABLE saga.pruned_keys IS
-    'The idempotency keys of sagas that saga.prune has deleted: saga.start with one of them answers the same saga still, until saga.forget_keys.';
+CREATE INDEX account_periods_current_idx ON temporal.account_periods (account_id, valid_from) WHERE transaction_to IS NULL;
 
-COMMENT ON COLUMN saga.pruned_keys.context_hash IS
-    'sha256 of the saga''s context as text, in UTF-8: another context is a conflict (NB204) as before.';
+CREATE INDEX account_periods_recorded_idx ON temporal.account_periods (account_id, transaction_from);
 
-COMMENT ON COLUMN saga.pruned_keys.status IS 'How it ended: completed or failed.';
+COMMENT ON TABLE temporal.account_periods IS
+    'What was true of an account from valid_from to valid_to, as recorded from transaction_from to transaction_to (null: still). No two rows of an account overlap on both. Append-only, but that transaction_to is set once (NB009). Read it through temporal.accounts_history, which has the accounts that never changed too.';
 
-COMMENT ON COLUMN saga.pruned_keys.error_code IS 'The SQLSTATE of the reason why it was undone; null: it was not.';
+COMMENT ON COLUMN temporal.account_periods.transaction_from IS
+    'When it was recorded, taken from the clock under the account''s lock: later than everything recorded of the account before.';
 
-COMMENT ON COLUMN saga.pruned_keys.completed_at IS 'When it ended, completed or failed.';
+COMMENT ON COLUMN temporal.account_periods.changed_by IS 'The role that changed or corrected the account; null in its first period.';
 
-CREATE TABLE saga.prunings (
-    pruning_id uuid PRIMARY KEY DEFAULT neobank.uuid_v7(),
-    pruned_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
-    pruned_by text NOT NULL,
-    before timestamptz NOT NULL,
-    saga_type varchar(100),
-    sagas bigint NOT NULL,
-    transitions bigint NOT NULL,
-    keys bigint NOT NULL,
-    last_completed_at timestamptz
-);
+COMMENT ON SEQUENCE temporal.account_periods_history_id_seq IS 'Numbers of rows of an account''s history; gaps are possible.';
 
-COMMENT ON TABLE saga.prunings IS
-    'A row for each call of saga.prune and saga.forget_keys that has deleted something: who, when and what. Append-only (NB009).';
+SELECT pg_catalog.pg_extension_config_dump('temporal.account_periods', '');
 
-COMMENT ON COLUMN saga.prunings.before IS 'As it was given: what ended before could go.';
-
-COMMENT ON COLUMN saga.prunings.saga_type IS 'As it was given; null: of all types.';
-
-COMMENT ON COLUMN saga.prunings.sagas IS 'How many were deleted, children too.';
-
-COMMENT ON COLUMN saga.prunings.transitions IS 'Rows of their log.';
-
-COMMENT ON COLUMN saga.prunings.keys IS 'Rows of saga.pruned_keys that saga.forget_keys has deleted.';
-
-COMMENT ON COLUMN saga.prunings.last_completed_at IS 'When the last of what was deleted had ended.';
+SELECT pg_catalog.pg_extension_config_dump('temporal.account_periods_history_id_seq', '');
 
 CREATE TRIGGER guard_ledger
-    BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON saga.prunings
+    BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON temporal.account_periods
     FOR EACH STATEMENT EXECUTE FUNCTION neobank.guard_ledger();
 
-COMMENT ON TRIGGER guard_ledger ON saga.prunings IS 'Keeps what was deleted on record (NB009).';
+COMMENT ON TRIGGER guard_ledger ON temporal.account_periods IS 'Keeps the history append-only (NB009).';
 
-ALTER TABLE saga.prunings ENABLE ALWAYS TRIGGER guard_ledger;
+CREATE TRIGGER guard_loaded
+    AFTER INSERT ON temporal.account_periods
+    FOR EACH STATEMENT EXECUTE FUNCTION neobank.guard_ledger();
 
-COMMENT ON FUNCTION saga.prune IS
-    'Deletes sagas that ended, completed or failed, before an instant: with their steps, compensations, signals and log, and with their children, all of which must have ended before it too. What has not ended stays, and so does what another session has. A saga with an idempotency key leaves a row in saga.pruned_keys, each call one in saga.prunings. before: not yet to come; max_sagas: how many at the most, 1 to 10,000; one with more children than that goes alone; saga_type: of the saga itself, not of its children, null: all. Returns how many sagas were deleted, and whether nothing is left that it could have taken. NB021: a bound; 22004: null.';
+COMMENT ON TRIGGER guard_loaded ON temporal.account_periods IS
+    'Lets a restore load a history whose present is what the accounts are, and nothing else (NB009).';
 
-COMMENT ON FUNCTION saga.forget_keys IS
-    'Deletes keys of sagas that are pruned and ended before an instant: saga.start with such a key starts another saga. before: not yet to come; max_keys: 1 to 100,000. Returns how many were deleted, and whether none is left. NB021: a bound; 22004: null.';
+ALTER TABLE temporal.account_periods ENABLE ALWAYS TRIGGER guard_ledger;
 
-CREATE PROCEDURE saga.run_prune(before timestamptz, max_sagas integer DEFAULT 1000, saga_type text DEFAULT NULL)
+ALTER TABLE temporal.account_periods ENABLE ALWAYS TRIGGER guard_loaded;
+
+CREATE FUNCTION temporal.record_account() RETURNS trigger
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    PERFORM temporal.record_account_change(
+        OLD.account_id, OLD.created_at, OLD.customer_id, OLD.account_status, OLD.overdraft_limit, OLD.account_type,
+        OLD.account_number);
+    RETURN NULL;
+END
+$$;
+
+COMMENT ON FUNCTION temporal.record_account() IS
+    'Trigger: records a change of an account''s holder, number, type, status or overdraft limit.';
+
+CREATE TRIGGER record_account
+    AFTER UPDATE OF customer_id, account_status, overdraft_limit, account_type, account_number ON banking.accounts
+    FOR EACH ROW
+    WHEN (OLD.customer_id IS DISTINCT FROM NEW.customer_id OR OLD.account_status <> NEW.account_status
+          OR OLD.overdraft_limit <> NEW.overdraft_limit OR OLD.account_type <> NEW.account_type
+          OR OLD.account_number <> NEW.account_number)
+    EXECUTE FUNCTION temporal.record_account();
+
+COMMENT ON TRIGGER record_account ON banking.accounts IS 'Keeps the account''s history.';
+
+CREATE FUNCTION temporal.limits_as_of(p_account_id uuid, p_at timestamptz) RETURNS jsonb
+LANGUAGE plpgsql STABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF p_account_id IS NULL OR p_at IS NULL THEN
+        RAISE EXCEPTION 'argument "%" must not be null', CASE WHEN p_account_id IS NULL THEN 'p_account_id' ELSE 'p_at' END
+            USING ERRCODE = 'null_value_not_allowed', HINT = 'Give a value.';
+    END IF;
+    RETURN coalesce(jsonb_object_agg(
+               c.period, jsonb_build_object('max_amount', c.max_amount, 'max_postings', c.max_postings)), '{}')
+    FROM (SELECT DISTINCT ON (l.period) l.period, l.max_amount, l.max_postings
+          FROM banking.limit_changes l
+          WHERE l.account_id = p_account_id AND l.changed_at <= p_at
+          ORDER BY l.period, l.changed_at DESC) c
+    WHERE c.max_amount IS NOT NULL OR c.max_postings IS NOT NULL;
+END
+$$;
+
+COMMENT ON FUNCTION temporal.limits_as_of(uuid, timestamptz) IS
+    'p_account_id; p_at: a time, inclusive. The spending limits that were set for the account itself then, by period: {"day": {"max_amount": ..., "max_postings": ...}}; {} where there were none. 22004: null.';
+
+CREATE VIEW temporal.accounts_history AS
+SELECT
+    p.history_id, p.account_id, p.customer_id, p.account_number, p.account_type,
+    temporal.balance_before(p.account_id, p.valid_to, p.transaction_to) AS current_balance,
+    p.account_status::varchar(20) AS account_status, p.valid_from, p.valid_to, p.transaction_from, p.transaction_to,
+    p.changed_by, p.change_reason, p.overdraft_limit
+FROM temporal.account_periods p
+UNION ALL
+SELECT
+    NULL::bigint, a.account_id, a.customer_id, a.account_number, a.account_type,
+    temporal.balance_before(a.account_id, NULL, NULL),
+    a.account_status::varchar(20), a.created_at, NULL::timestamptz, a.created_at, NULL::timestamptz,
+    NULL::text, NULL::text, a.overdraft_limit
+FROM banking.accounts a
+WHERE NOT EXISTS (SELECT FROM temporal.account_periods p WHERE p.account_id = a.account_id);
+
+COMMENT ON VIEW temporal.accounts_history IS
+    'The history of every account on both axes: a row is what was true from valid_from to valid_to (null: still), as recorded from transaction_from to transaction_to (null: still). An account that never changed has one row, with history_id null.';
+
+COMMENT ON COLUMN temporal.accounts_history.current_balance IS
+    'What the account held when valid_to ended, as known when transaction_to ended, by effective time; of an open row, what it holds. Read from the ledger, only where it is asked for.';
+
+CREATE FUNCTION temporal.accounts_as_of(
+    p_as_of_time timestamptz DEFAULT now(),
+    p_transaction_time timestamptz DEFAULT now()
+)
+RETURNS TABLE (
+    account_id uuid,
+    customer_id uuid,
+    account_number varchar(50),
+    current_balance numeric,
+    account_status varchar(20),
+    valid_from timestamptz,
+    valid_to timestamptz,
+    account_type varchar(30),
+    overdraft_limit numeric,
+    limits jsonb,
+    transaction_from timestamptz,
+    transaction_to timestamptz,
+    changed_by text,
+    change_reason text
+)
+LANGUAGE sql STABLE PARALLEL RESTRICTED
+BEGIN ATOMIC
+    SELECT
+        h.account_id, h.customer_id, h.account_number, temporal.balance_as_of(h.account_id, $1, $2), h.account_status,
+        h.valid_from, h.valid_to, h.account_type, h.overdraft_limit,
+        temporal.limits_as_of(h.account_id, least($1, $2)), h.transaction_from, h.transaction_to, h.changed_by,
+        h.change_reason
+    FROM temporal.accounts_history h
+    WHERE h.valid_from <= $1 AND (h.valid_to IS NULL OR h.valid_to > $1)
+      AND h.transaction_from <= $2 AND (h.transaction_to IS NULL OR h.transaction_to > $2);
+END;
+
+COMMENT ON FUNCTION temporal.accounts_as_of(timestamptz, timestamptz) IS
+    'Every account as temporal.get_account_as_of answers it for these times, for reports on the whole bank; no row where one is null. Balances and limits are worked out only where they are asked for.';
+
+CREATE FUNCTION temporal.adopt_status_changes() RETURNS void
+LANGUAGE sql VOLATILE PARALLEL UNSAFE
+BEGIN ATOMIC
+    WITH changes AS (
+        SELECT c.*, pg_catalog.row_number() OVER w AS n, pg_catalog.count(*) OVER (PARTITION BY c.account_id) AS changes
+        FROM banking.account_status_changes c
+        WHERE c.old_value <> c.new_value
+        WINDOW w AS (PARTITION BY c.account_id ORDER BY c.changed_at)
+    ), segments AS (
+        -- Number 0 is from the opening to the first change. Times ascend, if only by a microsecond.
+        SELECT
+            a.account_id, s.n, a.customer_id, a.account_type, a.account_number, c.changed_by, c.reason,
+            CASE s.n WHEN 0 THEN a.created_at
+                 ELSE (SELECT pg_catalog.max(e.changed_at + (s.n - e.n) * interval '1 microsecond')
+                       FROM changes e WHERE e.account_id = a.account_id AND e.n <= s.n) END AS begins,
+            coalesce(
+                (SELECT e.old_value FROM changes e WHERE e.account_id = a.account_id AND e.change = 'status' AND e.n > s.n
+                 ORDER BY e.n LIMIT 1), a.account_status) AS status,
+            coalesce(
+                (SELECT e.old_value::numeric FROM changes e
+                 WHERE e.account_id = a.account_id AND e.change = 'overdraft_limit' AND e.n > s.n ORDER BY e.n LIMIT 1),
+                a.overdraft_limit) AS overdraft_limit
+        FROM (SELECT DISTINCT account_id, changes FROM changes) l
+        JOIN banking.accounts a ON a.account_id = l.account_id
+        CROSS JOIN LATERAL pg_catalog.generate_series(0, l.changes) AS s (n)
+        LEFT JOIN changes c ON c.account_id = a.account_id AND c.n = s.n
+    ), periods AS (
+        SELECT s.*, pg_catalog.lead(s.begins) OVER (PARTITION BY s.account_id ORDER BY s.n) AS ends FROM segments s
+    )
+    INSERT INTO temporal.account_periods
+        (account_id, customer_id, valid_from, valid_to, transaction_from, transaction_to, account_status, overdraft_limit,
+         account_type, account_number, changed_by, change_reason)
+    SELECT
+        p.account_id, p.customer_id, p.begins, r.valid_to, r.transaction_from, r.transaction_to,
+        p.status::banking.account_status, p.overdraft_limit, p.account_type, p.account_number, p.changed_by, p.reason
+    FROM periods p
+    CROSS JOIN LATERAL (VALUES (NULL::timestamptz, p.begins, p.ends), (p.ends, p.ends, NULL)) r (valid_to, transaction_from, transaction_to)
+    WHERE r.transaction_from IS NOT NULL
+    ORDER BY p.account_id, p.n;
+END;
+
+COMMENT ON FUNCTION temporal.adopt_status_changes() IS
+    'For the extension''s owner, once after accounts of a release without a history were brought in (an upgrade does it by itself): writes the history of their statuses and overdraft limits from banking.account_status_changes. NB009: there is a history.';
+
+CREATE FUNCTION temporal.timeline(account_id uuid, known_at timestamptz DEFAULT now())
+RETURNS TABLE (
+    valid_from timestamptz,
+    valid_to timestamptz,
+    customer_id uuid,
+    account_number varchar(50),
+    account_type varchar(30),
+    account_status varchar(20),
+    overdraft_limit numeric,
+    current_balance numeric,
+    transaction_from timestamptz,
+    changed_by text,
+    change_reason text
+)
+LANGUAGE plpgsql STABLE PARALLEL RESTRICTED
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF account_id IS NULL OR known_at IS NULL THEN
+        RAISE EXCEPTION 'argument "%" must not be null', CASE WHEN account_id IS NULL THEN 'account_id' ELSE 'known_at' END
+            USING ERRCODE = 'null_value_not_allowed', HINT = 'Give a value.';
+    END IF;
+    RETURN QUERY
+    SELECT
+        h.valid_from, h.valid_to, h.customer_id, h.account_number, h.account_type, h.account_status, h.overdraft_limit,
+        temporal.balance_as_of(
+            h.account_id, coalesce(h.valid_to - interval '1 microsecond', 'infinity'), timeline.known_at),
+        h.transaction_from, h.changed_by, h.change_reason
+    FROM temporal.accounts_history h
+    WHERE h.account_id = timeline.account_id AND h.transaction_from <= timeline.known_at
+      AND (h.transaction_to IS NULL OR h.transaction_to > timeline.known_at)
+    ORDER BY h.valid_from;
+END
+$$;
+
+COMMENT ON FUNCTION temporal.timeline(uuid, timestamptz) IS
+    'account_id; known_at: as it was recorded then, ''infinity'' for all that is. The periods of the account one after the other, each with what the account held at its end. No row for an unknown account, or before it was opened. 22004: null.';
+
+CREATE FUNCTION temporal.diff(
+    account_id uuid,
+    t1 timestamptz,
+    t2 timestamptz,
+    known_at_1 timestamptz DEFAULT now(),
+    known_at_2 timestamptz DEFAULT now()
+)
+RETURNS TABLE (attribute text, old_value text, new_value text)
+LANGUAGE sql STABLE PARALLEL RESTRICTED
+BEGIN ATOMIC
+    WITH attributes (position, attribute) AS (
+        VALUES (1, 'customer_id'), (2, 'account_number'), (3, 'account_type'), (4, 'account_status'),
+               (5, 'overdraft_limit'), (6, 'limits'), (7, 'current_balance')
+    ), before AS (
+        SELECT pg_catalog.to_jsonb(s.*) AS state FROM temporal.get_account_as_of($1, $2, $4) s
+    ), after AS (
+        SELECT pg_catalog.to_jsonb(s.*) AS state FROM temporal.get_account_as_of($1, $3, $5) s
+    )
+    SELECT a.attribute, (SELECT b.state ->> a.attribute FROM before b), (SELECT f.state ->> a.attribute FROM after f)
+    FROM attributes a
+    WHERE (SELECT b.state -> a.attribute FROM before b) IS DISTINCT FROM (SELECT f.state -> a.attribute FROM after f)
+    ORDER BY a.position;
+END;
+
+COMMENT ON FUNCTION temporal.diff(uuid, timestamptz, timestamptz, timestamptz, timestamptz) IS
+    'account_id; t1, t2: two times; known_at_1, known_at_2: each as it was recorded then. What is different between them, by attribute; with the same time twice and two known_at, what was corrected in between. An account that was not there has nulls. 22004: null.';
+
+CREATE FUNCTION temporal.safe_horizon() RETURNS timestamptz
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    asked CONSTANT timestamptz := clock_timestamp();
+    writing integer[];
+    began timestamptz;
+    prepared timestamptz;
+BEGIN
+    IF pg_is_in_recovery() THEN
+        RETURN NULL;
+    END IF;
+    -- Times are taken from the clock by who holds a writer's lock on a table, and mostly a transaction number: whoever has
+    -- neither when we look takes his times after we asked. Locks first: a writer has one until its number is there.
+    writing := ARRAY(
+        SELECT l.pid FROM pg_locks l
+        WHERE l.locktype = 'relation' AND l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())
+          AND l.mode IN ('RowExclusiveLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock')
+          AND l.pid IS NOT NULL);
+    PERFORM pg_stat_clear_snapshot();
+    -- A session that hides from us has no time when it began: then nothing can be said.
+    SELECT min(CASE WHEN a.backend_start IS NULL THEN '-infinity' ELSE coalesce(a.xact_start, a.backend_start) END) INTO began
+    FROM pg_stat_activity a
+    WHERE a.datname = current_database()
+      AND (a.backend_xid IS NOT NULL OR a.pid = ANY (writing) OR a.backend_start IS NULL)
+      AND coalesce(a.backend_type, '') <> 'autovacuum worker';
+    -- When a prepared transaction began is in a lock that it took for that: see src/pg/prepared.rs.
+    SELECT min(coalesce(
+        (SELECT timestamptz '2000-01-01 00:00:00Z'
+                + ((m.classid::bigint << 32) + m.objid::bigint) * interval '1 microsecond'
+         FROM pg_locks o
+         JOIN pg_locks m ON m.virtualtransaction = o.virtualtransaction AND m.locktype = 'advisory' AND m.objsubid = 20035
+         WHERE o.locktype = 'transactionid' AND o.transactionid = p.transaction AND o.granted AND o.pid IS NULL),
+        '-infinity')) INTO prepared
+    FROM pg_prepared_xacts p
+    WHERE p.database = current_database();
+    RETURN nullif(least(asked, began, prepared) - interval '1 microsecond', '-infinity');
+END
+$$;
+
+COMMENT ON FUNCTION temporal.safe_horizon() IS
+    'Up to when nothing can be recorded any more: an answer of temporal.get_account_as_of with p_transaction_time at or before it stays the same for ever. The start of the oldest open transaction that writes in this database, prepared ones included, or now. Null where it cannot be known: on a standby, and while a transaction is prepared by a session that had not loaded the extension.';
+
+CREATE TABLE event_store.streams (
+    aggregate_id uuid PRIMARY KEY,
+    last_position bigint NOT NULL,
+    created_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    last_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    version integer NOT NULL,
+    aggregate_type varchar(100) NOT NULL
+) WITH (fillfactor = 50);
+
+COMMENT ON TABLE event_store.streams IS
+    'One row per aggregate: whoever appends locks it, so the versions of a stream have no gap and no double. Written by the appending functions only (NB009).';
+
+COMMENT ON COLUMN event_store.streams.version IS 'The version of its last event, which is the number of its events.';
+
+COMMENT ON COLUMN event_store.streams.last_at IS
+    'The time of its last event: none of a later version is earlier, even if the server''s clock is set back.';
+
+COMMENT ON COLUMN event_store.streams.last_position IS 'The global position of its last event.';
+
+CREATE TABLE event_store.events (
+    event_id uuid PRIMARY KEY,
+    aggregate_id uuid NOT NULL,
+    global_position bigint NOT NULL UNIQUE,
+    created_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    event_version integer NOT NULL,
+    aggregate_type varchar(100) NOT NULL,
+    event_type varchar(100) NOT NULL,
+    created_by text NOT NULL,
+    event_data jsonb NOT NULL,
+    metadata jsonb NOT NULL DEFAULT '{}',
+    tags text[],
+    UNIQUE (aggregate_id, event_version)
+);
+
+CREATE INDEX events_category_idx ON event_store.events (aggregate_type, global_position);
+
+CREATE INDEX events_tags_idx ON event_store.events USING gin (tags) WITH (fastupdate = off) WHERE tags IS NOT NULL;
+
+COMMENT ON TABLE event_store.events IS 'What has happened, append-only (NB009). Written by event_store.append_event and append_events.';
+
+COMMENT ON COLUMN event_store.events.event_version IS 'From 1, without gap, within its aggregate.';
+
+COMMENT ON COLUMN event_store.events.global_position IS
+    'The order of all events: ascends within every stream. Its upper bits are the number of the writing transaction, so positions below event_store.safe_position() are final: nothing will appear between them any more.';
+
+COMMENT ON COLUMN event_store.events.metadata IS 'About the event, such as correlation_id and causation_id.';
+
+COMMENT ON COLUMN event_store.events.tags IS 'What the event is about beside its aggregate; null: nothing.';
+
+CREATE TABLE event_store.position_base (
+    only_row boolean PRIMARY KEY DEFAULT true CHECK (only_row),
+    added bigint NOT NULL CHECK (added >= 0)
+);
+
+INSERT INTO event_store.position_base (added) VALUES (0);
+
+COMMENT ON TABLE event_store.position_base IS
+    'What is added to a transaction''s number to make it the upper bits of its events'' positions. Above zero after a restore into a cluster that has counted fewer transactions.';
+
+CREATE FUNCTION event_store.safe_position() RETURNS bigint
+LANGUAGE sql STABLE PARALLEL SAFE
+BEGIN ATOMIC
+    SELECT (b.added + pg_catalog.pg_snapshot_xmin(pg_catalog.pg_current_snapshot())::text::bigint) << 20
+    FROM event_store.position_base b;
+END;
+
+COMMENT ON FUNCTION event_store.safe_position() IS
+    'The position below which the order of all events is final. Held back by the oldest transaction that has written anything, in any database of the cluster.';
+
+CREATE FUNCTION event_store.read_stream(aggregate_id uuid, from_version integer DEFAULT 1, max_events integer DEFAULT 1000)
+RETURNS SETOF event_store.events
+LANGUAGE sql STABLE PARALLEL SAFE ROWS 1000
+BEGIN ATOMIC
+    SELECT e.*
+    FROM event_store.events e
+    WHERE e.aggregate_id = read_stream.aggregate_id AND e.event_version >= coalesce(from_version, 1)
+    ORDER BY e.event_version
+    LIMIT event_store.page_size(max_events);
+END;
+
+COMMENT ON FUNCTION event_store.read_stream(uuid, integer, integer) IS
+    'The events of an aggregate in their order. aggregate_id; from_version: the first version wanted; max_events: 1 to 100,000. An unknown aggregate has none. NB021: max_events.';
+
+CREATE FUNCTION event_store.read_category(
+    aggregate_type text,
+    after_position bigint DEFAULT 0,
+    max_events integer DEFAULT 1000
+)
+RETURNS SETOF event_store.events
+LANGUAGE sql STABLE PARALLEL SAFE ROWS 1000
+BEGIN ATOMIC
+    SELECT e.*
+    FROM event_store.events e
+    WHERE e.aggregate_type = read_category.aggregate_type
+      AND e.global_position > coalesce(after_position, 0)
+      AND e.global_position < (SELECT event_store.safe_position())
+    ORDER BY e.global_position
+    LIMIT event_store.page_size(max_events);
+END;
+
+COMMENT ON FUNCTION event_store.read_category(text, bigint, integer) IS
+    'The events of all aggregates of a type, as event_store.read_all reads those of all. NB021: max_events.';
+
+CREATE FUNCTION event_store.read_all(
+    after_position bigint DEFAULT 0,
+    max_events integer DEFAULT 1000,
+    aggregate_types text[] DEFAULT NULL,
+    event_types text[] DEFAULT NULL,
+    tags text[] DEFAULT NULL
+)
+RETURNS SETOF event_store.events
+LANGUAGE sql STABLE PARALLEL SAFE ROWS 1000
+BEGIN ATOMIC
+    SELECT e.*
+    FROM event_store.events e
+    WHERE e.global_position > coalesce(after_position, 0)
+      AND e.global_position < (SELECT event_store.safe_position())
+      AND (aggregate_types IS NULL OR e.aggregate_type = ANY (aggregate_types))
+      AND (event_types IS NULL OR e.event_type = ANY (event_types))
+      AND (read_all.tags IS NULL OR pg_catalog.cardinality(read_all.tags) = 0 OR e.tags @> read_all.tags)
+    ORDER BY e.global_position
+    LIMIT event_store.page_size(max_events);
+END;
+
+COMMENT ON FUNCTION event_store.read_all(bigint, integer, text[], text[], text[]) IS
+    'Events of all aggregates in an order that skips nobody who commits late: go on with after_position, the last global_position that was read. Events appear once no transaction that is under way can put one before them (event_store.safe_position()). max_events: 1 to 100,000; aggregate_types, event_types: only these; tags: only events that have all of them, without any of them all. NB021: max_events.';
+
+CREATE TRIGGER guard_ledger
+    BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON event_store.events
+    FOR EACH STATEMENT EXECUTE FUNCTION neobank.guard_ledger();
+
+COMMENT ON TRIGGER guard_ledger ON event_store.events IS 'Keeps the events append-only (NB009).';
+
+CREATE TRIGGER guard_loaded
+    AFTER INSERT ON event_store.events
+    FOR EACH STATEMENT EXECUTE FUNCTION neobank.guard_ledger();
+
+COMMENT ON TRIGGER guard_loaded ON event_store.events IS
+    'Lets positions go on from those of a restore.';
+
+CREATE TRIGGER guard_ledger
+    BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON event_store.streams
+    FOR EACH STATEMENT EXECUTE FUNCTION neobank.guard_ledger();
+
+COMMENT ON TRIGGER guard_ledger ON event_store.streams IS 'Keeps the versions to the appending functions (NB009).';
+
+ALTER TABLE event_store.events ENABLE ALWAYS TRIGGER guard_ledger;
+
+ALTER TABLE event_store.events ENABLE ALWAYS TRIGGER guard_loaded;
+
+ALTER TABLE event_store.streams ENABLE ALWAYS TRIGGER guard_ledger;
+
+SELECT pg_catalog.pg_extension_config_dump('event_store.streams', '');
+
+SELECT pg_catalog.pg_extension_config_dump('event_store.events', '');
+
+CREATE TABLE event_store.subscriptions (
+    name text COLLATE "C" PRIMARY KEY,
+    partitions integer NOT NULL CHECK (partitions BETWEEN 1 AND 256),
+    max_attempts integer NOT NULL CHECK (max_attempts > 0),
+    backoff_first_ms integer NOT NULL CHECK (backoff_first_ms >= 0),
+    backoff_most_ms integer NOT NULL CHECK (backoff_most_ms >= backoff_first_ms),
+    lease_ms integer NOT NULL CHECK (lease_ms > 0),
+    parked_blocks boolean NOT NULL,
+    paused boolean NOT NULL DEFAULT false,
+    created_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    aggregate_types text[],
+    event_types text[],
+    tags text[]
+);
+
+COMMENT ON TABLE event_store.subscriptions IS
+    'Who is to get which events. Written by event_store.create_subscription, alter_subscription and drop_subscription.';
+
+COMMENT ON COLUMN event_store.subscriptions.partitions IS
+    'A stream belongs to one of them (event_store.stream_partition); as many consumers can have events at once.';
+
+COMMENT ON COLUMN event_store.subscriptions.parked_blocks IS
+    'Whether the later events of a stream wait for its parked one to be replayed or discarded.';
+
+COMMENT ON COLUMN event_store.subscriptions.aggregate_types IS 'Only events of these; null: of all.';
+
+COMMENT ON COLUMN event_store.subscriptions.event_types IS 'Only events of these; null: of all.';
+
+COMMENT ON COLUMN event_store.subscriptions.tags IS 'Only events that have all of these; null: all events.';
+
+CREATE TABLE event_store.subscription_partitions (
+    subscription text COLLATE "C" NOT NULL,
+    partition_no integer NOT NULL,
+    position bigint NOT NULL CHECK (position >= 0),
+    lease_token bigint,
+    PRIMARY KEY (subscription, partition_no)
+) WITH (fillfactor = 25, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 2000);
+
+COMMENT ON TABLE event_store.subscription_partitions IS
+    'How far each partition of a subscription has come. Who holds a row''s lock, or its lease, has the partition''s streams for itself.';
+
+COMMENT ON COLUMN event_store.subscription_partitions.position IS
+    'Every event of the partition up to here is handled, or in flight (event_store.subscription_leases), or its stream is in event_store.subscription_streams.';
+
+COMMENT ON COLUMN event_store.subscription_partitions.lease_token IS 'Whose events are in flight; null: none.';
+
+CREATE TABLE event_store.subscription_streams (
+    subscription text COLLATE "C" NOT NULL,
+    aggregate_id uuid NOT NULL,
+    retry_at timestamptz NOT NULL,
+    lease_token bigint,
+    failed_token bigint,
+    partition_no integer NOT NULL,
+    next_version integer NOT NULL CHECK (next_version > 0),
+    attempts integer NOT NULL CHECK (attempts >= 0),
+    failed_version integer,
+    blocked boolean NOT NULL DEFAULT false,
+    alone boolean NOT NULL DEFAULT false,
+    reason text,
+    PRIMARY KEY (subscription, aggregate_id)
+) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_threshold = 1000);
+
+CREATE INDEX subscription_streams_due_idx ON event_store.subscription_streams (subscription, alone, retry_at)
+    WHERE lease_token IS NULL AND NOT blocked;
+
+CREATE INDEX subscription_streams_lease_idx ON event_store.subscription_streams (subscription, lease_token)
+    WHERE lease_token IS NOT NULL;
+
+CREATE INDEX subscription_streams_clear_idx ON event_store.subscription_streams (subscription, partition_no)
+    WHERE lease_token IS NULL AND NOT blocked AND attempts = 0;
+
+COMMENT ON TABLE event_store.subscription_streams IS
+    'Streams with an event that failed: they are handed out by themselves until they have caught up with their partition.';
+
+COMMENT ON COLUMN event_store.subscription_streams.next_version IS 'The first version that is neither handled nor parked.';
+
+COMMENT ON COLUMN event_store.subscription_streams.attempts IS 'How often the event that failed last has failed.';
+
+COMMENT ON COLUMN event_store.subscription_streams.failed_version IS
+    'The version of the event that failed last: the next one, or a parked one that is replayed.';
+
+COMMENT ON COLUMN event_store.subscription_streams.blocked IS 'An event of it is parked, and the others wait for that.';
+
+COMMENT ON COLUMN event_store.subscription_streams.alone IS
+    'Its next event is handed out with no other, so that a consumer that dies again shows whose fault it is.';
+
+COMMENT ON COLUMN event_store.subscription_streams.failed_token IS 'The lease in which an event failed last.';
+
+CREATE TABLE event_store.subscription_parked (
+    subscription text COLLATE "C" NOT NULL,
+    global_position bigint NOT NULL,
+    aggregate_id uuid NOT NULL,
+    event_id uuid NOT NULL,
+    parked_at timestamptz NOT NULL,
+    lease_token bigint,
+    partition_no integer NOT NULL,
+    event_version integer NOT NULL,
+    attempts integer NOT NULL,
+    replaying boolean NOT NULL DEFAULT false,
+    consumer text NOT NULL,
+    reason text NOT NULL,
+    PRIMARY KEY (subscription, global_position)
+);
+
+CREATE INDEX subscription_parked_stream_idx
+    ON event_store.subscription_parked (subscription, aggregate_id, event_version);
+
+CREATE INDEX subscription_parked_replaying_idx ON event_store.subscription_parked (subscription, partition_no)
+    WHERE replaying;
+
+COMMENT ON TABLE event_store.subscription_parked IS
+    'Events that were given up after the most attempts, until they are replayed or discarded. See event_store.parked_events.';
+
+COMMENT ON COLUMN event_store.subscription_parked.replaying IS 'It is to be handed out once more.';
+
+COMMENT ON COLUMN event_store.subscription_parked.lease_token IS 'The lease in which it was parked.';
+
+CREATE SEQUENCE event_store.lease_token_seq;
+
+COMMENT ON SEQUENCE event_store.lease_token_seq IS
+    'Fencing tokens: of two leases of a stream the later has the higher one.';
+
+CREATE TABLE event_store.subscription_leases (
+    subscription text COLLATE "C" NOT NULL,
+    lease_token bigint NOT NULL,
+    leased_until timestamptz NOT NULL,
+    taken_at timestamptz NOT NULL,
+    taken_in xid8 NOT NULL,
+    done boolean NOT NULL DEFAULT false,
+    consumer text NOT NULL,
+    open_positions bigint[] NOT NULL,
+    acked_positions bigint[] NOT NULL DEFAULT '{}',
+    PRIMARY KEY (subscription, lease_token)
+) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 2000);
+
+CREATE INDEX subscription_leases_open_idx ON event_store.subscription_leases (subscription, leased_until)
+    WHERE NOT done;
+
+COMMENT ON TABLE event_store.subscription_leases IS
+    'What each fetch has handed out. The last thousand that are done are kept, so that an acknowledgement that comes again is known.';
+
+COMMENT ON COLUMN event_store.subscription_leases.open_positions IS
+    'The positions of its events that are neither acknowledged nor given back.';
+
+COMMENT ON COLUMN event_store.subscription_leases.taken_in IS
+    'The transaction of the fetch. In a row that is restored it is another than the one that writes.';
+
+CREATE FUNCTION event_store.end_restored_lease() RETURNS trigger
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    NEW.leased_until := '-infinity';
+    RETURN NEW;
+END
+$$;
+
+COMMENT ON FUNCTION event_store.end_restored_lease() IS
+    'Ends leases that come with a restore: their consumers are those of another database.';
+
+CREATE TRIGGER end_restored_lease
+    BEFORE INSERT ON event_store.subscription_leases
+    FOR EACH ROW WHEN (NOT NEW.done AND NEW.taken_in <> pg_catalog.pg_current_xact_id())
+    EXECUTE FUNCTION event_store.end_restored_lease();
+
+COMMENT ON TRIGGER end_restored_lease ON event_store.subscription_leases IS
+    'Events that were in flight when a dump was made are handed out at once where it is restored, without counting an attempt.';
+
+CREATE TABLE event_store.subscription_consumers (
+    subscription text COLLATE "C" NOT NULL,
+    consumer text COLLATE "C" NOT NULL,
+    seen_at timestamptz NOT NULL,
+    PRIMARY KEY (subscription, consumer)
+) WITH (fillfactor = 25, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 2000);
+
+COMMENT ON TABLE event_store.subscription_consumers IS
+    'Who fetches, so that each consumer takes its share of the partitions. Forgotten a day after it was seen last.';
+
+COMMENT ON COLUMN event_store.subscription_consumers.seen_at IS 'When it fetched last, to the second.';
+
+CREATE VIEW event_store.subscription_lag AS
+SELECT s.name AS subscription,
+       s.paused,
+       p.position,
+       unread.events + unsettled.events AS events_behind,
+       oldest.created_at AS oldest_at,
+       pg_catalog.clock_timestamp() - oldest.created_at AS oldest_age,
+       (SELECT coalesce(sum(pg_catalog.cardinality(l.open_positions)), 0)
+        FROM event_store.subscription_leases l WHERE l.subscription = s.name AND NOT l.done) AS in_flight,
+       (SELECT count(*) FROM event_store.subscription_streams h
+        WHERE h.subscription = s.name AND NOT h.blocked AND h.attempts > 0) AS retrying_streams,
+       (SELECT count(*) FROM event_store.subscription_streams h
+        WHERE h.subscription = s.name AND h.blocked) AS blocked_streams,
+       (SELECT count(*) FROM event_store.subscription_parked k
+        WHERE k.subscription = s.name AND NOT k.replaying) AS parked,
+       c.consumers,
+       c.last_seen_at
+FROM event_store.subscriptions s
+CROSS JOIN LATERAL (
+    SELECT min(x.position) AS position FROM event_store.subscription_partitions x WHERE x.subscription = s.name
+) p
+CROSS JOIN LATERAL (
+    SELECT count(*) AS events, min(e.created_at) AS created_at
+    FROM (SELECT * FROM event_store.events a
+          WHERE a.global_position > p.position ORDER BY a.global_position LIMIT 100000) e
+    JOIN event_store.subscription_partitions x
+      ON x.subscription = s.name AND x.partition_no = event_store.stream_partition(e.aggregate_id, s.partitions)
+    WHERE e.global_position > x.position
+      AND (s.aggregate_types IS NULL OR e.aggregate_type = ANY (s.aggregate_types))
+      AND (s.event_types IS NULL OR e.event_type = ANY (s.event_types))
+      AND (s.tags IS NULL OR e.tags @> s.tags)
+) unread
+CROSS JOIN LATERAL (
+    SELECT count(*) AS events, min(u.created_at) AS created_at
+    FROM (
+        SELECT e.global_position, e.created_at
+        FROM event_store.subscription_leases l
+        CROSS JOIN LATERAL pg_catalog.unnest(l.open_positions) o(position)
+        JOIN event_store.events e ON e.global_position = o.position
+        WHERE l.subscription = s.name AND NOT l.done
+        UNION
+        SELECT e.global_position, e.created_at
+        FROM event_store.subscription_streams h
+        JOIN event_store.subscription_partitions x
+          ON x.subscription = s.name AND x.partition_no = h.partition_no
+        CROSS JOIN LATERAL (
+            SELECT a.global_position, a.created_at
+            FROM event_store.events a
+            WHERE a.aggregate_id = h.aggregate_id AND a.event_version >= h.next_version
+              AND a.global_position <= x.position
+              AND (s.aggregate_types IS NULL OR a.aggregate_type = ANY (s.aggregate_types))
+              AND (s.event_types IS NULL OR a.event_type = ANY (s.event_types))
+              AND (s.tags IS NULL OR a.tags @> s.tags)
+            LIMIT 100000
+        ) e
+        WHERE h.subscription = s.name
+        UNION
+        SELECT k.global_position, e.created_at
+        FROM event_store.subscription_parked k
+        JOIN event_store.events e ON e.global_position = k.global_position
+        WHERE k.subscription = s.name AND k.replaying
+    ) u
+) unsettled
+CROSS JOIN LATERAL (SELECT least(unread.created_at, unsettled.created_at) AS created_at) oldest
+CROSS JOIN LATERAL (
+    SELECT count(*) FILTER (WHERE n.seen_at > pg_catalog.clock_timestamp() - interval '1 minute') AS consumers,
+           max(n.seen_at) AS last_seen_at
+    FROM event_store.subscription_consumers n WHERE n.subscription = s.name
+) c;
+
+COMMENT ON VIEW event_store.subscription_lag IS
+    'How far each subscription is behind: position (all partitions have read up to there), events_behind (events that match and are neither handled nor parked; counted up to 100,000 unread ones), oldest_at and oldest_age (of the oldest of them), in_flight (events that consumers have), retrying_streams, blocked_streams, parked (events), consumers (seen in the last minute), last_seen_at.';
+
+CREATE VIEW event_store.parked_events AS
+SELECT k.subscription, k.event_id, k.aggregate_id, k.event_version, k.global_position, e.aggregate_type, e.event_type,
+       e.event_data, e.metadata, e.created_at, k.attempts, k.reason, k.consumer, k.parked_at, k.replaying,
+       coalesce(h.blocked, false) AS blocks
+FROM event_store.subscription_parked k
+LEFT JOIN event_store.events e ON e.global_position = k.global_position
+LEFT JOIN event_store.subscription_streams h
+  ON h.subscription = k.subscription AND h.aggregate_id = k.aggregate_id;
+
+COMMENT ON VIEW event_store.parked_events IS
+    'Events that were given up: attempts, the reason of the last failure, consumer (who had it), replaying (event_store.replay_parked was called for it), blocks (the stream''s later events wait for it).';
+
+SELECT pg_catalog.pg_extension_config_dump('event_store.subscriptions', '');
+
+SELECT pg_catalog.pg_extension_config_dump('event_store.subscription_partitions', '');
+
+SELECT pg_catalog.pg_extension_config_dump('event_store.subscription_streams', '');
+
+SELECT pg_catalog.pg_extension_config_dump('event_store.subscription_parked', '');
+
+SELECT pg_catalog.pg_extension_config_dump('event_store.subscription_leases', '');
+
+SELECT pg_catalog.pg_extension_config_dump('event_store.subscription_consumers', '');
+
+SELECT pg_catalog.pg_extension_config_dump('event_store.lease_token_seq', '');
+
+CREATE TABLE event_store.reducers (
+    aggregate_type varchar(100),
+    event_type varchar(100),
+    operations jsonb,
+    handler text,
+    defined_by text NOT NULL,
+    defined_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    UNIQUE NULLS NOT DISTINCT (aggregate_type, event_type),
+    CHECK ((operations IS NULL) <> (handler IS NULL))
+);
+
+ALTER TABLE event_store.reducers REPLICA IDENTITY FULL;
+
+COMMENT ON TABLE event_store.reducers IS
+    'What events do to the state of their aggregate. Written by event_store.define_reducer and drop_reducer (NB009).';
+
+COMMENT ON COLUMN event_store.reducers.aggregate_type IS 'Null: any.';
+
+COMMENT ON COLUMN event_store.reducers.event_type IS 'Null: any that has no reducer of its own.';
+
+COMMENT ON COLUMN event_store.reducers.handler IS
+    'The function (state jsonb, event event_store.events) returning jsonb, by its name: looked up when it is called.';
+
+CREATE TABLE event_store.snapshots (
+    aggregate_id uuid NOT NULL,
+    generation uuid NOT NULL,
+    version integer NOT NULL,
+    bytes integer NOT NULL,
+    kept boolean NOT NULL,
+    state jsonb NOT NULL,
+    PRIMARY KEY (aggregate_id, version)
+);
+
+COMMENT ON TABLE event_store.snapshots IS
+    'States of long streams at some of their versions, from which event_store.get_aggregate_state goes on. Written by the appending functions only (NB009), in the transaction of the events. All of it may be missing: states are only slower then.';
+
+COMMENT ON COLUMN event_store.snapshots.generation IS
+    'Of the reducers that made it; readers with others pass it by.';
+
+COMMENT ON COLUMN event_store.snapshots.bytes IS 'The size of the state: a large one is written less often.';
+
+COMMENT ON COLUMN event_store.snapshots.kept IS 'Stays when newer ones come, for the states at old versions.';
+
+CREATE TRIGGER guard_ledger
+    BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON event_store.reducers
+    FOR EACH STATEMENT EXECUTE FUNCTION neobank.guard_ledger();
+
+COMMENT ON TRIGGER guard_ledger ON event_store.reducers IS 'Keeps the reducers to those that were checked (NB009).';
+
+CREATE TRIGGER guard_ledger
+    BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON event_store.snapshots
+    FOR EACH STATEMENT EXECUTE FUNCTION neobank.guard_ledger();
+
+COMMENT ON TRIGGER guard_ledger ON event_store.snapshots IS 'Keeps states to what events make of them (NB009).';
+
+ALTER TABLE event_store.reducers ENABLE ALWAYS TRIGGER guard_ledger;
+
+ALTER TABLE event_store.snapshots ENABLE ALWAYS TRIGGER guard_ledger;
+
+SELECT pg_catalog.pg_extension_config_dump('event_store.reducers', '');
+
+CREATE TABLE event_store.ledger_publications (
+    publication integer PRIMARY KEY,
+    stream_id uuid NOT NULL,
+    started_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    accounts bigint NOT NULL DEFAULT 0,
+    last_account uuid,
+    first_position bigint,
+    last_position bigint,
+    opened_position bigint,
+    opened_at timestamptz,
+    closed_position bigint,
+    closed_at timestamptz,
+    state text NOT NULL CHECK (state IN ('preparing', 'on', 'off')),
+    started_by text NOT NULL,
+    opened_by text,
+    closed_by text
+);
+
+COMMENT ON TABLE event_store.ledger_publications IS
+    'When the ledger''s postings were published as events. Written by event_store.publish_ledger and prepare_ledger_publication only (NB009).';
+
+COMMENT ON COLUMN event_store.ledger_publications.stream_id IS
+    'The aggregate whose events PublicationOpened and PublicationClosed are its beginning and end.';
+
+COMMENT ON COLUMN event_store.ledger_publications.accounts IS
+    'How many accounts were brought forward; one that changed between its preparation and the opening counts twice.';
+
+COMMENT ON COLUMN event_store.ledger_publications.last_account IS 'The last account that was brought forward: they go by ascending id.';
+
+COMMENT ON COLUMN event_store.ledger_publications.first_position IS
+    'The first of its events: balances cannot be rebuilt without those from here on.';
+
+COMMENT ON COLUMN event_store.ledger_publications.last_position IS 'The last BalanceBroughtForward so far.';
+
+COMMENT ON COLUMN event_store.ledger_publications.opened_position IS
+    'PublicationOpened: what is brought forward is below, the postings are above.';
+
+CREATE TRIGGER guard_ledger
+    BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON event_store.ledger_publications
+    FOR EACH STATEMENT EXECUTE FUNCTION neobank.guard_ledger();
+
+COMMENT ON TRIGGER guard_ledger ON event_store.ledger_publications IS
+    'Keeps what is published to the functions that see to it (NB009).';
+
+CREATE TRIGGER guard_loaded
+    AFTER INSERT ON event_store.ledger_publications
+    FOR EACH STATEMENT EXECUTE FUNCTION neobank.guard_ledger();
+
+COMMENT ON TRIGGER guard_loaded ON event_store.ledger_publications IS
+    'Tells sessions that are open what a restore has loaded.';
+
+ALTER TABLE event_store.ledger_publications ENABLE ALWAYS TRIGGER guard_ledger;
+
+ALTER TABLE event_store.ledger_publications ENABLE ALWAYS TRIGGER guard_loaded;
+
+CREATE VIEW event_store.ledger_publication AS
+-- A WITH keeps the server from taking the view for one that can be written to.
+WITH publications AS (SELECT p.* FROM event_store.ledger_publications p)
+SELECT
+    p.publication,
+    p.state,
+    p.accounts,
+    p.opened_position,
+    p.opened_at,
+    p.opened_by,
+    p.closed_position,
+    p.closed_at,
+    p.closed_by,
+    (
+        SELECT count(*)
+        FROM event_store.events e
+        WHERE e.aggregate_type = 'LedgerTransaction'
+          AND e.global_position > p.opened_position
+          AND e.global_position < coalesce(p.closed_position, 9223372036854775807)
+    ) AS events
+FROM publications p;
+
+COMMENT ON VIEW event_store.ledger_publication IS
+    'Each time that the ledger was published: since when, by whom, from which position, how many accounts were brought forward and how many postings'' events there are.';
+
+CREATE FUNCTION event_store.uuid_of(event_data jsonb, key text) RETURNS uuid
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+BEGIN ATOMIC
+    SELECT CASE WHEN event_data ->> key ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' THEN (event_data ->> key)::uuid END;
+END;
+
+COMMENT ON FUNCTION event_store.uuid_of(jsonb, text) IS
+    'The uuid that event_data has under the key, written as the server writes it; null where it has none.';
+
+CREATE FUNCTION event_store.figure_of(event_data jsonb, key text) RETURNS numeric
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+BEGIN ATOMIC
+    SELECT CASE pg_catalog.jsonb_typeof(event_data -> key) WHEN 'number' THEN (event_data -> key)::numeric END;
+END;
+
+COMMENT ON FUNCTION event_store.figure_of(jsonb, text) IS
+    'The number that event_data has under the key; null where it has none.';
+
+CREATE FUNCTION event_store.ledger_balances(as_of_position bigint DEFAULT NULL)
+RETURNS TABLE (account_id uuid, currency_code text, balance numeric, postings bigint)
+LANGUAGE sql STABLE PARALLEL RESTRICTED ROWS 10000
+BEGIN ATOMIC
+    WITH opened AS (
+        SELECT p.first_position, p.opened_position AS at, pg_catalog.to_jsonb(p.publication) AS publication
+        FROM event_store.ledger_publications p
+        WHERE p.opened_position = (SELECT event_store.ledger_opened_at(as_of_position))
+    ), brought AS (
+        SELECT DISTINCT ON (e.event_data ->> 'account_id')
+            event_store.uuid_of(e.event_data, 'account_id') AS account_id,
+            e.event_data ->> 'currency' AS currency_code,
+            event_store.figure_of(e.event_data, 'balance') AS change
+        FROM opened o
+        JOIN event_store.events e
+            ON e.aggregate_type = 'LedgerOpening'
+           AND e.global_position >= o.first_position
+           AND e.global_position < o.at
+           AND e.event_data -> 'publication' = o.publication
+        ORDER BY e.event_data ->> 'account_id', e.global_position DESC
+    ), posted AS (
+        SELECT side.account_id, e.event_data ->> 'currency' AS currency_code, side.change
+        FROM opened o
+        JOIN event_store.events e
+            ON e.aggregate_type = 'LedgerTransaction'
+           AND e.global_position > o.at
+           AND e.global_position <= coalesce(as_of_position, 9223372036854775807)
+        CROSS JOIN LATERAL (
+            VALUES
+                (event_store.uuid_of(e.event_data, 'debit_account'), event_store.figure_of(e.event_data, 'debit_change')),
+                (event_store.uuid_of(e.event_data, 'credit_account'), event_store.figure_of(e.event_data, 'credit_change'))
+        ) side (account_id, change)
+    )
+    SELECT c.account_id, c.currency_code, sum(c.change), sum(c.posting)::bigint
+    FROM (
+        SELECT b.account_id, b.currency_code, b.change, 0 AS posting FROM brought b
+        UNION ALL
+        SELECT p.account_id, p.currency_code, p.change, 1 FROM posted p
+    ) c
+    WHERE c.account_id IS NOT NULL AND c.change IS NOT NULL
+    GROUP BY c.account_id, c.currency_code;
+END;
+
+COMMENT ON FUNCTION event_store.ledger_balances(bigint) IS
+    'What each account holds by the events alone: what the last publication at that position brought forward, and its postings to there. as_of_position: the last position that counts, null: all that is committed. Equal to banking.account_balances in the same snapshot while the ledger is published; after it was switched off, as it was then. An account that was opened since and has no posting has no row. postings: its legs since the opening. NB132: retention has deleted events of that publication.';
+
+CREATE FUNCTION event_store.check_ledger_events()
+RETURNS TABLE (account_id uuid, by_events numeric, by_ledger numeric, wrong_events bigint, missing_events bigint)
+LANGUAGE sql STABLE PARALLEL UNSAFE ROWS 10
+BEGIN ATOMIC
+    WITH since AS MATERIALIZED (
+        SELECT event_store.ledger_published_since() AS at
+    ), by_ledger AS (
+        SELECT a.account_id,
+               coalesce(a.current_balance,
+                        (SELECT sum(s.balance) FROM banking.account_slots s WHERE s.account_id = a.account_id)) AS balance,
+               -- Every posting takes a number of the account's, or of one of its slots.
+               a.version - 1 + coalesce(
+                   (SELECT sum(s.sequence - (s.slot_no::bigint << 48) - 1)
+                    FROM banking.account_slots s WHERE s.account_id = a.account_id), 0) AS postings
+        FROM banking.accounts a
+    ), brought AS (
+        SELECT DISTINCT ON (e.event_data ->> 'account_id')
+            event_store.uuid_of(e.event_data, 'account_id') AS account_id,
+            event_store.figure_of(e.event_data, 'postings') AS postings
+        FROM since
+        JOIN event_store.ledger_publications p ON p.opened_position = since.at
+        JOIN event_store.events e
+            ON e.aggregate_type = 'LedgerOpening' AND e.global_position BETWEEN p.first_position AND since.at
+           AND e.event_data -> 'publication' = pg_catalog.to_jsonb(p.publication)
+        ORDER BY e.event_data ->> 'account_id', e.global_position DESC
+    ), by_events AS (
+        SELECT coalesce(e.account_id, b.account_id) AS account_id, e.balance,
+               -- An account that was opened since has none before.
+               CASE WHEN b.account_id IS NULL THEN e.postings ELSE coalesce(e.postings, 0) + b.postings END::bigint AS postings
+        FROM event_store.ledger_balances() e
+        FULL JOIN brought b ON b.account_id = e.account_id
+    ), wrong AS (
+        SELECT side.account_id, count(DISTINCT e.event_id) AS events
+        FROM since
+        JOIN event_store.events e ON e.aggregate_type = 'LedgerTransaction' AND e.global_position > since.at
+        LEFT JOIN txn_processing.movements m
+            ON m.transaction_id = event_store.uuid_of(e.event_data, 'transaction_id')
+           AND m.leg = event_store.figure_of(e.event_data, 'leg')
+        CROSS JOIN LATERAL (
+            VALUES (event_store.uuid_of(e.event_data, 'debit_account')), (event_store.uuid_of(e.event_data, 'credit_account'))
+        ) side (account_id)
+        WHERE m.transaction_id IS NULL
+           OR m.debit_account IS DISTINCT FROM event_store.uuid_of(e.event_data, 'debit_account')
+           OR m.credit_account IS DISTINCT FROM event_store.uuid_of(e.event_data, 'credit_account')
+           OR m.amount IS DISTINCT FROM event_store.figure_of(e.event_data, 'amount')
+           OR m.amount IS DISTINCT FROM abs(event_store.figure_of(e.event_data, 'debit_change'))
+           OR m.amount IS DISTINCT FROM abs(event_store.figure_of(e.event_data, 'credit_change'))
+           OR m.currency_code IS DISTINCT FROM e.event_data ->> 'currency'
+        GROUP BY side.account_id
+    )
+    SELECT coalesce(l.account_id, e.account_id, w.account_id), e.balance, l.balance, coalesce(w.events, 0),
+           coalesce(CASE WHEN e.account_id IS NULL THEN l.postings ELSE l.postings - e.postings END, 0)
+    FROM since
+    CROSS JOIN (
+        by_events e
+        FULL JOIN by_ledger l ON l.account_id = e.account_id
+        FULL JOIN wrong w ON w.account_id = coalesce(l.account_id, e.account_id)
+    )
+    WHERE coalesce(e.balance, 0) IS DISTINCT FROM l.balance OR w.events > 0
+       OR (e.account_id IS NOT NULL AND l.postings <> e.postings)
+       OR (e.account_id IS NULL AND l.postings > 0);
+END;
+
+COMMENT ON FUNCTION event_store.check_ledger_events() IS
+    'Accounts on which the events of the publication that is on and the ledger differ, at one moment, whoever posts meanwhile; none where all is right. by_events, by_ledger: the balances; wrong_events: events since then that say something else than their posting; account_id null: of events that name no account; missing_events: its postings since then less their events, so that lost ones which cancel each other out are found too. NB130: the ledger is not published.';
+
+CREATE PROCEDURE event_store.run_ledger_publication(max_accounts integer DEFAULT 10000)
+LANGUAGE plpgsql
+AS $$
+DECLARE
+    is_done boolean;
+BEGIN
+    LOOP
+        SET LOCAL search_path = pg_catalog, pg_temp;
+        is_done := event_store.prepare_ledger_publication(run_ledger_publication.max_accounts) = 0;
+        COMMIT;
+        EXIT WHEN is_done;
+    END LOOP;
+    SET LOCAL search_path = pg_catalog, pg_temp;
+    PERFORM event_store.publish_ledger(true);
+    COMMIT;
+END
+$$;
+
+COMMENT ON PROCEDURE event_store.run_ledger_publication(integer) IS
+    'Publishes the ledger of a bank with many accounts: calls event_store.prepare_ledger_publication, max_accounts (1 to 100,000) at a time, and commits after each call, so that other sessions see in event_store.ledger_publication how far it is; then event_store.publish_ledger(true). May be stopped and called again. Errors: of both; 2D000 inside a transaction block.';
+
+SELECT pg_catalog.pg_extension_config_dump('event_store.ledger_publications', '');
+
+CREATE TABLE cqrs.activity_marks (
+    account_id uuid NOT NULL,
+    sequence bigint NOT NULL,
+    last_effective timestamptz NOT NULL,
+    amount_total numeric NOT NULL,
+    PRIMARY KEY (account_id, sequence)
+);
+
+COMMENT ON TABLE cqrs.activity_marks IS
+    'What the first 256, 512, 768 ... postings of an account, or of one of its slots, add up to: so that readers need not add up a long history. Made by cqrs.refresh_activity; a missing row makes reading slower and nothing else, so all may be deleted.';
+
+COMMENT ON COLUMN cqrs.activity_marks.sequence IS
+    'The number of the last posting that is in it, as txn_processing.movements counts them.';
+
+COMMENT ON COLUMN cqrs.activity_marks.amount_total IS
+    'The amounts of the account''s postings up to that one, or of the slot''s, debits and credits alike.';
+
+COMMENT ON COLUMN cqrs.activity_marks.last_effective IS 'The latest time from which any of them counts.';
+
+CREATE TABLE cqrs.risk_scores (
+    customer_id uuid PRIMARY KEY,
+    set_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    risk_score integer NOT NULL,
+    set_by text NOT NULL
+);
+
+COMMENT ON TABLE cqrs.risk_scores IS
+    'What the application thinks of a customer, shown in cqrs.customer_summary. Set by cqrs.set_risk_score; the row of a customer who is deleted is shown nowhere.';
+
+CREATE TABLE cqrs.command_handlers (
+    command_type varchar(100) PRIMARY KEY,
+    handler_schema text NOT NULL,
+    handler_name text NOT NULL,
+    max_attempts integer NOT NULL CHECK (max_attempts BETWEEN 1 AND 100),
+    registered_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    registered_by text NOT NULL
+);
+
+COMMENT ON TABLE cqrs.command_handlers IS
+    'Which function carries out the commands of a type. Written by cqrs.register_handler.';
+
+COMMENT ON COLUMN cqrs.command_handlers.max_attempts IS 'Of commands that do not say it themselves.';
+
+CREATE TABLE cqrs.commands (
+    command_id uuid PRIMARY KEY DEFAULT neobank.uuid_v7(),
+    command_type varchar(100) NOT NULL,
+    aggregate_type varchar(100) NOT NULL,
+    aggregate_id uuid,
+    payload jsonb NOT NULL,
+    status varchar(20) NOT NULL DEFAULT 'pending' CHECK (status IN ('pending', 'completed', 'failed')),
+    created_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    processed_at timestamptz,
+    result jsonb,
+    attempts integer NOT NULL DEFAULT 0,
+    max_attempts integer CHECK (max_attempts BETWEEN 1 AND 100),
+    next_attempt_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    submitted_by text NOT NULL DEFAULT CURRENT_USER,
+    correlation_id text,
+    error_code text,
+    error_message text,
+    error_detail text
+) WITH (fillfactor = 70);
+
+CREATE INDEX commands_pending_idx ON cqrs.commands (created_at, command_id, next_attempt_at) WHERE status = 'pending';
+
+COMMENT ON TABLE cqrs.commands IS
+    'What somebody wants done, and what became of it. Submit with cqrs.submit_command; cqrs.process_commands and the background workers carry out what is pending.';
+
+COMMENT ON COLUMN cqrs.commands.command_id IS 'The caller''s, so that a retry answers the first result, or drawn.';
+
+COMMENT ON COLUMN cqrs.commands.status IS
+    'pending (also while it waits for another attempt), completed or failed. A claim and its outcome commit together, so nothing between is ever seen.';
+
+COMMENT ON COLUMN cqrs.commands.result IS 'What the handler answered.';
+
+COMMENT ON COLUMN cqrs.commands.attempts IS 'How often the handler was called.';
+
+COMMENT ON COLUMN cqrs.commands.max_attempts IS 'Null: as the handler was registered with.';
+
+COMMENT ON COLUMN cqrs.commands.next_attempt_at IS 'cqrs.process_commands leaves the command alone until then.';
+
+COMMENT ON COLUMN cqrs.commands.submitted_by IS 'The role that wants it: the handler runs with its rights.';
+
+COMMENT ON COLUMN cqrs.commands.error_code IS 'The SQLSTATE of the last attempt where that failed; null after a success.';
+
+CREATE TABLE cqrs.command_events (
+    event_id uuid PRIMARY KEY,
+    command_id uuid NOT NULL,
+    global_position bigint NOT NULL
+);
+
+CREATE INDEX command_events_command_id_idx ON cqrs.command_events (command_id);
+
+COMMENT ON TABLE cqrs.command_events IS
+    'Which command appended an event: every event that a handler, or what it called, has appended. Its row stays when retention deletes the event.';
+
+COMMENT ON COLUMN cqrs.command_events.global_position IS 'The event''s.';
+
+CREATE FUNCTION cqrs.command_result(command_id uuid) RETURNS jsonb
+LANGUAGE sql STABLE PARALLEL SAFE
+BEGIN ATOMIC
+    SELECT
+        pg_catalog.jsonb_build_object(
+            'command_id', c.command_id, 'command_type', c.command_type, 'status', c.status, 'result', c.result,
+            'attempts', c.attempts,
+            'events', coalesce(
+                (SELECT pg_catalog.jsonb_agg(l.event_id ORDER BY l.global_position)
+                 FROM cqrs.command_events l
+                 WHERE l.command_id = c.command_id), '[]'))
+        || CASE WHEN c.error_code IS NULL THEN '{}'
+           ELSE pg_catalog.jsonb_build_object('error', pg_catalog.jsonb_build_object(
+               'code', c.error_code, 'message', c.error_message, 'detail', c.error_detail)) END
+    FROM cqrs.commands c
+    WHERE c.command_id = $1;
+END;
+
+COMMENT ON FUNCTION cqrs.command_result(uuid) IS
+    'What became of a command: its status, the handler''s result, attempts, the ids of the events that it appended, in their order, and the error of the last attempt. command_id; null for an unknown one.';
+
+SELECT pg_catalog.pg_extension_config_dump('cqrs.command_handlers', '');
+
+SELECT pg_catalog.pg_extension_config_dump('cqrs.commands', '');
+
+SELECT pg_catalog.pg_extension_config_dump('cqrs.command_events', '');
+
+SELECT pg_catalog.pg_extension_config_dump('cqrs.activity_marks', '');
+
+SELECT pg_catalog.pg_extension_config_dump('cqrs.risk_scores', '');
+
+CREATE TABLE cqrs.projections (
+    name varchar(100) PRIMARY KEY,
+    projection_no integer GENERATED BY DEFAULT AS IDENTITY UNIQUE,
+    generation integer NOT NULL DEFAULT 0,
+    mode text NOT NULL CHECK (mode IN ('inline', 'async')),
+    state text NOT NULL DEFAULT 'running' CHECK (state IN ('running', 'paused')),
+    handler_schema text NOT NULL,
+    handler_name text NOT NULL,
+    target_schema text NOT NULL,
+    target_name text NOT NULL,
+    aggregate_types text[] NOT NULL,
+    event_types text[] NOT NULL,
+    tags text[] NOT NULL,
+    position bigint NOT NULL DEFAULT 0,
+    created_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    created_by text NOT NULL,
+    updated_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    failures integer NOT NULL DEFAULT 0,
+    next_attempt_at timestamptz,
+    failed_event uuid,
+    error_code text,
+    error_message text,
+    error_detail text,
+    twin_name text,
+    twin_position bigint,
+    fence bigint,
+    rebuild_started_at timestamptz,
+    UNIQUE (target_schema, target_name)
+) WITH (fillfactor = 50);
+
+COMMENT ON TABLE cqrs.projections IS
+    'Tables that functions of the application''s keep from events. Written by cqrs.create_projection and its siblings; read it through cqrs.projection_status.';
+
+COMMENT ON COLUMN cqrs.projections.generation IS 'One more with each rebuild, which puts another table in the place of the target.';
+
+COMMENT ON COLUMN cqrs.projections.aggregate_types IS 'Events of these types only; empty: of any. So are event_types.';
+
+COMMENT ON COLUMN cqrs.projections.tags IS 'Events that have all of these.';
+
+COMMENT ON COLUMN cqrs.projections.position IS
+    'Of an async projection: the global_position of the last event that it has come to.';
+
+COMMENT ON COLUMN cqrs.projections.failed_event IS 'The event that an async projection stands before, and error_code and so on why.';
+
+COMMENT ON COLUMN cqrs.projections.twin_name IS 'While it is rebuilt: the table that will take the target''s place.';
+
+COMMENT ON COLUMN cqrs.projections.twin_position IS 'How far events are replayed into it.';
+
+COMMENT ON COLUMN cqrs.projections.fence IS
+    'Once the replay is through, of an inline projection: the number that all transactions under way must be above before the swap.';
+
+CREATE VIEW cqrs.projection_status AS
+SELECT
+    p.name,
+    p.mode,
+    p.state,
+    pg_catalog.format('%I.%I', p.handler_schema, p.handler_name) AS handler,
+    pg_catalog.format('%I.%I', p.target_schema, p.target_name) AS target,
+    CASE p.mode WHEN 'async' THEN p.position END AS position,
+    l.behind,
+    CASE WHEN l.behind = 0 THEN '0'::interval ELSE pg_catalog.clock_timestamp() - l.oldest END AS lag,
+    p.updated_at,
+    p.failures,
+    p.next_attempt_at,
+    p.failed_event,
+    p.error_code,
+    p.error_message,
+    p.error_detail,
+    p.rebuild_started_at,
+    CASE WHEN p.twin_name IS NOT NULL THEN p.twin_position END AS rebuild_position,
+    CASE
+        WHEN p.twin_name IS NULL THEN NULL
+        WHEN p.fence IS NOT NULL THEN 'waiting'
+        ELSE 'replaying'
+    END AS rebuild_state
+FROM cqrs.projections p
+LEFT JOIN LATERAL (
+    SELECT pg_catalog.count(*) AS behind, pg_catalog.min(w.created_at) AS oldest
+    FROM (SELECT e.created_at FROM event_store.events e
+          WHERE e.global_position > p.position
+          ORDER BY e.global_position LIMIT 10000) w
+) l ON p.mode = 'async';
+
+COMMENT ON VIEW cqrs.projection_status IS 'Where each projection and its rebuild stand, and what stops them.';
+
+COMMENT ON COLUMN cqrs.projection_status.behind IS
+    'Events of any type that an async projection has not come to yet; 10,000 stands for that or more.';
+
+COMMENT ON COLUMN cqrs.projection_status.lag IS 'The age of the oldest of them.';
+
+CREATE FUNCTION cqrs.target_obstacle(target regclass) RETURNS text
+LANGUAGE sql STABLE PARALLEL SAFE
+BEGIN ATOMIC
+    SELECT CASE
+        WHEN c.relkind <> 'r' OR c.relispartition OR c.relpersistence = 't' THEN 'is not a plain table'
+        WHEN c.relnamespace IN ('pg_catalog'::regnamespace, 'pg_toast'::regnamespace, 'information_schema'::regnamespace)
+            THEN 'belongs to the system'
+        WHEN EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.classid = 'pg_catalog.pg_class'::regclass
+                     AND d.objid = c.oid AND d.deptype = 'e') THEN 'is part of an extension'
+        WHEN EXISTS (SELECT FROM cqrs.projections p JOIN pg_catalog.pg_namespace n ON n.nspname = p.target_schema
+                     WHERE n.oid = c.relnamespace AND p.twin_name = c.relname) THEN 'is what a projection is rebuilt into'
+        WHEN c.relrowsecurity OR EXISTS (SELECT FROM pg_catalog.pg_policy p WHERE p.polrelid = c.oid)
+            THEN 'has row-level security'
+        WHEN EXISTS (SELECT FROM pg_catalog.pg_trigger t WHERE t.tgrelid = c.oid AND NOT t.tgisinternal) THEN 'has triggers'
+        WHEN EXISTS (SELECT FROM pg_catalog.pg_constraint k WHERE k.contype = 'f' AND c.oid IN (k.conrelid, k.confrelid))
+            THEN 'has foreign keys'
+        WHEN EXISTS (SELECT FROM pg_catalog.pg_inherits i WHERE c.oid IN (i.inhrelid, i.inhparent)) THEN 'inherits'
+        WHEN EXISTS (SELECT FROM pg_catalog.pg_publication_rel r WHERE r.prrelid = c.oid) THEN 'is published'
+        WHEN EXISTS (SELECT FROM pg_catalog.pg_rewrite r WHERE r.ev_class = c.oid)
+            OR EXISTS (SELECT FROM pg_catalog.pg_depend d
+                       WHERE d.refclassid = 'pg_catalog.pg_class'::regclass AND d.refobjid = c.oid
+                         AND d.classid = 'pg_catalog.pg_rewrite'::regclass) THEN 'has rules, or views refer to it'
+        WHEN EXISTS (SELECT FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_class s ON s.oid = d.objid AND s.relkind = 'S'
+                     WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.refclassid = 'pg_catalog.pg_class'::regclass
+                       AND d.refobjid = c.oid AND d.deptype = 'a') THEN 'has a serial column, which would lose its sequence'
+        WHEN EXISTS (SELECT FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_class s ON s.oid = d.objid AND s.relkind = 'S'
+                     WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.refclassid = 'pg_catalog.pg_class'::regclass
+                       AND d.refobjid = c.oid AND d.deptype = 'i' AND s.relacl IS NOT NULL)
+            THEN 'has an identity column with grants on its sequence'
+        WHEN EXISTS (SELECT FROM pg_catalog.pg_statistic_ext x WHERE x.stxrelid = c.oid) THEN 'has extended statistics'
+        WHEN EXISTS (SELECT FROM pg_catalog.pg_seclabel l
+                     WHERE l.classoid = 'pg_catalog.pg_class'::regclass AND l.objoid = c.oid) THEN 'has security labels'
+        WHEN c.reloftype <> 0 THEN 'is of a composite type'
+        WHEN EXISTS (SELECT FROM pg_catalog.pg_depend d
+                     WHERE d.refclassid = 'pg_catalog.pg_class'::regclass AND d.refobjid = c.oid AND d.deptype = 'n'
+                       AND d.classid IN ('pg_catalog.pg_proc'::regclass, 'pg_catalog.pg_class'::regclass))
+            OR EXISTS (SELECT FROM pg_catalog.pg_depend d
+                       WHERE d.refclassid = 'pg_catalog.pg_type'::regclass AND d.refobjid IN (c.reltype, (
+                           SELECT t.typarray FROM pg_catalog.pg_type t WHERE t.oid = c.reltype))
+                         AND d.deptype = 'n') THEN 'is used by a function or another table'
+    END
+    FROM pg_catalog.pg_class c
+    WHERE c.oid = $1;
+END;
+
+COMMENT ON FUNCTION cqrs.target_obstacle(regclass) IS
+    'Why a table cannot be a projection''s: what a table that is put into its place would lose. target; null: nothing stands in the way. Called by cqrs.create_projection and the rebuild.';
+
+CREATE FUNCTION cqrs.twin_indexes(target regclass, twin regclass)
+RETURNS TABLE (old_index regclass, twin_index regclass)
+LANGUAGE sql STABLE PARALLEL SAFE ROWS 4
+BEGIN ATOMIC
+    WITH indexes AS (
+        SELECT i.indrelid, i.indexrelid,
+               row_number() OVER (
+                   PARTITION BY i.indrelid, i.indisprimary, i.indisunique,
+                                substring(pg_catalog.pg_get_indexdef(i.indexrelid) FROM ' USING .*$')
+                   ORDER BY i.indexrelid) AS nth,
+               i.indisprimary, i.indisunique, substring(pg_catalog.pg_get_indexdef(i.indexrelid) FROM ' USING .*$') AS definition
+        FROM pg_catalog.pg_index i
+        WHERE i.indrelid IN (target, twin)
+    )
+    SELECT o.indexrelid::regclass, f.indexrelid::regclass
+    FROM indexes f JOIN indexes o USING (nth, indisprimary, indisunique, definition)
+    WHERE f.indrelid = twin AND o.indrelid = target;
+END;
+
+COMMENT ON FUNCTION cqrs.twin_indexes(regclass, regclass) IS
+    'Which index of a projection''s target is which of its twin. Called by cqrs.make_twin and swap_twin.';
+
+CREATE FUNCTION cqrs.make_twin(target regclass) RETURNS text
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    old record;
+    entry record;
+    fresh regclass;
+    twin CONSTANT text := 'rebuild_' || replace(gen_random_uuid()::text, '-', '');
+BEGIN
+    SELECT n.nspname, c.relname, c.relowner, c.relpersistence, c.relreplident, am.amname, s.spcname,
+           (SELECT string_agg(o, ', ')
+            FROM (SELECT unnest(c.reloptions) AS o
+                  UNION ALL SELECT 'toast.' || unnest(t.reloptions) FROM pg_class t WHERE t.oid = c.reltoastrelid) o) AS options,
+           cqrs.target_obstacle(c.oid) AS obstacle
+    INTO old
+    FROM pg_class c
+    JOIN pg_namespace n ON n.oid = c.relnamespace
+    JOIN pg_am am ON am.oid = c.relam
+    LEFT JOIN pg_tablespace s ON s.oid = c.reltablespace
+    WHERE c.oid = target;
+    IF old.obstacle IS NOT NULL THEN
+        RAISE EXCEPTION 'table cannot be a projection''s'
+            USING ERRCODE = 'NB128', DETAIL = format('Table %s %s.', target, old.obstacle),
+                  HINT = 'Give a plain table of your own, to which nothing else refers.';
+    END IF;
+    EXECUTE format('CREATE %s TABLE %I.%I (LIKE %s INCLUDING ALL) USING %I%s',
+                   CASE old.relpersistence WHEN 'u' THEN 'UNLOGGED' ELSE '' END, old.nspname, twin, target, old.amname,
+                   ' TABLESPACE ' || quote_ident(old.spcname));
+    fresh := to_regclass(format('%I.%I', old.nspname, twin));
+    IF old.options <> '' THEN
+        EXECUTE format('ALTER TABLE %s SET (%s)', fresh, old.options);
+    END IF;
+    FOR entry IN
+        SELECT format('ALTER COLUMN %I SET STATISTICS %s', a.attname, a.attstattarget) AS change
+        FROM pg_attribute a WHERE a.attrelid = target AND a.attnum > 0 AND NOT a.attisdropped AND a.attstattarget >= 0
+        UNION ALL
+        -- The server may keep others there, of its own.
+        SELECT format('ALTER COLUMN %I SET (%s)', a.attname, o)
+        FROM pg_attribute a, unnest(a.attoptions) o
+        WHERE a.attrelid = target AND a.attnum > 0 AND NOT a.attisdropped AND o ~ '^n_distinct(_inherited)?='
+        UNION ALL
+        -- What is updated and deleted in the twin may be published, as all tables are.
+        SELECT 'REPLICA IDENTITY ' || CASE old.relreplident WHEN 'f' THEN 'FULL' ELSE 'NOTHING' END
+        WHERE old.relreplident IN ('f', 'n')
+        UNION ALL
+        SELECT format('REPLICA IDENTITY USING INDEX %I', c.relname)
+        FROM cqrs.twin_indexes(target, fresh) x
+        JOIN pg_index i ON i.indexrelid = x.old_index AND i.indisreplident
+        JOIN pg_class c ON c.oid = x.twin_index
+        UNION ALL
+        SELECT format('CLUSTER ON %I', c.relname)
+        FROM cqrs.twin_indexes(target, fresh) x
+        JOIN pg_index i ON i.indexrelid = x.old_index AND i.indisclustered
+        JOIN pg_class c ON c.oid = x.twin_index
+    LOOP
+        EXECUTE format('ALTER TABLE %s %s', fresh, entry.change);
+    END LOOP;
+    FOR entry IN
+        SELECT x.twin_index, a.attnum, a.attstattarget
+        FROM cqrs.twin_indexes(target, fresh) x
+        JOIN pg_attribute a ON a.attrelid = x.old_index AND a.attstattarget >= 0
+    LOOP
+        EXECUTE format('ALTER INDEX %s ALTER COLUMN %s SET STATISTICS %s', entry.twin_index, entry.attnum, entry.attstattarget);
+    END LOOP;
+    EXECUTE format('ALTER TABLE %I.%I OWNER TO %I', old.nspname, twin, pg_get_userbyid(old.relowner));
+    RETURN twin;
+END
+$$;
+
+COMMENT ON FUNCTION cqrs.make_twin(regclass) IS
+    'Makes an empty table like the target, with its owner, in its schema; returns its name. Called by cqrs.rebuild_projection. NB128: the target has something that it would lose.';
+
+CREATE FUNCTION cqrs.swap_twin(target regclass, twin text) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    old record;
+    entry record;
+    fresh oid;
+    obstacle text;
+    renamed text[];
+    pair text[];
+BEGIN
+    SELECT to_regclass(format('%I.%I', n.nspname, twin)) INTO fresh
+    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = target;
+    IF fresh IS NULL THEN
+        RAISE EXCEPTION 'table cannot be a projection''s'
+            USING ERRCODE = 'NB128', DETAIL = format('There is no table %s, or beside it none of the name %L.', target, left(twin, 100)),
+                  HINT = 'Leave the call to cqrs.run_rebuild.';
+    END IF;
+    EXECUTE format('LOCK TABLE %s IN ACCESS EXCLUSIVE MODE', target);
+    obstacle := cqrs.target_obstacle(target);
+    IF obstacle IS NOT NULL THEN
+        RAISE EXCEPTION 'table cannot be a projection''s'
+            USING ERRCODE = 'NB128', DETAIL = format('Table %s %s.', target, obstacle),
+                  HINT = 'Give a plain table of your own, to which nothing else refers.';
+    END IF;
+    SELECT n.nspname, c.relname, c.relacl, pg_get_userbyid(c.relowner) AS owner, obj_description(c.oid, 'pg_class') AS comment
+    INTO old
+    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = target;
+
+    -- What default privileges gave it goes, then it gets what the old one has.
+    FOR entry IN
+        SELECT DISTINCT CASE x.grantee WHEN 0 THEN 'PUBLIC' ELSE format('%I', pg_get_userbyid(x.grantee)) END AS grantee
+        FROM pg_class c, aclexplode(c.relacl) x WHERE c.oid = fresh
+        UNION SELECT format('%I', old.owner) WHERE old.relacl IS NOT NULL
+    LOOP
+        EXECUTE format('REVOKE ALL ON %s FROM %s', fresh::regclass, entry.grantee);
+    END LOOP;
+    FOR entry IN
+        SELECT x.privilege_type, '' AS columns,
+               CASE x.grantee WHEN 0 THEN 'PUBLIC' ELSE format('%I', pg_get_userbyid(x.grantee)) END AS grantee, x.is_grantable
+        FROM aclexplode(coalesce(old.relacl, acldefault('r', old.owner::regrole))) x
+        UNION ALL
+        SELECT x.privilege_type, format(' (%I)', a.attname),
+               CASE x.grantee WHEN 0 THEN 'PUBLIC' ELSE format('%I', pg_get_userbyid(x.grantee)) END, x.is_grantable
+        FROM pg_attribute a, aclexplode(a.attacl) x WHERE a.attrelid = target AND a.attnum > 0 AND NOT a.attisdropped
+    LOOP
+        EXECUTE format('GRANT %s%s ON %s TO %s%s', entry.privilege_type, entry.columns, fresh::regclass, entry.grantee,
+                       CASE WHEN entry.is_grantable AND entry.grantee <> 'PUBLIC' THEN ' WITH GRANT OPTION' ELSE '' END);
+    END LOOP;
+    EXECUTE format('COMMENT ON TABLE %s IS %L', fresh::regclass, old.comment);
+
+    -- An identity column's sequence is renamed as an index is: both are relations.
+    SELECT array_agg(ARRAY[f.relname::text, o.relname::text])
+    INTO renamed
+    FROM (
+        SELECT x.twin_index::oid AS fresh, x.old_index::oid AS old FROM cqrs.twin_indexes(target, fresh) x
+        UNION ALL
+        SELECT pg_get_serial_sequence(fresh::regclass::text, a.attname)::regclass,
+               pg_get_serial_sequence(target::text, a.attname)::regclass
+        FROM pg_attribute a WHERE a.attrelid = target AND a.attnum > 0 AND NOT a.attisdropped AND a.attidentity <> ''
+    ) x
+    JOIN pg_class f ON f.oid = x.fresh
+    JOIN pg_class o ON o.oid = x.old
+    WHERE f.relname <> o.relname;
+
+    EXECUTE format('DROP TABLE %s', target);
+    EXECUTE format('ALTER TABLE %I.%I RENAME TO %I', old.nspname, twin, old.relname);
+    IF renamed IS NOT NULL THEN
+        FOREACH pair SLICE 1 IN ARRAY renamed LOOP
+            EXECUTE format('ALTER TABLE %I.%I RENAME TO %I', old.nspname, pair[1], pair[2]);
+        END LOOP;
+    END IF;
+END
+$$;
+
+COMMENT ON FUNCTION cqrs.swap_twin(regclass, text) IS
+    'Puts the twin in the place of the target, with its name, grants, comment and names of indexes and of identity columns'' sequences, and drops the target. Called by cqrs.run_rebuild. NB128: there is no such table, or the target has something that the twin would lose.';
+
+CREATE FUNCTION cqrs.drop_twin(schema_name text, twin text) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    -- Somebody may have dropped it before.
+    IF to_regclass(format('%I.%I', schema_name, twin)) IS NOT NULL THEN
+        EXECUTE format('DROP TABLE %I.%I', schema_name, twin);
+    END IF;
+END
+$$;
+
+COMMENT ON FUNCTION cqrs.drop_twin(text, text) IS
+    'Drops the table that a projection was being rebuilt into. Called by cqrs.cancel_rebuild and drop_projection.';
+
+SELECT pg_catalog.pg_extension_config_dump('cqrs.projections', '');
+
+SELECT pg_catalog.pg_extension_config_dump('cqrs.projections_projection_no_seq', '');
+
+CREATE VIEW cqrs.customer_balances AS
+SELECT
+    a.customer_id,
+    a.currency_code,
+    pg_catalog.count(*)::integer AS accounts,
+    coalesce(pg_catalog.sum(a.current_balance) FILTER (WHERE a.normal_side = 'C'), 0) AS deposits,
+    coalesce(pg_catalog.sum(a.current_balance) FILTER (WHERE a.normal_side = 'D'), 0) AS debts,
+    pg_catalog.sum(CASE a.normal_side WHEN 'C' THEN a.current_balance ELSE -a.current_balance END) AS balance
+FROM banking.account_balances a
+WHERE a.customer_id IS NOT NULL
+GROUP BY a.customer_id, a.currency_code;
+
+COMMENT ON VIEW cqrs.customer_balances IS
+    'What each customer has in each currency, at the reader''s snapshot. Amounts of different currencies are never added.';
+
+COMMENT ON COLUMN cqrs.customer_balances.accounts IS 'The customer''s accounts in the currency, closed ones too.';
+
+COMMENT ON COLUMN cqrs.customer_balances.deposits IS
+    'The sum of the balances that the bank owes the customer (normal side C); below zero by what is overdrawn.';
+
+COMMENT ON COLUMN cqrs.customer_balances.debts IS
+    'The sum of the balances that the customer owes the bank (normal side D: loans, credit cards).';
+
+COMMENT ON COLUMN cqrs.customer_balances.balance IS 'deposits less debts.';
+
+CREATE VIEW cqrs.customer_summary AS
+SELECT
+    c.customer_id,
+    c.first_name || ' ' || c.last_name AS customer_name,
+    t.accounts AS total_accounts,
+    CASE WHEN t.currencies > 1 THEN NULL ELSE coalesce(t.balance, 0) END AS total_balance,
+    (SELECT pg_catalog.max(cqrs.last_transaction_date(a.account_id))
+     FROM banking.accounts a WHERE a.customer_id = c.customer_id) AS last_transaction_date,
+    r.risk_score,
+    greatest(
+        c.updated_at, r.set_at,
+        (SELECT pg_catalog.max(greatest(a.updated_at, (SELECT pg_catalog.max(s.updated_at) FROM banking.account_slots s
+                                                       WHERE s.account_id = a.account_id)))
+         FROM banking.accounts a WHERE a.customer_id = c.customer_id)
+    ) AS updated_at,
+    CASE WHEN t.currencies = 1 THEN t.currency_code END::char(3) AS currency_code,
+    t.balances,
+    c.tenant_no
+FROM banking.customers c
+LEFT JOIN cqrs.risk_scores r ON r.customer_id = c.customer_id
+CROSS JOIN LATERAL (
+    SELECT
+        coalesce(pg_catalog.sum(b.accounts), 0)::integer AS accounts,
+        pg_catalog.count(*) AS currencies,
+        pg_catalog.sum(b.balance) AS balance,
+        pg_catalog.max(b.currency_code) AS currency_code,
+        coalesce(pg_catalog.jsonb_object_agg(b.currency_code, b.balance), '{}') AS balances
+    FROM cqrs.customer_balances b
+    WHERE b.customer_id = c.customer_id
+) t;
+
+COMMENT ON VIEW cqrs.customer_summary IS
+    'One row per customer, exact at the reader''s snapshot: postings pay nothing for it, and nothing has to be refreshed.';
+
+COMMENT ON COLUMN cqrs.customer_summary.customer_name IS 'First and last name.';
+
+COMMENT ON COLUMN cqrs.customer_summary.total_accounts IS 'All of the customer''s accounts, closed ones too.';
+
+COMMENT ON COLUMN cqrs.customer_summary.total_balance IS
+    'What the accounts hold together, in currency_code: what the bank owes the customer less what the customer owes (loans, credit cards). 0 without accounts. Null where they are in several currencies: then there is no such sum, and balances has one for each.';
+
+COMMENT ON COLUMN cqrs.customer_summary.last_transaction_date IS
+    'The latest effective time of any posting on any of the accounts (transaction_date of banking.transactions); null without postings.';
+
+COMMENT ON COLUMN cqrs.customer_summary.risk_score IS 'As cqrs.set_risk_score set it; null until then.';
+
+COMMENT ON COLUMN cqrs.customer_summary.updated_at IS
+    'When the customer, the risk score or any of the accounts last changed.';
+
+COMMENT ON COLUMN cqrs.customer_summary.currency_code IS 'The currency of all accounts; null where there are several or none.';
+
+COMMENT ON COLUMN cqrs.customer_summary.balances IS
+    'balance of cqrs.customer_balances by currency: {"EUR": 10.00, "JPY": 500}.';
+
+CREATE VIEW cqrs.account_activity AS
+SELECT
+    a.account_id,
+    a.account_number,
+    c.first_name || ' ' || c.last_name AS customer_name,
+    a.current_balance,
+    a.available_balance,
+    cqrs.transaction_count(a.account_id, pg_catalog.now() - '720 hours'::interval)::integer AS transaction_count_30d,
+    pg_catalog.round(
+        cqrs.amount_total(a.account_id) / nullif(cqrs.transaction_count(a.account_id), 0), k.exponent
+    ) AS average_transaction_amount,
+    cqrs.last_activity(a.account_id) AS last_activity,
+    (SELECT greatest(o.updated_at, pg_catalog.max(s.updated_at))
+     FROM banking.accounts o
+     LEFT JOIN banking.account_slots s ON s.account_id = o.account_id
+     WHERE o.account_id = a.account_id
+     GROUP BY o.updated_at) AS updated_at,
+    a.currency_code,
+    cqrs.transaction_count(a.account_id) AS transaction_count,
+    pg_catalog.round(
+        cqrs.amount_total(a.account_id, pg_catalog.now() - '720 hours'::interval)
+            / nullif(cqrs.transaction_count(a.account_id, pg_catalog.now() - '720 hours'::interval), 0),
+        k.exponent
+    ) AS average_transaction_amount_30d,
+    a.customer_id,
+    a.tenant_no
+FROM banking.account_balances a
+JOIN banking.customers c ON c.customer_id = a.customer_id
+JOIN banking.currencies k ON k.currency_code = a.currency_code;
+
+COMMENT ON VIEW cqrs.account_activity IS
+    'One row per account of a customer, exact at the reader''s snapshot. Columns that are not asked for cost nothing. cqrs.refresh_activity makes the averages of accounts with many postings quick; it changes no figure.';
+
+COMMENT ON COLUMN cqrs.account_activity.customer_name IS 'First and last name.';
+
+COMMENT ON COLUMN cqrs.account_activity.current_balance IS 'As banking.account_balances has it, slotted accounts too.';
+
+COMMENT ON COLUMN cqrs.account_activity.available_balance IS 'current_balance less what open holds set aside.';
+
+COMMENT ON COLUMN cqrs.account_activity.transaction_count_30d IS
+    'Postings on the account, debits and credits, that were recorded in the 720 hours before this transaction began: a rolling window, not whole days. A backdated posting counts when it is recorded; each leg and each reversal counts as one.';
+
+COMMENT ON COLUMN cqrs.account_activity.average_transaction_amount IS
+    'The mean amount of all postings on the account, debits and credits alike, rounded to the decimals of the currency; null without postings.';
+
+COMMENT ON COLUMN cqrs.account_activity.last_activity IS 'When the last posting was recorded; null without postings.';
+
+COMMENT ON COLUMN cqrs.account_activity.updated_at IS 'When the account, or one of its slots, last changed.';
+
+COMMENT ON COLUMN cqrs.account_activity.transaction_count IS 'All postings on the account.';
+
+COMMENT ON COLUMN cqrs.account_activity.average_transaction_amount_30d IS
+    'The mean amount of the postings that transaction_count_30d counts; null without any.';
+
+CREATE TABLE event_store.retention_rules (
+    aggregate_type varchar(100) PRIMARY KEY,
+    keep interval NOT NULL,
+    keep_state boolean NOT NULL,
+    set_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    set_by text NOT NULL
+);
+
+COMMENT ON TABLE event_store.retention_rules IS
+    'How long the events of a type are kept; those of a type without a rule, for ever. Set by event_store.set_retention.';
+
+COMMENT ON COLUMN event_store.retention_rules.keep_state IS
+    'Whether the state that deleted events led to is kept in their tombstone.';
+
+CREATE TABLE event_store.tombstones (
+    aggregate_id uuid NOT NULL,
+    from_position bigint NOT NULL,
+    to_position bigint NOT NULL,
+    deleted_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    first_at timestamptz NOT NULL,
+    last_at timestamptz NOT NULL,
+    from_version integer NOT NULL,
+    to_version integer NOT NULL,
+    events integer NOT NULL,
+    aggregate_type varchar(100) NOT NULL,
+    keep interval NOT NULL,
+    deleted_by text NOT NULL,
+    content_hash bytea NOT NULL,
+    state jsonb,
+    PRIMARY KEY (aggregate_id, to_version)
+);
+
+COMMENT ON TABLE event_store.tombstones IS
+    'What event_store.apply_retention has deleted: which events of which stream, by which rule, when and by whom. Append-only (NB009).';
+
+COMMENT ON COLUMN event_store.tombstones.events IS 'How many: from_version to to_version without gap.';
+
+COMMENT ON COLUMN event_store.tombstones.first_at IS 'When the first of them was recorded; last_at: the last.';
+
+COMMENT ON COLUMN event_store.tombstones.keep IS 'The rule''s, as it was then.';
+
+COMMENT ON COLUMN event_store.tombstones.content_hash IS
+    'What event_store.events_hash answers for the deleted rows: an archive of them can be held against it.';
+
+COMMENT ON COLUMN event_store.tombstones.state IS
+    'The state of the aggregate at to_version, where the rule keeps it.';
+
+CREATE TRIGGER guard_ledger
+    BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON event_store.tombstones
+    FOR EACH STATEMENT EXECUTE FUNCTION neobank.guard_ledger();
+
+COMMENT ON TRIGGER guard_ledger ON event_store.tombstones IS 'Keeps what was deleted on record (NB009).';
+
+CREATE TRIGGER guard_loaded
+    AFTER INSERT ON event_store.tombstones
+    FOR EACH STATEMENT EXECUTE FUNCTION neobank.guard_ledger();
+
+COMMENT ON TRIGGER guard_loaded ON event_store.tombstones IS
+    'Lets positions go on from those of a restore, of which the last may be deleted.';
+
+ALTER TABLE event_store.tombstones ENABLE ALWAYS TRIGGER guard_ledger;
+
+ALTER TABLE event_store.tombstones ENABLE ALWAYS TRIGGER guard_loaded;
+
+CREATE FUNCTION event_store.chain_event(before bytea, event event_store.events) RETURNS bytea
+LANGUAGE sql STABLE PARALLEL SAFE
+BEGIN ATOMIC
+    SELECT pg_catalog.sha256(before || pg_catalog.convert_to(
+        pg_catalog.jsonb_build_array(
+            event.event_id, event.aggregate_id, event.global_position,
+            (EXTRACT(epoch FROM event.created_at) * 1000000)::bigint,
+            event.event_version, event.aggregate_type, event.event_type, event.created_by, event.event_data,
+            event.metadata, event.tags)::text,
+        'UTF8'));
+END;
+
+COMMENT ON FUNCTION event_store.chain_event(bytea, event_store.events) IS
+    'One step of event_store.events_hash. before: the hash of the events before, empty at first; event: the next one. sha256 of both, the event as the text of the jsonb array of event_id, aggregate_id, global_position, created_at in microseconds since 1970, event_version, aggregate_type, event_type, created_by, event_data, metadata and tags.';
+
+CREATE AGGREGATE event_store.events_hash(event event_store.events) (
+    SFUNC = event_store.chain_event,
+    STYPE = bytea,
+    INITCOND = '\x',
+    PARALLEL = SAFE
+);
+
+COMMENT ON AGGREGATE event_store.events_hash(event_store.events) IS
+    'The hash of events one after the other, ordered by event_version. Of an archive with the same columns: SELECT event_store.events_hash(ROW(a.*)::event_store.events ORDER BY a.event_version) FROM archive a.';
+
+CREATE FUNCTION event_store.lowest_needed_position() RETURNS bigint
+LANGUAGE sql STABLE PARALLEL SAFE
+BEGIN ATOMIC
+    SELECT coalesce(pg_catalog.min(n.position), 9223372036854775807)
+    FROM (
+        SELECT p.position + 1 FROM event_store.subscription_partitions p
+        UNION ALL
+        SELECT o.position FROM event_store.subscription_leases l, pg_catalog.unnest(l.open_positions) o(position)
+        WHERE NOT l.done
+        UNION ALL
+        SELECT e.global_position
+        FROM event_store.subscription_streams h
+        JOIN event_store.events e ON e.aggregate_id = h.aggregate_id AND e.event_version = h.next_version
+        UNION ALL
+        SELECT k.global_position FROM event_store.subscription_parked k
+        UNION ALL
+        SELECT j.position + 1 FROM cqrs.projections j WHERE j.mode = 'async'
+        UNION ALL
+        SELECT j.twin_position + 1 FROM cqrs.projections j
+    ) n(position);
+END;
+
+COMMENT ON FUNCTION event_store.lowest_needed_position() IS
+    'The position below which everybody who reads through the event store has seen all events; the highest there is where nobody is behind. Retention deletes nothing from there on.';
+
+CREATE PROCEDURE event_store.run_retention(max_events integer DEFAULT 10000)
 LANGUAGE plpgsql
 AS $$
 DECLARE
@@ -8461,20 +8336,20 @@ DECLARE
 BEGIN
     LOOP
         SET LOCAL search_path = pg_catalog, pg_temp;
-        SELECT p.done OR p.sagas = 0 INTO is_over
-        FROM saga.prune(run_prune.before, run_prune.max_sagas, run_prune.saga_type) p;
+        SELECT a.done OR a.events = 0 INTO is_over
+        FROM event_store.apply_retention(run_retention.max_events) a;
         COMMIT;
         EXIT WHEN is_over;
     END LOOP;
 END
 $$;
 
-COMMENT ON PROCEDURE saga.run_prune(timestamptz, integer, text) IS
-    'Calls saga.prune until nothing is left that it could delete or other sessions hold the rest, and commits after each call; saga.prunings shows how far it is. before, max_sagas, saga_type and errors: as saga.prune; 2D000 inside a transaction block.';
+COMMENT ON PROCEDURE event_store.run_retention(integer) IS
+    'Calls event_store.apply_retention, max_events (1 to 100,000) at a time, until nothing is left that it could delete or other sessions hold the rest, and commits after each call. Errors: as apply_retention; 2D000 inside a transaction block.';
 
-SELECT pg_catalog.pg_extension_config_dump('saga.pruned_keys', '');
+SELECT pg_catalog.pg_extension_config_dump('event_store.retention_rules', '');
 
-SELECT pg_catalog.pg_extension_config_dump('saga.prunings', '');
+SELECT pg_catalog.pg_extension_config_dump('event_store.tombstones', '');
 
 DELETE FROM neobank.access_rights;
 
@@ -9033,6 +8908,125 @@ CREATE EVENT TRIGGER neobank_guard_drop ON ddl_command_start
 COMMENT ON EVENT TRIGGER neobank_guard_drop IS 'Keeps a ledger that holds money from being dropped (NB052).';
 
 ALTER EVENT TRIGGER neobank_guard_drop ENABLE ALWAYS;
+
+CREATE  FUNCTION concurrency."acquire_leases"(
+	"names" TEXT[], /* Option < Many < String > > */
+	"holder" TEXT, /* Option < Text > */
+	"lease_ms" INT DEFAULT 30000, /* Option < i32 > */
+	"timeout_ms" INT DEFAULT 0 /* Option < i32 > */
+) RETURNS TABLE (
+	"name" TEXT,  /* String */
+	"token" bigint  /* i64 */
+)
+VOLATILE PARALLEL UNSAFE  
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'acquire_leases_sql_wrapper';
+
+CREATE  FUNCTION concurrency."acquire_lock"(
+	"name" TEXT, /* Option < Text > */
+	"timeout_ms" INT DEFAULT 5000, /* Option < i32 > */
+	"scope" TEXT DEFAULT 'transaction' /* Option < Text > */
+) RETURNS bool /* bool */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'acquire_lock_wrapper';
+
+CREATE  FUNCTION concurrency."extend_lease"(
+	"name" TEXT, /* Option < Text > */
+	"token" bigint, /* Option < i64 > */
+	"lease_ms" INT DEFAULT 30000 /* Option < i32 > */
+) RETURNS timestamptz /* Option < Time > */
+VOLATILE PARALLEL UNSAFE  
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'extend_lease_sql_wrapper';
+
+CREATE  FUNCTION concurrency."acquire_locks"(
+	"names" TEXT[], /* Option < Many < String > > */
+	"timeout_ms" INT DEFAULT 5000, /* Option < i32 > */
+	"scope" TEXT DEFAULT 'transaction' /* Option < Text > */
+) RETURNS bool /* bool */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'acquire_locks_wrapper';
+
+CREATE  FUNCTION concurrency."break_lease"(
+	"name" TEXT /* Option < Text > */
+) RETURNS bool /* bool */
+VOLATILE PARALLEL UNSAFE  
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'break_lease_sql_wrapper';
+
+CREATE  FUNCTION concurrency."hold_lease"(
+	"name" TEXT, /* Option < Text > */
+	"token" bigint /* Option < i64 > */
+) RETURNS void
+VOLATILE PARALLEL UNSAFE  
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'hold_lease_sql_wrapper';
+
+CREATE  FUNCTION concurrency."release_lease"(
+	"name" TEXT, /* Option < Text > */
+	"token" bigint /* Option < i64 > */
+) RETURNS bool /* bool */
+VOLATILE PARALLEL UNSAFE  
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'release_lease_sql_wrapper';
+
+CREATE  FUNCTION concurrency."release_lock"(
+	"name" TEXT, /* Option < Text > */
+	"scope" TEXT DEFAULT 'transaction' /* Option < Text > */
+) RETURNS bool /* bool */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'release_lock_wrapper';
+
+CREATE  FUNCTION concurrency."collect_deadlocks"() RETURNS INT /* i32 */
+STRICT VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'collect_deadlocks_wrapper';
+
+CREATE  FUNCTION concurrency."acquire_customer_lock"(
+	"p_customer_id" uuid, /* Option < pgrx :: Uuid > */
+	"p_timeout_ms" INT DEFAULT 5000 /* Option < i32 > */
+) RETURNS bool /* bool */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'acquire_customer_lock_wrapper';
+
+CREATE  FUNCTION concurrency."release_customer_lock"(
+	"p_customer_id" uuid /* Option < pgrx :: Uuid > */
+) RETURNS bool /* bool */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'release_customer_lock_wrapper';
+
+CREATE  FUNCTION concurrency."acquire_lease"(
+	"name" TEXT, /* Option < Text > */
+	"holder" TEXT, /* Option < Text > */
+	"lease_ms" INT DEFAULT 30000, /* Option < i32 > */
+	"timeout_ms" INT DEFAULT 0 /* Option < i32 > */
+) RETURNS bigint /* Option < i64 > */
+VOLATILE PARALLEL UNSAFE  
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'acquire_lease_sql_wrapper';
+
+CREATE  FUNCTION concurrency."record_deadlock"(
+	"detail" TEXT, /* Option < Text > */
+	"query_text" TEXT DEFAULT NULL, /* Option < Text > */
+	"resolution" TEXT DEFAULT NULL, /* Option < Text > */
+	"process_id" INT DEFAULT NULL /* Option < i32 > */
+) RETURNS bigint /* i64 */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'record_deadlock_wrapper';
+
+CREATE  FUNCTION concurrency."release_locks"(
+	"names" TEXT[], /* Option < Many < String > > */
+	"scope" TEXT DEFAULT 'transaction' /* Option < Text > */
+) RETURNS INT /* i32 */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'release_locks_wrapper';
 
 COMMENT ON FUNCTION event_store.append_event IS
     'Appends one event to the stream of an aggregate. p_aggregate_type: 1 to 100 characters, kept from the first event on; p_aggregate_id; p_event_type: 1 to 100 characters; p_event_data: a JSON object of up to 1 MB and 64 levels; p_expected_version: the stream''s version as the caller knows it, 0: no stream, -1: a stream, null: any; p_metadata: a JSON object of up to 16 kB; p_event_id: the caller''s, so that a retry appends nothing and answers the same, null: drawn; p_tags: up to 20 different texts. Returns the event''s id. NB101: version; NB102: another type; NB103: id with other content; NB021: a bound; 22004: null.';

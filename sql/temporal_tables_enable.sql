@@ -17,9 +17,6 @@ BEGIN ATOMIC
         WHEN EXISTS (SELECT FROM pg_catalog.pg_attribute a
                      WHERE a.attrelid = c.oid AND a.attname LIKE 'history\_%' AND NOT a.attisdropped)
             THEN 'has a column whose name begins with history_'
-        WHEN n.nspname || c.relname ~ '[{][a-z_.=]+[}]' OR EXISTS (
-            SELECT FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid AND a.attname ~ '[{][a-z_.=]+[}]' AND NOT a.attisdropped)
-            THEN 'has a word in braces in its name or a column''s'
         WHEN NOT (pg_catalog.has_schema_privilege(c.relowner, 'temporal', 'USAGE')
                   AND pg_catalog.has_function_privilege(c.relowner, 'temporal.settle(regclass, jsonb, jsonb, text)', 'EXECUTE'))
             THEN 'has an owner who may not keep histories: see temporal.grant_tables'
@@ -265,7 +262,7 @@ BEGIN
                   HINT = CASE split_part(obstacle, ' ', 1)
                       WHEN 'forces' THEN 'Take that off with ALTER TABLE ... NO FORCE ROW LEVEL SECURITY: its policies go on to hold for all but the owner, and for the history.'
                       WHEN 'inherits,' THEN 'Keep its rows in one table: a history is that of one table, and knows nothing of others'' rows.'
-                      WHEN 'has' THEN CASE WHEN obstacle LIKE '%owner%' THEN 'Call temporal.grant_tables for the owner.' WHEN obstacle LIKE '%braces%' THEN 'Rename it.' ELSE 'Rename the column.' END
+                      WHEN 'has' THEN CASE WHEN obstacle LIKE '%owner%' THEN 'Call temporal.grant_tables for the owner.' ELSE 'Rename the column.' END
                       ELSE CASE WHEN obstacle LIKE '%partition%' THEN 'Keep its rows in one table: a history is that of one table, and knows nothing of others'' rows.'
                                 ELSE 'Give a permanent, ordinary table of your own.' END END;
     END IF;

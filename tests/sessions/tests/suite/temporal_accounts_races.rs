@@ -165,8 +165,9 @@ fn the_horizon_stays_below_prepared_transactions() {
     bank.db.run(&format!("commit prepared '{name}'"));
     assert_eq!(bank.db.one(&format!("select temporal.safe_horizon() > {began}")), "t");
     // One that was prepared by a session without the extension does not say when it began.
+    bank.db.run("create table public.t ()");
     let mut plain = bank.session();
-    plain.run(&format!("begin; create table public.t (); prepare transaction '{name}'"));
+    plain.run(&format!("begin; insert into public.t default values; prepare transaction '{name}'"));
     assert_eq!(bank.db.one("select temporal.safe_horizon() is null"), "t");
     bank.db.run(&format!("rollback prepared '{name}'"));
     in_order(&mut bank);

@@ -131,7 +131,10 @@ fn a_history_has_names_that_are_free() {
     bank.db.run(&format!("create table \"{wide}\" (id int primary key); select temporal.enable('{wide}')"));
     bank.db.run("create table \"a%b\" (id int primary key, \"c%d\" int); select temporal.enable('\"a%b\"')");
     bank.db.run("create table \"{columns}\" (id int primary key); create table ok (id int primary key)");
-    refused(&mut bank.db, "select temporal.enable('\"{columns}\"')", "NB321");
+    bank.db.run("select temporal.enable('\"{columns}\"'); insert into \"{columns}\" values (1)");
+    bank.db.run("begin; insert into \"{columns}\" values (2); delete from \"{columns}\"; commit");
+    assert_eq!(bank.db.lines("select * from public_as_of.\"{columns}\""), [""; 0]);
+    assert_eq!(bank.db.lines("select * from temporal.check_history()"), [""; 0]);
     refused(&mut bank.db, "select temporal.enable('ok', p_history_schema => '')", "NB021");
 }
 
