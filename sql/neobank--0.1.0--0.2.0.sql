@@ -696,6 +696,24 @@ SELECT pg_catalog.pg_extension_config_dump('concurrency.leases', '');
 
 SELECT pg_catalog.pg_extension_config_dump('concurrency.lease_token_seq', '');
 
+CREATE  FUNCTION temporal."delete_portion"(
+	"p_table" regclass, /* Option < RegClass > */
+	"key" jsonb, /* Option < JsonDatum > */
+	"valid_from" timestamptz, /* Option < Time > */
+	"valid_to" timestamptz /* Option < Time > */
+) RETURNS bigint /* i64 */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'delete_portion_wrapper';
+
+CREATE  FUNCTION temporal."check_snapshot"(
+	"p_table" regclass, /* Option < RegClass > */
+	"p_key" jsonb /* Option < JsonDatum > */
+) RETURNS void
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'check_snapshot_wrapper';
+
 CREATE  FUNCTION temporal."as_owner"(
 	"p_table" regclass, /* Option < RegClass > */
 	"p_work" TEXT, /* Option < Text > */
@@ -705,6 +723,70 @@ CREATE  FUNCTION temporal."as_owner"(
 VOLATILE PARALLEL UNSAFE 
 LANGUAGE c /* Rust */
 AS 'MODULE_PATHNAME', 'as_owner_wrapper';
+
+CREATE  FUNCTION temporal."record_account_change"(
+	"account_id" uuid, /* Option < pgrx :: Uuid > */
+	"created_at" timestamptz, /* Option < Time > */
+	"customer_id" uuid, /* Option < pgrx :: Uuid > */
+	"account_status" TEXT, /* Option < Text > */
+	"overdraft_limit" numeric, /* Option < Numeric > */
+	"account_type" TEXT, /* Option < Text > */
+	"account_number" TEXT /* Option < Text > */
+) RETURNS void
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'record_account_change_wrapper';
+
+CREATE  FUNCTION temporal."balance_before"(
+	"account_id" uuid, /* Option < pgrx :: Uuid > */
+	"valid_to" timestamptz, /* Option < Time > */
+	"transaction_to" timestamptz /* Option < Time > */
+) RETURNS numeric /* Option < Numeric > */
+STABLE PARALLEL RESTRICTED 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'balance_before_wrapper';
+
+CREATE  FUNCTION temporal."insert_portion"(
+	"p_table" regclass, /* Option < RegClass > */
+	"row_values" jsonb, /* Option < JsonDatum > */
+	"valid_from" timestamptz, /* Option < Time > */
+	"valid_to" timestamptz DEFAULT 'infinity' /* Option < Time > */
+) RETURNS bigint /* i64 */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'insert_portion_wrapper';
+
+CREATE  FUNCTION temporal."correct"(
+	"account_id" uuid, /* Option < pgrx :: Uuid > */
+	"valid_from" timestamptz, /* Option < Time > */
+	"valid_to" timestamptz, /* Option < Time > */
+	"changes" jsonb, /* Option < JsonDatum > */
+	"reason" TEXT, /* Option < Text > */
+	"tenant" uuid DEFAULT NULL /* Option < pgrx :: Uuid > */
+) RETURNS timestamptz /* Option < Time > */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'correct_wrapper';
+
+CREATE  FUNCTION temporal."update_portion"(
+	"p_table" regclass, /* Option < RegClass > */
+	"key" jsonb, /* Option < JsonDatum > */
+	"valid_from" timestamptz, /* Option < Time > */
+	"valid_to" timestamptz, /* Option < Time > */
+	"changes" jsonb /* Option < JsonDatum > */
+) RETURNS bigint /* i64 */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'update_portion_wrapper';
+
+CREATE  FUNCTION temporal."balance_as_of"(
+	"account_id" uuid, /* Option < pgrx :: Uuid > */
+	"valid_at" timestamptz DEFAULT now(), /* Option < Time > */
+	"known_at" timestamptz DEFAULT now() /* Option < Time > */
+) RETURNS numeric /* Option < Numeric > */
+STABLE PARALLEL RESTRICTED  
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'account_balance_as_of_wrapper';
 
 CREATE  FUNCTION temporal."get_account_as_of"(
 	"p_account_id" uuid, /* Option < pgrx :: Uuid > */
@@ -730,117 +812,124 @@ STABLE PARALLEL RESTRICTED
 LANGUAGE c /* Rust */
 AS 'MODULE_PATHNAME', 'get_account_as_of_wrapper';
 
-CREATE  FUNCTION temporal."record_account_change"(
-	"account_id" uuid, /* Option < pgrx :: Uuid > */
-	"created_at" timestamptz, /* Option < Time > */
-	"customer_id" uuid, /* Option < pgrx :: Uuid > */
-	"account_status" TEXT, /* Option < Text > */
-	"overdraft_limit" numeric, /* Option < Numeric > */
-	"account_type" TEXT, /* Option < Text > */
-	"account_number" TEXT /* Option < Text > */
-) RETURNS void
+CREATE  FUNCTION concurrency."record_deadlock"(
+	"detail" TEXT, /* Option < Text > */
+	"query_text" TEXT DEFAULT NULL, /* Option < Text > */
+	"resolution" TEXT DEFAULT NULL, /* Option < Text > */
+	"process_id" INT DEFAULT NULL /* Option < i32 > */
+) RETURNS bigint /* i64 */
 VOLATILE PARALLEL UNSAFE 
 LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'record_account_change_wrapper';
+AS 'MODULE_PATHNAME', 'record_deadlock_wrapper';
 
-CREATE  FUNCTION temporal."correct"(
-	"account_id" uuid, /* Option < pgrx :: Uuid > */
-	"valid_from" timestamptz, /* Option < Time > */
-	"valid_to" timestamptz, /* Option < Time > */
-	"changes" jsonb, /* Option < JsonDatum > */
-	"reason" TEXT, /* Option < Text > */
-	"tenant" uuid DEFAULT NULL /* Option < pgrx :: Uuid > */
+CREATE  FUNCTION concurrency."release_lock"(
+	"name" TEXT, /* Option < Text > */
+	"scope" TEXT DEFAULT 'transaction' /* Option < Text > */
+) RETURNS bool /* bool */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'release_lock_wrapper';
+
+CREATE  FUNCTION concurrency."extend_lease"(
+	"name" TEXT, /* Option < Text > */
+	"token" bigint, /* Option < i64 > */
+	"lease_ms" INT DEFAULT 30000 /* Option < i32 > */
 ) RETURNS timestamptz /* Option < Time > */
+VOLATILE PARALLEL UNSAFE  
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'extend_lease_sql_wrapper';
+
+CREATE  FUNCTION concurrency."acquire_lease"(
+	"name" TEXT, /* Option < Text > */
+	"holder" TEXT, /* Option < Text > */
+	"lease_ms" INT DEFAULT 30000, /* Option < i32 > */
+	"timeout_ms" INT DEFAULT 0 /* Option < i32 > */
+) RETURNS bigint /* Option < i64 > */
+VOLATILE PARALLEL UNSAFE  
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'acquire_lease_sql_wrapper';
+
+CREATE  FUNCTION concurrency."release_customer_lock"(
+	"p_customer_id" uuid /* Option < pgrx :: Uuid > */
+) RETURNS bool /* bool */
 VOLATILE PARALLEL UNSAFE 
 LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'correct_wrapper';
+AS 'MODULE_PATHNAME', 'release_customer_lock_wrapper';
 
-CREATE  FUNCTION temporal."update_portion"(
-	"p_table" regclass, /* Option < RegClass > */
-	"key" jsonb, /* Option < JsonDatum > */
-	"valid_from" timestamptz, /* Option < Time > */
-	"valid_to" timestamptz, /* Option < Time > */
-	"changes" jsonb /* Option < JsonDatum > */
-) RETURNS bigint /* i64 */
+CREATE  FUNCTION concurrency."acquire_lock"(
+	"name" TEXT, /* Option < Text > */
+	"timeout_ms" INT DEFAULT 5000, /* Option < i32 > */
+	"scope" TEXT DEFAULT 'transaction' /* Option < Text > */
+) RETURNS bool /* bool */
 VOLATILE PARALLEL UNSAFE 
 LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'update_portion_wrapper';
+AS 'MODULE_PATHNAME', 'acquire_lock_wrapper';
 
-CREATE  FUNCTION temporal."check_snapshot"(
-	"p_table" regclass, /* Option < RegClass > */
-	"p_key" jsonb /* Option < JsonDatum > */
+CREATE  FUNCTION concurrency."acquire_locks"(
+	"names" TEXT[], /* Option < Many < String > > */
+	"timeout_ms" INT DEFAULT 5000, /* Option < i32 > */
+	"scope" TEXT DEFAULT 'transaction' /* Option < Text > */
+) RETURNS bool /* bool */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'acquire_locks_wrapper';
+
+CREATE  FUNCTION concurrency."hold_lease"(
+	"name" TEXT, /* Option < Text > */
+	"token" bigint /* Option < i64 > */
 ) RETURNS void
-VOLATILE PARALLEL UNSAFE 
+VOLATILE PARALLEL UNSAFE  
 LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'check_snapshot_wrapper';
+AS 'MODULE_PATHNAME', 'hold_lease_sql_wrapper';
 
-CREATE  FUNCTION temporal."balance_before"(
-	"account_id" uuid, /* Option < pgrx :: Uuid > */
-	"valid_to" timestamptz, /* Option < Time > */
-	"transaction_to" timestamptz /* Option < Time > */
-) RETURNS numeric /* Option < Numeric > */
-STABLE PARALLEL RESTRICTED 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'balance_before_wrapper';
-
-CREATE  FUNCTION temporal."insert_portion"(
-	"p_table" regclass, /* Option < RegClass > */
-	"row_values" jsonb, /* Option < JsonDatum > */
-	"valid_from" timestamptz, /* Option < Time > */
-	"valid_to" timestamptz DEFAULT 'infinity' /* Option < Time > */
-) RETURNS bigint /* i64 */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'insert_portion_wrapper';
-
-CREATE  FUNCTION temporal."delete_portion"(
-	"p_table" regclass, /* Option < RegClass > */
-	"key" jsonb, /* Option < JsonDatum > */
-	"valid_from" timestamptz, /* Option < Time > */
-	"valid_to" timestamptz /* Option < Time > */
-) RETURNS bigint /* i64 */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'delete_portion_wrapper';
-
-CREATE  FUNCTION temporal."balance_as_of"(
-	"account_id" uuid, /* Option < pgrx :: Uuid > */
-	"valid_at" timestamptz DEFAULT now(), /* Option < Time > */
-	"known_at" timestamptz DEFAULT now() /* Option < Time > */
-) RETURNS numeric /* Option < Numeric > */
-STABLE PARALLEL RESTRICTED  
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'account_balance_as_of_wrapper';
-
-CREATE  FUNCTION pooling."generate_pgbouncer_config"(
-	"databases" TEXT[] DEFAULT NULL, /* Option < Many < String > > */
-	"pool_mode" TEXT DEFAULT 'transaction', /* Option < Text > */
-	"host" TEXT DEFAULT NULL, /* Option < Text > */
-	"pool_size" INT DEFAULT NULL, /* Option < i32 > */
-	"settings" jsonb DEFAULT '{}', /* Option < JsonDatum > */
-	"cores" INT DEFAULT NULL /* Option < i32 > */
-) RETURNS TEXT /* String */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'generate_pgbouncer_config_wrapper';
-
-CREATE  FUNCTION pooling."what_if"(
-	"pool_size" INT, /* Option < i32 > */
-	"arrival_rate" numeric, /* Option < Numeric > */
-	"service_time_ms" numeric /* Option < Numeric > */
+CREATE  FUNCTION concurrency."acquire_leases"(
+	"names" TEXT[], /* Option < Many < String > > */
+	"holder" TEXT, /* Option < Text > */
+	"lease_ms" INT DEFAULT 30000, /* Option < i32 > */
+	"timeout_ms" INT DEFAULT 0 /* Option < i32 > */
 ) RETURNS TABLE (
-	"busy_connections" numeric,  /* Option < Numeric > */
-	"utilization" numeric,  /* Option < Numeric > */
-	"wait_probability" numeric,  /* Option < Numeric > */
-	"mean_wait_ms" numeric,  /* Option < Numeric > */
-	"p95_wait_ms" numeric,  /* Option < Numeric > */
-	"mean_response_ms" numeric,  /* Option < Numeric > */
-	"queue_length" numeric,  /* Option < Numeric > */
-	"is_stable" bool  /* bool */
+	"name" TEXT,  /* String */
+	"token" bigint  /* i64 */
 )
-IMMUTABLE PARALLEL SAFE 
+VOLATILE PARALLEL UNSAFE  
 LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'what_if_wrapper';
+AS 'MODULE_PATHNAME', 'acquire_leases_sql_wrapper';
+
+CREATE  FUNCTION concurrency."release_lease"(
+	"name" TEXT, /* Option < Text > */
+	"token" bigint /* Option < i64 > */
+) RETURNS bool /* bool */
+VOLATILE PARALLEL UNSAFE  
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'release_lease_sql_wrapper';
+
+CREATE  FUNCTION concurrency."acquire_customer_lock"(
+	"p_customer_id" uuid, /* Option < pgrx :: Uuid > */
+	"p_timeout_ms" INT DEFAULT 5000 /* Option < i32 > */
+) RETURNS bool /* bool */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'acquire_customer_lock_wrapper';
+
+CREATE  FUNCTION concurrency."break_lease"(
+	"name" TEXT /* Option < Text > */
+) RETURNS bool /* bool */
+VOLATILE PARALLEL UNSAFE  
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'break_lease_sql_wrapper';
+
+CREATE  FUNCTION concurrency."collect_deadlocks"() RETURNS INT /* i32 */
+STRICT VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'collect_deadlocks_wrapper';
+
+CREATE  FUNCTION concurrency."release_locks"(
+	"names" TEXT[], /* Option < Many < String > > */
+	"scope" TEXT DEFAULT 'transaction' /* Option < Text > */
+) RETURNS INT /* i32 */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'release_locks_wrapper';
 
 CREATE  FUNCTION pooling."recommended_size"(
 	"arrival_rate" numeric, /* Option < Numeric > */
@@ -861,40 +950,6 @@ STABLE PARALLEL SAFE
 LANGUAGE c /* Rust */
 AS 'MODULE_PATHNAME', 'recommended_size_wrapper';
 
-CREATE  FUNCTION pooling."capture_sample"(
-	"keep" interval DEFAULT '7 days', /* Option < Interval > */
-	"max_groups" INT DEFAULT 100 /* Option < i32 > */
-) RETURNS timestamptz /* Option < Time > */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'capture_sample_wrapper';
-
-CREATE  FUNCTION pooling."bounded_period"(
-	"since" interval /* Option < Interval > */
-) RETURNS interval /* Interval */
-IMMUTABLE PARALLEL SAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'bounded_period_wrapper';
-
-CREATE  FUNCTION pooling."machine_cores"() RETURNS INT /* i32 */
-STRICT STABLE PARALLEL SAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'machine_cores_wrapper';
-
-CREATE  FUNCTION pooling."bounded_seconds"(
-	"seconds" numeric /* Option < Numeric > */
-) RETURNS numeric /* Numeric */
-IMMUTABLE PARALLEL SAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'bounded_seconds_wrapper';
-
-CREATE  FUNCTION pooling."bounded_pool_size"(
-	"pool_size" INT /* Option < i32 > */
-) RETURNS INT /* Option < i32 > */
-IMMUTABLE PARALLEL SAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'bounded_pool_size_wrapper';
-
 CREATE  FUNCTION pooling."calculate_pool_size"(
 	"p_max_db_connections" INT, /* Option < i32 > */
 	"p_avg_query_time_ms" numeric, /* Option < Numeric > */
@@ -909,6 +964,70 @@ CREATE  FUNCTION pooling."calculate_pool_size"(
 STABLE PARALLEL SAFE 
 LANGUAGE c /* Rust */
 AS 'MODULE_PATHNAME', 'calculate_pool_size_wrapper';
+
+CREATE  FUNCTION pooling."what_if"(
+	"pool_size" INT, /* Option < i32 > */
+	"arrival_rate" numeric, /* Option < Numeric > */
+	"service_time_ms" numeric /* Option < Numeric > */
+) RETURNS TABLE (
+	"busy_connections" numeric,  /* Option < Numeric > */
+	"utilization" numeric,  /* Option < Numeric > */
+	"wait_probability" numeric,  /* Option < Numeric > */
+	"mean_wait_ms" numeric,  /* Option < Numeric > */
+	"p95_wait_ms" numeric,  /* Option < Numeric > */
+	"mean_response_ms" numeric,  /* Option < Numeric > */
+	"queue_length" numeric,  /* Option < Numeric > */
+	"is_stable" bool  /* bool */
+)
+IMMUTABLE PARALLEL SAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'what_if_wrapper';
+
+CREATE  FUNCTION pooling."generate_pgbouncer_config"(
+	"databases" TEXT[] DEFAULT NULL, /* Option < Many < String > > */
+	"pool_mode" TEXT DEFAULT 'transaction', /* Option < Text > */
+	"host" TEXT DEFAULT NULL, /* Option < Text > */
+	"pool_size" INT DEFAULT NULL, /* Option < i32 > */
+	"settings" jsonb DEFAULT '{}', /* Option < JsonDatum > */
+	"cores" INT DEFAULT NULL /* Option < i32 > */
+) RETURNS TEXT /* String */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'generate_pgbouncer_config_wrapper';
+
+CREATE  FUNCTION pooling."bounded_period"(
+	"since" interval /* Option < Interval > */
+) RETURNS interval /* Interval */
+IMMUTABLE PARALLEL SAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'bounded_period_wrapper';
+
+CREATE  FUNCTION pooling."capture_sample"(
+	"keep" interval DEFAULT '7 days', /* Option < Interval > */
+	"max_groups" INT DEFAULT 100 /* Option < i32 > */
+) RETURNS timestamptz /* Option < Time > */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'capture_sample_wrapper';
+
+CREATE  FUNCTION pooling."machine_cores"() RETURNS INT /* i32 */
+STRICT STABLE PARALLEL SAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'machine_cores_wrapper';
+
+CREATE  FUNCTION pooling."bounded_pool_size"(
+	"pool_size" INT /* Option < i32 > */
+) RETURNS INT /* Option < i32 > */
+IMMUTABLE PARALLEL SAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'bounded_pool_size_wrapper';
+
+CREATE  FUNCTION pooling."bounded_seconds"(
+	"seconds" numeric /* Option < Numeric > */
+) RETURNS numeric /* Numeric */
+IMMUTABLE PARALLEL SAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'bounded_seconds_wrapper';
 
 ALTER FUNCTION pooling.what_if(integer, numeric, numeric) ROWS 1;
 
@@ -1414,43 +1533,12 @@ END;
 COMMENT ON FUNCTION pooling.check_pool_health(numeric) IS
     'Connections at this moment: of those that clients may use (75 and 90 %), idle in a transaction for more than so many seconds (1 and 5 of them) and the longest (300 and 900 s), their mean age (an hour), the wait that the pooler tells of (0 and 1,000 ms, pooling.pool_stats), the last sample. status: OK, REVIEW, WARNING, CRITICAL, or UNKNOWN: the caller may not see it (pg_monitor may), or nobody has measured it. NB021: seconds; 22004: null.';
 
-CREATE  FUNCTION troubleshoot."note_restore_test"(
-	"tested_at" timestamptz, /* Option < Time > */
-	"note" TEXT /* Option < Text > */
-) RETURNS void
+CREATE  FUNCTION troubleshoot."unacknowledge"(
+	"fingerprint" TEXT /* Option < Text > */
+) RETURNS bool /* bool */
 VOLATILE PARALLEL UNSAFE 
 LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'note_restore_test_wrapper';
-
-CREATE  FUNCTION troubleshoot."multixact_member_segments"() RETURNS bigint /* Option < i64 > */
-STRICT VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'multixact_member_segments_wrapper';
-
-CREATE  FUNCTION troubleshoot."kill_long_queries"(
-	"p_max_duration" interval DEFAULT '5 minutes', /* Option < Interval > */
-	"p_dry_run" bool DEFAULT true, /* Option < bool > */
-	"p_method" TEXT DEFAULT 'terminate', /* Option < Text > */
-	"p_reason" TEXT DEFAULT NULL, /* Option < Text > */
-	"p_database" TEXT DEFAULT NULL, /* Option < Text > */
-	"p_user" TEXT DEFAULT NULL /* Option < Text > */
-) RETURNS TABLE (
-	"pid" INT,  /* Option < i32 > */
-	"duration" interval,  /* Option < Interval > */
-	"query" TEXT,  /* Option < String > */
-	"action" TEXT,  /* String */
-	"user_name" TEXT,  /* Option < String > */
-	"database_name" TEXT,  /* Option < String > */
-	"application_name" TEXT  /* Option < String > */
-)
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'kill_long_queries_wrapper';
-
-CREATE  FUNCTION troubleshoot."subtransaction_overflows"() RETURNS SETOF INT /* i32 */
-STRICT VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'subtransaction_overflows_wrapper';
+AS 'MODULE_PATHNAME', 'unacknowledge_wrapper';
 
 CREATE  FUNCTION troubleshoot."explain"(
 	"query" TEXT, /* Option < Text > */
@@ -1476,20 +1564,60 @@ AS 'MODULE_PATHNAME', 'explain_wrapper';
 COMMENT ON FUNCTION troubleshoot.explain IS
     'What is wrong with the plan of a query, the worst first, and what to do about it. query: one SELECT, INSERT, UPDATE, DELETE or MERGE, with $1, $2 ... for parameters, up to 100,000 characters; params: a text for each, read as the type that its place wants; analyze: also run it, which tells what came of the estimates. Planned and run with the caller''s rights and search_path, in a subtransaction that may not write and is always rolled back; what a function does outside of the database is done. Waits 1 s for a lock unless lock_timeout is set; statement_timeout holds. The first row is the plan itself. Where hypopg is installed, proposed indexes are tried with it. NB021: a bound; NB525: several statements, or one without a plan; NB526: number of parameters; 25006: analyze of a query that writes; 22004: null; and what the query itself raises.';
 
-CREATE  FUNCTION troubleshoot."check_definitions"() RETURNS TABLE (
-	"check_id" TEXT,  /* String */
-	"category" TEXT,  /* String */
-	"title" TEXT,  /* String */
-	"unit" TEXT,  /* Option < String > */
-	"worse" TEXT,  /* Option < String > */
-	"warning" numeric,  /* Option < Numeric > */
-	"critical" numeric,  /* Option < Numeric > */
-	"minimum" numeric,  /* Option < Numeric > */
-	"minimum_unit" TEXT  /* Option < String > */
-)
-IMMUTABLE STRICT PARALLEL SAFE 
+CREATE  FUNCTION troubleshoot."set_threshold"(
+	"check_id" TEXT, /* Option < Text > */
+	"warning" numeric, /* Option < Numeric > */
+	"critical" numeric, /* Option < Numeric > */
+	"minimum" numeric DEFAULT NULL /* Option < Numeric > */
+) RETURNS void
+VOLATILE PARALLEL UNSAFE 
 LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'check_definitions_wrapper';
+AS 'MODULE_PATHNAME', 'set_threshold_wrapper';
+
+CREATE  FUNCTION troubleshoot."clear_idle_transactions"(
+	"p_older_than" interval DEFAULT '10 minutes', /* Option < Interval > */
+	"p_dry_run" bool DEFAULT true, /* Option < bool > */
+	"p_reason" TEXT DEFAULT NULL, /* Option < Text > */
+	"p_database" TEXT DEFAULT NULL, /* Option < Text > */
+	"p_user" TEXT DEFAULT NULL /* Option < Text > */
+) RETURNS INT /* i32 */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'clear_idle_transactions_wrapper';
+
+CREATE  FUNCTION troubleshoot."compare_baseline"(
+	"at" timestamptz DEFAULT NULL, /* Option < Time > */
+	"days" INT DEFAULT 35 /* Option < i32 > */
+) RETURNS TABLE (
+	"metric" TEXT,  /* & '_ str */
+	"severity" TEXT,  /* & '_ str */
+	"captured_at" timestamptz,  /* Time */
+	"value" numeric,  /* Option < Numeric > */
+	"unit" TEXT,  /* & '_ str */
+	"median" numeric,  /* Option < Numeric > */
+	"mad" numeric,  /* Option < Numeric > */
+	"deviation" numeric,  /* Option < Numeric > */
+	"scope" TEXT,  /* & '_ str */
+	"samples" INT,  /* i32 */
+	"detail" TEXT  /* String */
+)
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'compare_baseline_wrapper';
+
+CREATE  FUNCTION troubleshoot."sequence_position"(
+	"sequence" oid /* Option < pg_sys :: Oid > */
+) RETURNS bigint /* Option < i64 > */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'sequence_position_wrapper';
+
+CREATE  FUNCTION troubleshoot."reset_threshold"(
+	"check_id" TEXT /* Option < Text > */
+) RETURNS bool /* bool */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'reset_threshold_wrapper';
 
 CREATE  FUNCTION troubleshoot."slow_query_rows"(
 	"max_rows" INT, /* Option < i32 > */
@@ -1641,6 +1769,18 @@ END;
 COMMENT ON FUNCTION troubleshoot.connection_analysis() IS
     'Connections at this moment. Utilization is of those that clients may use, without the reserved ones (75 and 90 %); idle in transaction: more than 5, or one for 300 and 900 s, failed transactions with them. status: INFO, OK, WARNING, CRITICAL, or UNKNOWN where sessions are not visible to the caller (pg_monitor sees all).';
 
+CREATE  FUNCTION troubleshoot."relation_file_bytes"(
+	"path" TEXT /* Option < Text > */
+) RETURNS bigint /* Option < i64 > */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'relation_file_bytes_wrapper';
+
+CREATE  FUNCTION troubleshoot."report_html"() RETURNS TEXT /* String */
+STRICT VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'report_html_wrapper';
+
 CREATE  FUNCTION troubleshoot."run_baseline"() RETURNS TABLE (
 	"captured" INT,  /* i32 */
 	"raised" INT,  /* i32 */
@@ -1651,510 +1791,10 @@ STRICT VOLATILE PARALLEL UNSAFE
 LANGUAGE c /* Rust */
 AS 'MODULE_PATHNAME', 'run_baseline_wrapper';
 
-CREATE  FUNCTION troubleshoot."run_checks"(
-	"only_checks" TEXT[] DEFAULT NULL /* Option < Many < String > > */
-) RETURNS TABLE (
-	"check_id" TEXT,  /* String */
-	"severity" TEXT,  /* String */
-	"object" TEXT,  /* Option < String > */
-	"value" numeric,  /* Option < Numeric > */
-	"unit" TEXT,  /* Option < String > */
-	"warning_threshold" numeric,  /* Option < Numeric > */
-	"critical_threshold" numeric,  /* Option < Numeric > */
-	"detail" TEXT,  /* String */
-	"remediation_sql" TEXT,  /* Option < String > */
-	"fingerprint" TEXT,  /* String */
-	"acknowledged_until" timestamptz  /* Option < Time > */
-)
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'run_checks_wrapper';
-
-CREATE  FUNCTION troubleshoot."relation_file_bytes"(
-	"path" TEXT /* Option < Text > */
-) RETURNS bigint /* Option < i64 > */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'relation_file_bytes_wrapper';
-
-CREATE TABLE troubleshoot.thresholds (
-    check_id text PRIMARY KEY,
-    -- NaN is above every number, so it is not within these either.
-    warning numeric CHECK (warning BETWEEN 0 AND 1e18),
-    critical numeric CHECK (critical BETWEEN 0 AND 1e18),
-    minimum numeric CHECK (minimum BETWEEN 0 AND 1e18),
-    set_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
-    set_by text NOT NULL
-);
-
-COMMENT ON TABLE troubleshoot.thresholds IS
-    'Thresholds in the place of a check''s own. Set by troubleshoot.set_threshold; troubleshoot.check_catalogue shows those in force.';
-
-COMMENT ON COLUMN troubleshoot.thresholds.warning IS 'In the check''s unit; null: no value is a warning.';
-
-COMMENT ON COLUMN troubleshoot.thresholds.critical IS 'In the check''s unit; null: no value is critical.';
-
-COMMENT ON COLUMN troubleshoot.thresholds.minimum IS 'What is smaller is left out; null: the check''s own minimum.';
-
-CREATE TABLE troubleshoot.acknowledgements (
-    fingerprint text PRIMARY KEY,
-    severity text NOT NULL CHECK (severity IN ('info', 'unknown', 'warning', 'critical')),
-    object text,
-    acknowledged_until timestamptz NOT NULL,
-    reason text NOT NULL,
-    acknowledged_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
-    acknowledged_by text NOT NULL
-);
-
-COMMENT ON TABLE troubleshoot.acknowledgements IS
-    'Findings that somebody has taken note of, until when and why. Set by troubleshoot.acknowledge.';
-
-COMMENT ON COLUMN troubleshoot.acknowledgements.severity IS
-    'What it was then. A finding that has become worse since counts as not acknowledged.';
-
-CREATE TABLE troubleshoot.restore_tests (
-    tested_at timestamptz PRIMARY KEY,
-    note text NOT NULL,
-    noted_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
-    noted_by text NOT NULL
-);
-
-COMMENT ON TABLE troubleshoot.restore_tests IS
-    'When a backup was restored and found whole. Set by troubleshoot.note_restore_test.';
-
-SELECT pg_catalog.pg_extension_config_dump('troubleshoot.thresholds', '');
-
-SELECT pg_catalog.pg_extension_config_dump('troubleshoot.acknowledgements', '');
-
-SELECT pg_catalog.pg_extension_config_dump('troubleshoot.restore_tests', '');
-
-CREATE FUNCTION troubleshoot.checks(only_checks text[] DEFAULT NULL)
-RETURNS TABLE (
-    check_id text, severity text, object text, value numeric, unit text, warning_threshold numeric,
-    critical_threshold numeric, detail text, remediation_sql text, fingerprint text, acknowledged_until timestamptz)
-LANGUAGE sql VOLATILE PARALLEL UNSAFE
-SET search_path = pg_catalog, pg_temp
-SET lock_timeout = '1ms'
-SET datestyle = 'ISO, YMD'
-BEGIN ATOMIC
-    SELECT r.check_id, r.severity, r.object, r.value, r.unit, r.warning_threshold, r.critical_threshold, r.detail,
-           r.remediation_sql, r.fingerprint, r.acknowledged_until
-    FROM troubleshoot.run_checks(only_checks) r;
-END;
-
-COMMENT ON FUNCTION troubleshoot.checks(text[]) IS
-    'Checks the server and this database; the most urgent findings first, and a row for each check that found nothing. only_checks: names of checks, null: all. severity: critical, warning, unknown (it cannot be told: the role may not see it, something is locked or not installed), info, ok. value and thresholds in unit; remediation_sql: what to run once it is understood; fingerprint: the same for as long as the finding lasts; acknowledged_until: somebody took note of it, as bad as it is now. Reads with the caller''s rights, waits for no lock, takes none stronger than ACCESS SHARE, and runs on a standby. NB500: no such check; 22004: a name null.';
-
-CREATE VIEW troubleshoot.check_catalogue AS
-SELECT d.check_id, d.category, d.title, d.unit, d.worse,
-       CASE WHEN t.check_id IS NULL THEN d.warning ELSE t.warning END AS warning,
-       CASE WHEN t.check_id IS NULL THEN d.critical ELSE t.critical END AS critical,
-       coalesce(t.minimum, d.minimum) AS minimum, d.minimum_unit,
-       d.warning AS default_warning, d.critical AS default_critical, d.minimum AS default_minimum,
-       t.set_at, t.set_by
-FROM troubleshoot.check_definitions() d
-LEFT JOIN troubleshoot.thresholds t ON t.check_id = d.check_id;
-
-COMMENT ON VIEW troubleshoot.check_catalogue IS
-    'The checks of troubleshoot.checks(), with the thresholds in force and the check''s own. worse: whether higher or lower values are; null where nothing is measured. minimum: what is smaller is left out.';
-
-CREATE FUNCTION troubleshoot.slow_statements(least_mean_ms numeric, least_calls numeric)
-RETURNS TABLE (queryid bigint, query text, calls bigint, mean_ms numeric, total_ms numeric)
-LANGUAGE plpgsql STABLE PARALLEL UNSAFE
-SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-    place oid;
-    schema_name text;
-    timed text;
-BEGIN
-    SELECT n.oid, n.nspname INTO place, schema_name
-    FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace WHERE e.extname = 'pg_stat_statements';
-    IF NOT FOUND THEN
-        RAISE EXCEPTION 'pg_stat_statements is not installed'
-            USING ERRCODE = 'NB503', DETAIL = 'Without it the server does not keep how long statements take.',
-                  HINT = 'Add it to shared_preload_libraries, restart, and run CREATE EXTENSION pg_stat_statements.';
-    END IF;
-    SELECT CASE WHEN count(*) FILTER (WHERE a.attname = 'total_exec_time') > 0 THEN 'total_exec_time' ELSE 'total_time' END
-    INTO timed
-    FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
-    WHERE c.relname = 'pg_stat_statements' AND c.relnamespace = place;
-    RETURN QUERY EXECUTE format(
-        'SELECT s.queryid, pg_catalog.min(s.query), pg_catalog.sum(s.calls)::bigint, '
-        'pg_catalog.round((pg_catalog.sum(s.%2$I) / pg_catalog.sum(s.calls))::numeric, 3), '
-        'pg_catalog.round(pg_catalog.sum(s.%2$I)::numeric, 3) FROM %1$I.pg_stat_statements s '
-        'WHERE s.dbid = (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database()) '
-        'AND s.queryid IS NOT NULL AND s.calls > 0 GROUP BY s.queryid '
-        'HAVING pg_catalog.sum(s.calls) >= $2 AND pg_catalog.sum(s.%2$I) / pg_catalog.sum(s.calls) >= $1',
-        schema_name, timed) USING least_mean_ms, least_calls;
-END
-$$;
-
-COMMENT ON FUNCTION troubleshoot.slow_statements(numeric, numeric) IS
-    'Statements of this database that take least_mean_ms milliseconds or more on average and were called least_calls times or more, from pg_stat_statements. NB503: it is not installed; 55000: it is not loaded.';
-
-CREATE FUNCTION troubleshoot.table_bloat(min_bytes bigint DEFAULT 0)
-RETURNS TABLE (
-    schema_name text, table_name text, table_bytes bigint, bloat_bytes bigint, bloat_percent numeric, is_known boolean)
-LANGUAGE sql STABLE PARALLEL UNSAFE
-BEGIN ATOMIC
-    WITH big AS MATERIALIZED (
-        SELECT c.oid, n.nspname, c.relname, c.reltuples::numeric AS rows, s.bytes, b.size AS block,
-               coalesce((SELECT o.option_value::int FROM pg_catalog.pg_options_to_table(c.reloptions) o
-                         WHERE o.option_name = 'fillfactor'), 100) AS fill
-        FROM pg_catalog.pg_class c
-        JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-        CROSS JOIN (SELECT (SELECT pg_catalog.current_setting('block_size')::bigint) AS size) b
-        CROSS JOIN LATERAL (
-            SELECT CASE WHEN c.reltuples = -1
-                        THEN coalesce(troubleshoot.relation_file_bytes(pg_catalog.pg_relation_filepath(c.oid)), 0)
-                        ELSE c.relpages * b.size END AS bytes
-        ) s
-        WHERE c.relkind IN ('r', 'm') AND c.relpersistence <> 't'
-          AND n.nspname NOT IN ('pg_catalog', 'information_schema')
-          AND (c.reltuples = -1 OR c.relpages >= (SELECT min_bytes / pg_catalog.current_setting('block_size')::bigint))
-          AND s.bytes >= min_bytes AND s.bytes > 0
-    ), measured AS (
-        SELECT g.*, w.columns, w.known, 4 + w.head + pg_catalog.ceil(w.width / 8) * 8 AS tuple
-        FROM big g
-        CROSS JOIN LATERAL (
-            SELECT pg_catalog.count(*) AS columns, pg_catalog.count(s.attname) AS known,
-                   pg_catalog.ceil((23 + CASE WHEN pg_catalog.bool_or(s.null_frac > 0)
-                                              THEN (pg_catalog.count(*) + 7) / 8 ELSE 0 END) / 8.0) * 8 AS head,
-                   coalesce(pg_catalog.sum((1 - s.null_frac::numeric) * s.avg_width), 0) AS width
-            FROM pg_catalog.pg_attribute a
-            LEFT JOIN LATERAL (
-                SELECT p.attname, p.null_frac, p.avg_width
-                FROM pg_catalog.pg_stats p
-                WHERE p.schemaname = g.nspname AND p.tablename = g.relname AND p.attname = a.attname AND NOT p.inherited
-            ) s ON true
-            WHERE a.attrelid = g.oid AND a.attnum > 0 AND NOT a.attisdropped
-        ) w
-    ), estimated AS (
-        SELECT m.*, (m.known = m.columns OR m.rows = 0) AND m.rows >= 0 AS is_known,
-               m.block * pg_catalog.ceil(
-                   m.rows / greatest(pg_catalog.floor((m.block - 24) * m.fill / (100 * m.tuple)), 1)) AS wanted
-        FROM measured m
-    )
-    SELECT e.nspname::text, e.relname::text, e.bytes,
-           CASE WHEN e.is_known THEN greatest(e.bytes - e.wanted, 0)::bigint END,
-           CASE WHEN e.is_known THEN pg_catalog.round(100 * greatest(e.bytes - e.wanted, 0) / e.bytes, 1) END,
-           e.is_known
-    FROM estimated e;
-END;
-
-COMMENT ON FUNCTION troubleshoot.table_bloat(bigint) IS
-    'How much of each table of min_bytes or more holds nothing, estimated from the statistics of the last VACUUM and ANALYZE: bytes, and percent of the table. Where is_known is false they are null: the table was never analysed, or the caller may not read its statistics. TOAST tables are left out. Takes no lock on the tables.';
-
-CREATE FUNCTION troubleshoot.index_bloat(min_bytes bigint DEFAULT 0)
-RETURNS TABLE (
-    schema_name text, table_name text, index_name text, index_bytes bigint, bloat_bytes bigint, bloat_percent numeric,
-    is_known boolean)
-LANGUAGE sql STABLE PARALLEL UNSAFE
-BEGIN ATOMIC
-    WITH big AS MATERIALIZED (
-        SELECT c.oid, n.nspname, c.relname, t.relname AS table_name, tn.nspname AS table_schema, i.indkey,
-               c.reltuples::numeric AS rows, c.relpages * b.size AS bytes, b.size AS block,
-               t.reltuples >= 0 AND c.reltuples >= 0 AS is_counted,
-               coalesce((SELECT o.option_value::int FROM pg_catalog.pg_options_to_table(c.reloptions) o
-                         WHERE o.option_name = 'fillfactor'), 90) AS fill
-        FROM pg_catalog.pg_index i
-        JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid
-        JOIN pg_catalog.pg_am m ON m.oid = c.relam AND m.amname = 'btree'
-        JOIN pg_catalog.pg_class t ON t.oid = i.indrelid
-        JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-        JOIN pg_catalog.pg_namespace tn ON tn.oid = t.relnamespace
-        CROSS JOIN (SELECT (SELECT pg_catalog.current_setting('block_size')::bigint) AS size) b
-        WHERE c.relkind = 'i' AND c.relpersistence <> 't'
-          AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast')
-          AND c.relpages > 1 AND c.relpages >= (SELECT min_bytes / pg_catalog.current_setting('block_size')::bigint)
-    ), measured AS (
-        SELECT g.*, w.columns, w.known,
-               4 + CASE WHEN w.has_nulls THEN 16 ELSE 8 END + pg_catalog.ceil(w.width / 8) * 8 AS entry
-        FROM big g
-        CROSS JOIN LATERAL (
-            SELECT pg_catalog.count(*) AS columns, pg_catalog.count(s.attname) AS known,
-                   coalesce(pg_catalog.bool_or(s.null_frac > 0), false) AS has_nulls,
-                   coalesce(pg_catalog.sum((1 - s.null_frac::numeric) * s.avg_width), 0) AS width
-            FROM pg_catalog.pg_attribute a
-            LEFT JOIN pg_catalog.pg_index i ON i.indexrelid = g.oid
-            LEFT JOIN pg_catalog.pg_attribute o ON o.attrelid = i.indrelid AND o.attnum = g.indkey[a.attnum - 1] AND o.attnum <> 0
-            LEFT JOIN LATERAL (
-                SELECT p.attname, p.null_frac, p.avg_width
-                FROM pg_catalog.pg_stats p
-                WHERE p.schemaname = CASE WHEN o.attnum IS NULL THEN g.nspname ELSE g.table_schema END
-                  AND p.tablename = CASE WHEN o.attnum IS NULL THEN g.relname ELSE g.table_name END
-                  AND p.attname = CASE WHEN o.attnum IS NULL THEN a.attname ELSE o.attname END
-                  AND NOT p.inherited
-            ) s ON true
-            WHERE a.attrelid = g.oid AND a.attnum > 0
-        ) w
-    ), estimated AS (
-        -- One page describes the tree, and those above the leaves have an entry for each page below.
-        SELECT m.*, m.is_counted AND (m.known = m.columns OR m.rows = 0) AS is_known,
-               m.block * (1 + pg_catalog.ceil(
-                   m.rows / greatest(pg_catalog.floor((m.block - 40) * m.fill / (100 * m.entry)), 1)
-                   * (1 + m.entry / (m.block - 40)))) AS wanted
-        FROM measured m
-    )
-    SELECT e.nspname::text, e.table_name::text, e.relname::text, e.bytes,
-           CASE WHEN e.is_known THEN greatest(e.bytes - e.wanted, 0)::bigint END,
-           CASE WHEN e.is_known THEN pg_catalog.round(100 * greatest(e.bytes - e.wanted, 0) / e.bytes, 1) END,
-           e.is_known
-    FROM estimated e;
-END;
-
-COMMENT ON FUNCTION troubleshoot.index_bloat(bigint) IS
-    'The same as troubleshoot.table_bloat for b-tree indexes of min_bytes or more. A leaf that is as full as fillfactor says counts as full; an index that grows at random places settles at about 30 percent.';
-
-CREATE FUNCTION troubleshoot.known_schema(p_schema text) RETURNS text
-LANGUAGE plpgsql STABLE PARALLEL SAFE
-SET search_path = pg_catalog, pg_temp
-AS $$
-BEGIN
-    IF p_schema IS NOT NULL AND NOT EXISTS (SELECT FROM pg_namespace n WHERE n.nspname = p_schema) THEN
-        RAISE EXCEPTION 'argument "p_schema" is out of bounds'
-            USING ERRCODE = 'NB021', DETAIL = format('There is no schema %I.', p_schema),
-                  HINT = 'See the argument''s bounds in docs/errors.md.';
-    END IF;
-    RETURN p_schema;
-END
-$$;
-
-COMMENT ON FUNCTION troubleshoot.known_schema(text) IS
-    'p_schema, where there is a schema of that name or it is null. NB021: there is none.';
-
-CREATE FUNCTION troubleshoot.check_table_health(p_schema text DEFAULT 'banking')
-RETURNS TABLE (table_name text, issue_type text, severity text, details text, recommendation text)
-LANGUAGE sql VOLATILE PARALLEL UNSAFE
-SET search_path = pg_catalog, pg_temp
-SET lock_timeout = '1ms'
-BEGIN ATOMIC
-    WITH wanted AS MATERIALIZED (
-        -- A name that is mistyped is not to look like one where all is well.
-        SELECT troubleshoot.known_schema(p_schema) AS schema_name
-    ), limits AS (
-        SELECT k.check_id, k.warning, k.critical, k.minimum FROM troubleshoot.check_catalogue k
-    ), tables AS (
-        SELECT c.oid, n.nspname, c.relname, c.reltuples, pg_catalog.format('%s.%s', n.nspname, c.relname) AS shown,
-               pg_catalog.format('%I.%I', n.nspname, c.relname) AS quoted
-        FROM wanted w
-        CROSS JOIN pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-        WHERE c.relkind IN ('r', 'm') AND (w.schema_name IS NULL OR n.nspname = w.schema_name)
-          AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast') AND c.relpersistence <> 't'
-    ), found AS (
-        SELECT 1 AS place, t.shown, 'Table Bloat' AS issue,
-               CASE WHEN NOT b.is_known THEN 'UNKNOWN'
-                    WHEN b.bloat_bytes >= l.minimum * 1048576 AND b.bloat_percent >= l.critical THEN 'CRITICAL'
-                    WHEN b.bloat_bytes >= l.minimum * 1048576 THEN 'WARNING' ELSE 'INFO' END AS severity,
-               CASE WHEN b.is_known
-                    THEN pg_catalog.format('%s of %s hold nothing (%s %%, estimated)', pg_catalog.pg_size_pretty(b.bloat_bytes),
-                                           pg_catalog.pg_size_pretty(b.table_bytes), b.bloat_percent)
-                    ELSE 'Never analysed, or its statistics may not be read by this role' END AS details,
-               CASE WHEN b.is_known THEN pg_catalog.format('VACUUM (FULL, ANALYZE) %s in a maintenance window, or pg_repack', t.quoted)
-                    ELSE pg_catalog.format('ANALYZE %s', t.quoted) END AS recommendation
-        FROM tables t
-        JOIN troubleshoot.table_bloat(1048576) b ON b.schema_name = t.nspname AND b.table_name = t.relname
-        JOIN limits l ON l.check_id = 'table_bloat'
-        WHERE NOT b.is_known OR b.bloat_percent >= coalesce(l.warning, l.critical)
-        UNION ALL
-        SELECT 2, t.shown, 'Dead Tuples',
-               CASE WHEN d.dead < l.minimum THEN 'INFO'
-                    WHEN 100.0 * d.dead / (d.live + d.dead) >= l.critical THEN 'CRITICAL'
-                    WHEN 100.0 * d.dead / (d.live + d.dead) >= l.warning THEN 'WARNING' ELSE 'INFO' END,
-               pg_catalog.format('Dead tuples: %s, Live tuples: %s', d.dead, d.live),
-               pg_catalog.format('Run VACUUM ANALYZE %s', t.quoted)
-        FROM tables t
-        CROSS JOIN LATERAL (SELECT pg_catalog.pg_stat_get_dead_tuples(t.oid) AS dead, pg_catalog.pg_stat_get_live_tuples(t.oid) AS live) d
-        JOIN limits l ON l.check_id = 'dead_tuples'
-        -- Autovacuum leaves fewer than 50 alone.
-        WHERE d.dead > 50 AND d.dead > d.live * 0.1
-        UNION ALL
-        SELECT 3, t.shown, 'Missing Index',
-               CASE WHEN s.seq > s.idx * 10 AND s.live > 10000 THEN 'WARNING' ELSE 'INFO' END,
-               pg_catalog.format('Seq scans: %s, Index scans: %s', s.seq, s.idx),
-               'Consider adding indexes based on query patterns; see troubleshoot.explain'
-        FROM tables t
-        CROSS JOIN LATERAL (
-            SELECT pg_catalog.pg_stat_get_numscans(t.oid) AS seq, pg_catalog.pg_stat_get_live_tuples(t.oid) AS live,
-                   coalesce((SELECT pg_catalog.sum(pg_catalog.pg_stat_get_numscans(i.indexrelid))
-                             FROM pg_catalog.pg_index i WHERE i.indrelid = t.oid), 0) AS idx
-        ) s
-        WHERE s.seq > s.idx * 5 AND s.live > 1000
-        UNION ALL
-        SELECT 4, pg_catalog.format('%s.%s', t.nspname, c.relname), 'Unused Index', 'INFO',
-               pg_catalog.format('Index scans: 0, Size: %s',
-                                 pg_catalog.pg_size_pretty(c.relpages * pg_catalog.current_setting('block_size')::bigint)),
-               'Consider dropping if truly unused, on standbys too'
-        FROM tables t
-        JOIN pg_catalog.pg_index i ON i.indrelid = t.oid
-        JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid
-        WHERE c.relkind = 'i' AND i.indisvalid AND NOT i.indisunique AND NOT i.indisexclusion AND NOT i.indisreplident
-          AND pg_catalog.pg_stat_get_numscans(i.indexrelid) = 0
-          AND c.relpages * pg_catalog.current_setting('block_size')::bigint > 1048576
-          AND NOT EXISTS (SELECT FROM pg_catalog.pg_constraint k
-                          WHERE k.contype = 'f' AND k.conrelid = t.oid AND i.indpred IS NULL
-                            AND (i.indkey::int2[])[0:pg_catalog.cardinality(k.conkey) - 1] @> k.conkey)
-    )
-    SELECT f.shown, f.issue, f.severity, f.details, f.recommendation
-    FROM found f
-    ORDER BY f.place, CASE f.severity WHEN 'CRITICAL' THEN 1 WHEN 'WARNING' THEN 2 WHEN 'UNKNOWN' THEN 3 ELSE 4 END, f.shown;
-END;
-
-COMMENT ON FUNCTION troubleshoot.check_table_health(text) IS
-    'What is wrong with the tables of p_schema (null: of all schemas): Table Bloat (space that holds nothing, from 1 MB; estimated), Dead Tuples (rows that VACUUM has not removed), Missing Index, Unused Index. severity: CRITICAL, WARNING, UNKNOWN, INFO, by the thresholds of the checks table_bloat and dead_tuples; below their minimum INFO. NB021: there is no such schema.';
-
-CREATE VIEW concurrency.v_table_bloat AS
-SELECT n.nspname || '.' || c.relname AS table_name,
-       d.live AS live_tuples,
-       d.dead AS dead_tuples,
-       pg_catalog.round(100.0 * d.dead / nullif(d.live + d.dead, 0), 2) AS dead_tuple_ratio,
-       pg_catalog.pg_stat_get_last_vacuum_time(c.oid) AS last_vacuum,
-       pg_catalog.pg_stat_get_last_autovacuum_time(c.oid) AS last_autovacuum,
-       -- Autovacuum leaves fewer than 50 alone.
-       CASE WHEN d.dead > 50 + d.live * 0.2 THEN 'VACUUM NEEDED'
-            WHEN d.dead > 50 + d.live * 0.1 THEN 'MONITOR'
-            ELSE 'OK' END AS status,
-       b.table_bytes, b.bloat_bytes, b.bloat_percent
-FROM pg_catalog.pg_class c
-JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-CROSS JOIN LATERAL (SELECT pg_catalog.pg_stat_get_live_tuples(c.oid) AS live, pg_catalog.pg_stat_get_dead_tuples(c.oid) AS dead) d
-LEFT JOIN troubleshoot.table_bloat(0) b ON b.schema_name = n.nspname AND b.table_name = c.relname
-WHERE c.relkind IN ('r', 'm') AND c.relpersistence <> 't'
-  AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast')
-ORDER BY dead_tuple_ratio DESC NULLS LAST;
-
-COMMENT ON VIEW concurrency.v_table_bloat IS
-    'Tables by their share of dead rows in percent; status (VACUUM NEEDED, MONITOR, OK) goes by dead rows. bloat_bytes and bloat_percent, by troubleshoot.table_bloat, are space that holds nothing, which VACUUM does not give back; null where it cannot be told.';
-
-CREATE FUNCTION troubleshoot.full_health_check()
-RETURNS TABLE (category text, check_name text, status text, value text, recommendation text)
-LANGUAGE sql VOLATILE PARALLEL UNSAFE
-SET search_path = pg_catalog, pg_temp
-SET lock_timeout = '1ms'
-BEGIN ATOMIC
-    WITH sight AS MATERIALIZED (
-        SELECT pg_catalog.pg_has_role('pg_read_all_stats', 'USAGE') AS has_all,
-               pg_catalog.current_setting('max_connections')::numeric AS most
-    ), found AS MATERIALIZED (
-        SELECT c.*, k.category, k.title FROM troubleshoot.checks() c JOIN troubleshoot.check_catalogue k ON k.check_id = c.check_id
-    ), sessions AS MATERIALIZED (
-        SELECT pg_catalog.count(*) AS taken,
-               pg_catalog.count(*) FILTER (WHERE a.state = 'active') AS active,
-               pg_catalog.count(*) FILTER (WHERE a.state = 'idle') AS idle,
-               pg_catalog.count(*) FILTER (WHERE a.state LIKE 'idle in transaction%') AS in_transaction
-        FROM pg_catalog.pg_stat_activity a WHERE a.backend_type = 'client backend'
-    ), lag AS MATERIALIZED (
-        SELECT pg_catalog.count(*) AS standbys,
-               pg_catalog.max(pg_catalog.pg_wal_lsn_diff(r.sent_lsn, r.replay_lsn)) AS bytes
-        FROM pg_catalog.pg_stat_replication r
-    ), cache AS MATERIALIZED (
-        SELECT pg_catalog.round(100.0 * d.blks_hit / nullif(d.blks_hit + d.blks_read, 0), 2) AS hit,
-               d.blks_hit + d.blks_read AS blocks
-        FROM pg_catalog.pg_stat_database d WHERE d.datname = pg_catalog.current_database()
-    ), told (place, category, check_name, status, value, recommendation) AS (
-        SELECT 1, 'Storage', 'Database Size', 'INFO',
-               pg_catalog.pg_size_pretty(pg_catalog.pg_database_size(pg_catalog.current_database())), NULL::text
-        UNION ALL
-        SELECT m.place, 'Connections', m.metric, CASE WHEN s.has_all OR m.place = 2 THEN m.status ELSE 'UNKNOWN' END,
-               CASE WHEN s.has_all OR m.place = 2 THEN m.value END,
-               CASE WHEN NOT s.has_all AND m.place <> 2 THEN 'GRANT pg_monitor TO this role'
-                    WHEN m.status NOT IN ('OK', 'INFO') THEN 'SELECT * FROM pooling.v_connection_analysis' END
-        FROM sight s CROSS JOIN sessions n
-        CROSS JOIN LATERAL (VALUES
-            (2, 'Max Connections', s.most::text, 'INFO'),
-            (3, 'Current Connections', n.taken::text, CASE WHEN n.taken > s.most * 0.8 THEN 'WARNING' ELSE 'OK' END),
-            (4, 'Active Connections', n.active::text, 'INFO'),
-            (5, 'Idle Connections', n.idle::text, CASE WHEN n.idle > 10 AND n.idle > n.taken * 0.7 THEN 'WARNING' ELSE 'OK' END),
-            (6, 'Idle in Transaction', n.in_transaction::text, CASE WHEN n.in_transaction > 5 THEN 'WARNING' ELSE 'OK' END),
-            (7, 'Connection Utilization', pg_catalog.round(100.0 * n.taken / s.most, 1) || '%',
-             CASE WHEN n.taken > s.most * 0.9 THEN 'CRITICAL' WHEN n.taken > s.most * 0.7 THEN 'WARNING' ELSE 'OK' END)
-        ) m(place, metric, value, status)
-        UNION ALL
-        SELECT 8, 'Replication', 'Replica Lag',
-               CASE WHEN l.standbys > 0 AND l.bytes IS NULL THEN 'UNKNOWN' WHEN l.bytes > 104857600 THEN 'WARNING' ELSE 'OK' END,
-               CASE WHEN l.standbys = 0 THEN 'No replicas' ELSE pg_catalog.pg_size_pretty(l.bytes) END, NULL
-        FROM lag l
-        UNION ALL
-        -- A server that has just started has read everything.
-        SELECT 9, 'Performance', 'Buffer Cache Hit Ratio',
-               CASE WHEN c.blocks < 10000 THEN 'INFO' WHEN c.hit > 99 THEN 'OK' WHEN c.hit > 95 THEN 'WARNING' ELSE 'CRITICAL' END,
-               coalesce(c.hit || '%', 'No reads'),
-               CASE WHEN c.blocks >= 10000 AND c.hit < 95 THEN 'Consider increasing shared_buffers' END
-        FROM cache c
-        UNION ALL
-        SELECT 10, 'Maintenance', 'Transaction ID Age',
-               CASE WHEN a.age >= 0.01 * k.critical * 2147483648 THEN 'CRITICAL' WHEN a.age >= 0.01 * k.warning * 2147483648 THEN 'WARNING'
-                    ELSE 'OK' END,
-               a.age::text, CASE WHEN a.age >= 0.01 * k.warning * 2147483648 THEN 'Run VACUUM FREEZE on large tables' END
-        FROM (SELECT pg_catalog.age(d.datfrozenxid) AS age FROM pg_catalog.pg_database d
-              WHERE d.datname = pg_catalog.current_database()) a
-        JOIN troubleshoot.check_catalogue k ON k.check_id = 'xid_age'
-        UNION ALL
-        SELECT 11, f.category, f.title, pg_catalog.upper(f.severity),
-               pg_catalog.concat_ws(': ', f.object, coalesce(f.value || coalesce(' ' || f.unit, ''), f.detail)),
-               CASE WHEN f.severity <> 'ok' THEN f.remediation_sql END
-        FROM found f
-    )
-    SELECT t.category, t.check_name, t.status, t.value, t.recommendation
-    FROM told t
-    ORDER BY t.place, CASE t.status WHEN 'CRITICAL' THEN 1 WHEN 'WARNING' THEN 2 WHEN 'UNKNOWN' THEN 3 WHEN 'INFO' THEN 4 ELSE 5 END,
-             t.category, t.check_name;
-END;
-
-COMMENT ON FUNCTION troubleshoot.full_health_check() IS
-    'The server and this database at a glance: size, connections, replicas, cache, transaction id age, and then what troubleshoot.checks() finds. status: CRITICAL, WARNING, UNKNOWN (this role may not see it), INFO, OK.';
-
-CREATE  FUNCTION troubleshoot."metrics"() RETURNS TEXT /* String */
-STRICT VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'metrics_wrapper';
-
-CREATE  FUNCTION troubleshoot."clear_idle_transactions"(
-	"p_older_than" interval DEFAULT '10 minutes', /* Option < Interval > */
-	"p_dry_run" bool DEFAULT true, /* Option < bool > */
-	"p_reason" TEXT DEFAULT NULL, /* Option < Text > */
-	"p_database" TEXT DEFAULT NULL, /* Option < Text > */
-	"p_user" TEXT DEFAULT NULL /* Option < Text > */
-) RETURNS INT /* i32 */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'clear_idle_transactions_wrapper';
-
-CREATE  FUNCTION troubleshoot."set_threshold"(
-	"check_id" TEXT, /* Option < Text > */
-	"warning" numeric, /* Option < Numeric > */
-	"critical" numeric, /* Option < Numeric > */
-	"minimum" numeric DEFAULT NULL /* Option < Numeric > */
-) RETURNS void
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'set_threshold_wrapper';
-
 CREATE  FUNCTION troubleshoot."capture_baseline"() RETURNS INT /* i32 */
 STRICT VOLATILE PARALLEL UNSAFE 
 LANGUAGE c /* Rust */
 AS 'MODULE_PATHNAME', 'capture_baseline_wrapper';
-
-CREATE  FUNCTION troubleshoot."compare_baseline"(
-	"at" timestamptz DEFAULT NULL, /* Option < Time > */
-	"days" INT DEFAULT 35 /* Option < i32 > */
-) RETURNS TABLE (
-	"metric" TEXT,  /* & '_ str */
-	"severity" TEXT,  /* & '_ str */
-	"captured_at" timestamptz,  /* Time */
-	"value" numeric,  /* Option < Numeric > */
-	"unit" TEXT,  /* & '_ str */
-	"median" numeric,  /* Option < Numeric > */
-	"mad" numeric,  /* Option < Numeric > */
-	"deviation" numeric,  /* Option < Numeric > */
-	"scope" TEXT,  /* & '_ str */
-	"samples" INT,  /* i32 */
-	"detail" TEXT  /* String */
-)
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'compare_baseline_wrapper';
 
 CREATE FUNCTION troubleshoot.measurements()
 RETURNS TABLE (metric text, kind text, labels jsonb, value numeric, reset_at timestamptz, help text)
@@ -2395,12 +2035,18 @@ COMMENT ON FUNCTION troubleshoot.compare_baseline IS
 COMMENT ON FUNCTION troubleshoot.run_baseline IS
     'What a scheduler calls: measures, compares, raises and resolves troubleshoot.alerts, notifies the channel neobank_alerts of each change as JSON, and deletes what is past its bounds. In a transaction of its own: a notification takes a lock of the whole server at commit, so no posting may wait with it. Returns values kept, alerts raised, alerts resolved, and samples deleted. NB527: the transaction has written already.';
 
-CREATE  FUNCTION troubleshoot."reset_threshold"(
-	"check_id" TEXT /* Option < Text > */
-) RETURNS bool /* bool */
+CREATE  FUNCTION troubleshoot."multixact_member_segments"() RETURNS bigint /* Option < i64 > */
+STRICT VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'multixact_member_segments_wrapper';
+
+CREATE  FUNCTION troubleshoot."note_restore_test"(
+	"tested_at" timestamptz, /* Option < Time > */
+	"note" TEXT /* Option < Text > */
+) RETURNS void
 VOLATILE PARALLEL UNSAFE 
 LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'reset_threshold_wrapper';
+AS 'MODULE_PATHNAME', 'note_restore_test_wrapper';
 
 CREATE  FUNCTION troubleshoot."acknowledge"(
 	"fingerprint" TEXT, /* Option < Text > */
@@ -2411,12 +2057,49 @@ VOLATILE PARALLEL UNSAFE
 LANGUAGE c /* Rust */
 AS 'MODULE_PATHNAME', 'acknowledge_wrapper';
 
-CREATE  FUNCTION troubleshoot."unacknowledge"(
-	"fingerprint" TEXT /* Option < Text > */
-) RETURNS bool /* bool */
+CREATE  FUNCTION troubleshoot."kill_long_queries"(
+	"p_max_duration" interval DEFAULT '5 minutes', /* Option < Interval > */
+	"p_dry_run" bool DEFAULT true, /* Option < bool > */
+	"p_method" TEXT DEFAULT 'terminate', /* Option < Text > */
+	"p_reason" TEXT DEFAULT NULL, /* Option < Text > */
+	"p_database" TEXT DEFAULT NULL, /* Option < Text > */
+	"p_user" TEXT DEFAULT NULL /* Option < Text > */
+) RETURNS TABLE (
+	"pid" INT,  /* Option < i32 > */
+	"duration" interval,  /* Option < Interval > */
+	"query" TEXT,  /* Option < String > */
+	"action" TEXT,  /* String */
+	"user_name" TEXT,  /* Option < String > */
+	"database_name" TEXT,  /* Option < String > */
+	"application_name" TEXT  /* Option < String > */
+)
 VOLATILE PARALLEL UNSAFE 
 LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'unacknowledge_wrapper';
+AS 'MODULE_PATHNAME', 'kill_long_queries_wrapper';
+
+CREATE  FUNCTION troubleshoot."run_checks"(
+	"only_checks" TEXT[] DEFAULT NULL /* Option < Many < String > > */
+) RETURNS TABLE (
+	"check_id" TEXT,  /* String */
+	"severity" TEXT,  /* String */
+	"object" TEXT,  /* Option < String > */
+	"value" numeric,  /* Option < Numeric > */
+	"unit" TEXT,  /* Option < String > */
+	"warning_threshold" numeric,  /* Option < Numeric > */
+	"critical_threshold" numeric,  /* Option < Numeric > */
+	"detail" TEXT,  /* String */
+	"remediation_sql" TEXT,  /* Option < String > */
+	"fingerprint" TEXT,  /* String */
+	"acknowledged_until" timestamptz  /* Option < Time > */
+)
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'run_checks_wrapper';
+
+CREATE  FUNCTION troubleshoot."subtransaction_overflows"() RETURNS SETOF INT /* i32 */
+STRICT VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'subtransaction_overflows_wrapper';
 
 CREATE  FUNCTION troubleshoot."why_waiting"(
 	"pid" INT /* Option < i32 > */
@@ -2436,17 +2119,453 @@ VOLATILE PARALLEL UNSAFE
 LANGUAGE c /* Rust */
 AS 'MODULE_PATHNAME', 'why_waiting_wrapper';
 
-CREATE  FUNCTION troubleshoot."sequence_position"(
-	"sequence" oid /* Option < pg_sys :: Oid > */
-) RETURNS bigint /* Option < i64 > */
-VOLATILE PARALLEL UNSAFE 
+CREATE  FUNCTION troubleshoot."check_definitions"() RETURNS TABLE (
+	"check_id" TEXT,  /* String */
+	"category" TEXT,  /* String */
+	"title" TEXT,  /* String */
+	"unit" TEXT,  /* Option < String > */
+	"worse" TEXT,  /* Option < String > */
+	"warning" numeric,  /* Option < Numeric > */
+	"critical" numeric,  /* Option < Numeric > */
+	"minimum" numeric,  /* Option < Numeric > */
+	"minimum_unit" TEXT  /* Option < String > */
+)
+IMMUTABLE STRICT PARALLEL SAFE 
 LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'sequence_position_wrapper';
+AS 'MODULE_PATHNAME', 'check_definitions_wrapper';
 
-CREATE  FUNCTION troubleshoot."report_html"() RETURNS TEXT /* String */
+CREATE TABLE troubleshoot.thresholds (
+    check_id text PRIMARY KEY,
+    -- NaN is above every number, so it is not within these either.
+    warning numeric CHECK (warning BETWEEN 0 AND 1e18),
+    critical numeric CHECK (critical BETWEEN 0 AND 1e18),
+    minimum numeric CHECK (minimum BETWEEN 0 AND 1e18),
+    set_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    set_by text NOT NULL
+);
+
+COMMENT ON TABLE troubleshoot.thresholds IS
+    'Thresholds in the place of a check''s own. Set by troubleshoot.set_threshold; troubleshoot.check_catalogue shows those in force.';
+
+COMMENT ON COLUMN troubleshoot.thresholds.warning IS 'In the check''s unit; null: no value is a warning.';
+
+COMMENT ON COLUMN troubleshoot.thresholds.critical IS 'In the check''s unit; null: no value is critical.';
+
+COMMENT ON COLUMN troubleshoot.thresholds.minimum IS 'What is smaller is left out; null: the check''s own minimum.';
+
+CREATE TABLE troubleshoot.acknowledgements (
+    fingerprint text PRIMARY KEY,
+    severity text NOT NULL CHECK (severity IN ('info', 'unknown', 'warning', 'critical')),
+    object text,
+    acknowledged_until timestamptz NOT NULL,
+    reason text NOT NULL,
+    acknowledged_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    acknowledged_by text NOT NULL
+);
+
+COMMENT ON TABLE troubleshoot.acknowledgements IS
+    'Findings that somebody has taken note of, until when and why. Set by troubleshoot.acknowledge.';
+
+COMMENT ON COLUMN troubleshoot.acknowledgements.severity IS
+    'What it was then. A finding that has become worse since counts as not acknowledged.';
+
+CREATE TABLE troubleshoot.restore_tests (
+    tested_at timestamptz PRIMARY KEY,
+    note text NOT NULL,
+    noted_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    noted_by text NOT NULL
+);
+
+COMMENT ON TABLE troubleshoot.restore_tests IS
+    'When a backup was restored and found whole. Set by troubleshoot.note_restore_test.';
+
+SELECT pg_catalog.pg_extension_config_dump('troubleshoot.thresholds', '');
+
+SELECT pg_catalog.pg_extension_config_dump('troubleshoot.acknowledgements', '');
+
+SELECT pg_catalog.pg_extension_config_dump('troubleshoot.restore_tests', '');
+
+CREATE FUNCTION troubleshoot.checks(only_checks text[] DEFAULT NULL)
+RETURNS TABLE (
+    check_id text, severity text, object text, value numeric, unit text, warning_threshold numeric,
+    critical_threshold numeric, detail text, remediation_sql text, fingerprint text, acknowledged_until timestamptz)
+LANGUAGE sql VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+SET lock_timeout = '1ms'
+SET datestyle = 'ISO, YMD'
+BEGIN ATOMIC
+    SELECT r.check_id, r.severity, r.object, r.value, r.unit, r.warning_threshold, r.critical_threshold, r.detail,
+           r.remediation_sql, r.fingerprint, r.acknowledged_until
+    FROM troubleshoot.run_checks(only_checks) r;
+END;
+
+COMMENT ON FUNCTION troubleshoot.checks(text[]) IS
+    'Checks the server and this database; the most urgent findings first, and a row for each check that found nothing. only_checks: names of checks, null: all. severity: critical, warning, unknown (it cannot be told: the role may not see it, something is locked or not installed), info, ok. value and thresholds in unit; remediation_sql: what to run once it is understood; fingerprint: the same for as long as the finding lasts; acknowledged_until: somebody took note of it, as bad as it is now. Reads with the caller''s rights, waits for no lock, takes none stronger than ACCESS SHARE, and runs on a standby. NB500: no such check; 22004: a name null.';
+
+CREATE VIEW troubleshoot.check_catalogue AS
+SELECT d.check_id, d.category, d.title, d.unit, d.worse,
+       CASE WHEN t.check_id IS NULL THEN d.warning ELSE t.warning END AS warning,
+       CASE WHEN t.check_id IS NULL THEN d.critical ELSE t.critical END AS critical,
+       coalesce(t.minimum, d.minimum) AS minimum, d.minimum_unit,
+       d.warning AS default_warning, d.critical AS default_critical, d.minimum AS default_minimum,
+       t.set_at, t.set_by
+FROM troubleshoot.check_definitions() d
+LEFT JOIN troubleshoot.thresholds t ON t.check_id = d.check_id;
+
+COMMENT ON VIEW troubleshoot.check_catalogue IS
+    'The checks of troubleshoot.checks(), with the thresholds in force and the check''s own. worse: whether higher or lower values are; null where nothing is measured. minimum: what is smaller is left out.';
+
+CREATE FUNCTION troubleshoot.slow_statements(least_mean_ms numeric, least_calls numeric)
+RETURNS TABLE (queryid bigint, query text, calls bigint, mean_ms numeric, total_ms numeric)
+LANGUAGE plpgsql STABLE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    place oid;
+    schema_name text;
+    timed text;
+BEGIN
+    SELECT n.oid, n.nspname INTO place, schema_name
+    FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace WHERE e.extname = 'pg_stat_statements';
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'pg_stat_statements is not installed'
+            USING ERRCODE = 'NB503', DETAIL = 'Without it the server does not keep how long statements take.',
+                  HINT = 'Add it to shared_preload_libraries, restart, and run CREATE EXTENSION pg_stat_statements.';
+    END IF;
+    SELECT CASE WHEN count(*) FILTER (WHERE a.attname = 'total_exec_time') > 0 THEN 'total_exec_time' ELSE 'total_time' END
+    INTO timed
+    FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
+    WHERE c.relname = 'pg_stat_statements' AND c.relnamespace = place;
+    RETURN QUERY EXECUTE format(
+        'SELECT s.queryid, pg_catalog.min(s.query), pg_catalog.sum(s.calls)::bigint, '
+        'pg_catalog.round((pg_catalog.sum(s.%2$I) / pg_catalog.sum(s.calls))::numeric, 3), '
+        'pg_catalog.round(pg_catalog.sum(s.%2$I)::numeric, 3) FROM %1$I.pg_stat_statements s '
+        'WHERE s.dbid = (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database()) '
+        'AND s.queryid IS NOT NULL AND s.calls > 0 GROUP BY s.queryid '
+        'HAVING pg_catalog.sum(s.calls) >= $2 AND pg_catalog.sum(s.%2$I) / pg_catalog.sum(s.calls) >= $1',
+        schema_name, timed) USING least_mean_ms, least_calls;
+END
+$$;
+
+COMMENT ON FUNCTION troubleshoot.slow_statements(numeric, numeric) IS
+    'Statements of this database that take least_mean_ms milliseconds or more on average and were called least_calls times or more, from pg_stat_statements. NB503: it is not installed; 55000: it is not loaded.';
+
+CREATE FUNCTION troubleshoot.table_bloat(min_bytes bigint DEFAULT 0)
+RETURNS TABLE (
+    schema_name text, table_name text, table_bytes bigint, bloat_bytes bigint, bloat_percent numeric, is_known boolean)
+LANGUAGE sql STABLE PARALLEL UNSAFE
+BEGIN ATOMIC
+    WITH big AS MATERIALIZED (
+        SELECT c.oid, n.nspname, c.relname, c.reltuples::numeric AS rows, s.bytes, b.size AS block,
+               coalesce((SELECT o.option_value::int FROM pg_catalog.pg_options_to_table(c.reloptions) o
+                         WHERE o.option_name = 'fillfactor'), 100) AS fill
+        FROM pg_catalog.pg_class c
+        JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+        CROSS JOIN (SELECT (SELECT pg_catalog.current_setting('block_size')::bigint) AS size) b
+        CROSS JOIN LATERAL (
+            SELECT CASE WHEN c.reltuples = -1
+                        THEN coalesce(troubleshoot.relation_file_bytes(pg_catalog.pg_relation_filepath(c.oid)), 0)
+                        ELSE c.relpages * b.size END AS bytes
+        ) s
+        WHERE c.relkind IN ('r', 'm') AND c.relpersistence <> 't'
+          AND n.nspname NOT IN ('pg_catalog', 'information_schema')
+          AND (c.reltuples = -1 OR c.relpages >= (SELECT min_bytes / pg_catalog.current_setting('block_size')::bigint))
+          AND s.bytes >= min_bytes AND s.bytes > 0
+    ), measured AS (
+        SELECT g.*, w.columns, w.known, 4 + w.head + pg_catalog.ceil(w.width / 8) * 8 AS tuple
+        FROM big g
+        CROSS JOIN LATERAL (
+            SELECT pg_catalog.count(*) AS columns, pg_catalog.count(s.attname) AS known,
+                   pg_catalog.ceil((23 + CASE WHEN pg_catalog.bool_or(s.null_frac > 0)
+                                              THEN (pg_catalog.count(*) + 7) / 8 ELSE 0 END) / 8.0) * 8 AS head,
+                   coalesce(pg_catalog.sum((1 - s.null_frac::numeric) * s.avg_width), 0) AS width
+            FROM pg_catalog.pg_attribute a
+            LEFT JOIN LATERAL (
+                SELECT p.attname, p.null_frac, p.avg_width
+                FROM pg_catalog.pg_stats p
+                WHERE p.schemaname = g.nspname AND p.tablename = g.relname AND p.attname = a.attname AND NOT p.inherited
+            ) s ON true
+            WHERE a.attrelid = g.oid AND a.attnum > 0 AND NOT a.attisdropped
+        ) w
+    ), estimated AS (
+        SELECT m.*, (m.known = m.columns OR m.rows = 0) AND m.rows >= 0 AS is_known,
+               m.block * pg_catalog.ceil(
+                   m.rows / greatest(pg_catalog.floor((m.block - 24) * m.fill / (100 * m.tuple)), 1)) AS wanted
+        FROM measured m
+    )
+    SELECT e.nspname::text, e.relname::text, e.bytes,
+           CASE WHEN e.is_known THEN greatest(e.bytes - e.wanted, 0)::bigint END,
+           CASE WHEN e.is_known THEN pg_catalog.round(100 * greatest(e.bytes - e.wanted, 0) / e.bytes, 1) END,
+           e.is_known
+    FROM estimated e;
+END;
+
+COMMENT ON FUNCTION troubleshoot.table_bloat(bigint) IS
+    'How much of each table of min_bytes or more holds nothing, estimated from the statistics of the last VACUUM and ANALYZE: bytes, and percent of the table. Where is_known is false they are null: the table was never analysed, or the caller may not read its statistics. TOAST tables are left out. Takes no lock on the tables.';
+
+CREATE FUNCTION troubleshoot.index_bloat(min_bytes bigint DEFAULT 0)
+RETURNS TABLE (
+    schema_name text, table_name text, index_name text, index_bytes bigint, bloat_bytes bigint, bloat_percent numeric,
+    is_known boolean)
+LANGUAGE sql STABLE PARALLEL UNSAFE
+BEGIN ATOMIC
+    WITH big AS MATERIALIZED (
+        SELECT c.oid, n.nspname, c.relname, t.relname AS table_name, tn.nspname AS table_schema, i.indkey,
+               c.reltuples::numeric AS rows, c.relpages * b.size AS bytes, b.size AS block,
+               t.reltuples >= 0 AND c.reltuples >= 0 AS is_counted,
+               coalesce((SELECT o.option_value::int FROM pg_catalog.pg_options_to_table(c.reloptions) o
+                         WHERE o.option_name = 'fillfactor'), 90) AS fill
+        FROM pg_catalog.pg_index i
+        JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid
+        JOIN pg_catalog.pg_am m ON m.oid = c.relam AND m.amname = 'btree'
+        JOIN pg_catalog.pg_class t ON t.oid = i.indrelid
+        JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+        JOIN pg_catalog.pg_namespace tn ON tn.oid = t.relnamespace
+        CROSS JOIN (SELECT (SELECT pg_catalog.current_setting('block_size')::bigint) AS size) b
+        WHERE c.relkind = 'i' AND c.relpersistence <> 't'
+          AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast')
+          AND c.relpages > 1 AND c.relpages >= (SELECT min_bytes / pg_catalog.current_setting('block_size')::bigint)
+    ), measured AS (
+        SELECT g.*, w.columns, w.known,
+               4 + CASE WHEN w.has_nulls THEN 16 ELSE 8 END + pg_catalog.ceil(w.width / 8) * 8 AS entry
+        FROM big g
+        CROSS JOIN LATERAL (
+            SELECT pg_catalog.count(*) AS columns, pg_catalog.count(s.attname) AS known,
+                   coalesce(pg_catalog.bool_or(s.null_frac > 0), false) AS has_nulls,
+                   coalesce(pg_catalog.sum((1 - s.null_frac::numeric) * s.avg_width), 0) AS width
+            FROM pg_catalog.pg_attribute a
+            LEFT JOIN pg_catalog.pg_index i ON i.indexrelid = g.oid
+            LEFT JOIN pg_catalog.pg_attribute o ON o.attrelid = i.indrelid AND o.attnum = g.indkey[a.attnum - 1] AND o.attnum <> 0
+            LEFT JOIN LATERAL (
+                SELECT p.attname, p.null_frac, p.avg_width
+                FROM pg_catalog.pg_stats p
+                WHERE p.schemaname = CASE WHEN o.attnum IS NULL THEN g.nspname ELSE g.table_schema END
+                  AND p.tablename = CASE WHEN o.attnum IS NULL THEN g.relname ELSE g.table_name END
+                  AND p.attname = CASE WHEN o.attnum IS NULL THEN a.attname ELSE o.attname END
+                  AND NOT p.inherited
+            ) s ON true
+            WHERE a.attrelid = g.oid AND a.attnum > 0
+        ) w
+    ), estimated AS (
+        -- One page describes the tree, and those above the leaves have an entry for each page below.
+        SELECT m.*, m.is_counted AND (m.known = m.columns OR m.rows = 0) AS is_known,
+               m.block * (1 + pg_catalog.ceil(
+                   m.rows / greatest(pg_catalog.floor((m.block - 40) * m.fill / (100 * m.entry)), 1)
+                   * (1 + m.entry / (m.block - 40)))) AS wanted
+        FROM measured m
+    )
+    SELECT e.nspname::text, e.table_name::text, e.relname::text, e.bytes,
+           CASE WHEN e.is_known THEN greatest(e.bytes - e.wanted, 0)::bigint END,
+           CASE WHEN e.is_known THEN pg_catalog.round(100 * greatest(e.bytes - e.wanted, 0) / e.bytes, 1) END,
+           e.is_known
+    FROM estimated e;
+END;
+
+COMMENT ON FUNCTION troubleshoot.index_bloat(bigint) IS
+    'The same as troubleshoot.table_bloat for b-tree indexes of min_bytes or more. A leaf that is as full as fillfactor says counts as full; an index that grows at random places settles at about 30 percent.';
+
+CREATE FUNCTION troubleshoot.known_schema(p_schema text) RETURNS text
+LANGUAGE plpgsql STABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF p_schema IS NOT NULL AND NOT EXISTS (SELECT FROM pg_namespace n WHERE n.nspname = p_schema) THEN
+        RAISE EXCEPTION 'argument "p_schema" is out of bounds'
+            USING ERRCODE = 'NB021', DETAIL = format('There is no schema %I.', left(p_schema, 100)),
+                  HINT = 'See the argument''s bounds in docs/errors.md.';
+    END IF;
+    RETURN p_schema;
+END
+$$;
+
+COMMENT ON FUNCTION troubleshoot.known_schema(text) IS
+    'p_schema, where there is a schema of that name or it is null. NB021: there is none.';
+
+CREATE FUNCTION troubleshoot.check_table_health(p_schema text DEFAULT 'banking')
+RETURNS TABLE (table_name text, issue_type text, severity text, details text, recommendation text)
+LANGUAGE sql VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+SET lock_timeout = '1ms'
+BEGIN ATOMIC
+    WITH wanted AS MATERIALIZED (
+        -- A name that is mistyped is not to look like one where all is well.
+        SELECT troubleshoot.known_schema(p_schema) AS schema_name
+    ), limits AS (
+        SELECT k.check_id, k.warning, k.critical, k.minimum FROM troubleshoot.check_catalogue k
+    ), tables AS (
+        SELECT c.oid, n.nspname, c.relname, c.reltuples, pg_catalog.format('%s.%s', n.nspname, c.relname) AS shown,
+               pg_catalog.format('%I.%I', n.nspname, c.relname) AS quoted
+        FROM wanted w
+        CROSS JOIN pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+        WHERE c.relkind IN ('r', 'm') AND (w.schema_name IS NULL OR n.nspname = w.schema_name)
+          AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast') AND c.relpersistence <> 't'
+    ), found AS (
+        SELECT 1 AS place, t.shown, 'Table Bloat' AS issue,
+               CASE WHEN NOT b.is_known THEN 'UNKNOWN'
+                    WHEN b.bloat_bytes >= l.minimum * 1048576 AND b.bloat_percent >= l.critical THEN 'CRITICAL'
+                    WHEN b.bloat_bytes >= l.minimum * 1048576 THEN 'WARNING' ELSE 'INFO' END AS severity,
+               CASE WHEN b.is_known
+                    THEN pg_catalog.format('%s of %s hold nothing (%s %%, estimated)', pg_catalog.pg_size_pretty(b.bloat_bytes),
+                                           pg_catalog.pg_size_pretty(b.table_bytes), b.bloat_percent)
+                    ELSE 'Never analysed, or its statistics may not be read by this role' END AS details,
+               CASE WHEN b.is_known THEN pg_catalog.format('VACUUM (FULL, ANALYZE) %s in a maintenance window, or pg_repack', t.quoted)
+                    ELSE pg_catalog.format('ANALYZE %s', t.quoted) END AS recommendation
+        FROM tables t
+        JOIN troubleshoot.table_bloat(1048576) b ON b.schema_name = t.nspname AND b.table_name = t.relname
+        JOIN limits l ON l.check_id = 'table_bloat'
+        WHERE NOT b.is_known OR b.bloat_percent >= coalesce(l.warning, l.critical)
+        UNION ALL
+        SELECT 2, t.shown, 'Dead Tuples',
+               CASE WHEN d.dead < l.minimum THEN 'INFO'
+                    WHEN 100.0 * d.dead / (d.live + d.dead) >= l.critical THEN 'CRITICAL'
+                    WHEN 100.0 * d.dead / (d.live + d.dead) >= l.warning THEN 'WARNING' ELSE 'INFO' END,
+               pg_catalog.format('Dead tuples: %s, Live tuples: %s', d.dead, d.live),
+               pg_catalog.format('Run VACUUM ANALYZE %s', t.quoted)
+        FROM tables t
+        CROSS JOIN LATERAL (SELECT pg_catalog.pg_stat_get_dead_tuples(t.oid) AS dead, pg_catalog.pg_stat_get_live_tuples(t.oid) AS live) d
+        JOIN limits l ON l.check_id = 'dead_tuples'
+        -- Autovacuum leaves fewer than 50 alone.
+        WHERE d.dead > 50 AND d.dead > d.live * 0.1
+        UNION ALL
+        SELECT 3, t.shown, 'Missing Index',
+               CASE WHEN s.seq > s.idx * 10 AND s.live > 10000 THEN 'WARNING' ELSE 'INFO' END,
+               pg_catalog.format('Seq scans: %s, Index scans: %s', s.seq, s.idx),
+               'Consider adding indexes based on query patterns; see troubleshoot.explain'
+        FROM tables t
+        CROSS JOIN LATERAL (
+            SELECT pg_catalog.pg_stat_get_numscans(t.oid) AS seq, pg_catalog.pg_stat_get_live_tuples(t.oid) AS live,
+                   coalesce((SELECT pg_catalog.sum(pg_catalog.pg_stat_get_numscans(i.indexrelid))
+                             FROM pg_catalog.pg_index i WHERE i.indrelid = t.oid), 0) AS idx
+        ) s
+        WHERE s.seq > s.idx * 5 AND s.live > 1000
+        UNION ALL
+        SELECT 4, pg_catalog.format('%s.%s', t.nspname, c.relname), 'Unused Index', 'INFO',
+               pg_catalog.format('Index scans: 0, Size: %s',
+                                 pg_catalog.pg_size_pretty(c.relpages * pg_catalog.current_setting('block_size')::bigint)),
+               'Consider dropping if truly unused, on standbys too'
+        FROM tables t
+        JOIN pg_catalog.pg_index i ON i.indrelid = t.oid
+        JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid
+        WHERE c.relkind = 'i' AND i.indisvalid AND NOT i.indisunique AND NOT i.indisexclusion AND NOT i.indisreplident
+          AND pg_catalog.pg_stat_get_numscans(i.indexrelid) = 0
+          AND c.relpages * pg_catalog.current_setting('block_size')::bigint > 1048576
+          AND NOT EXISTS (SELECT FROM pg_catalog.pg_constraint k
+                          WHERE k.contype = 'f' AND k.conrelid = t.oid AND i.indpred IS NULL
+                            AND (i.indkey::int2[])[0:pg_catalog.cardinality(k.conkey) - 1] @> k.conkey)
+    )
+    SELECT f.shown, f.issue, f.severity, f.details, f.recommendation
+    FROM found f
+    ORDER BY f.place, CASE f.severity WHEN 'CRITICAL' THEN 1 WHEN 'WARNING' THEN 2 WHEN 'UNKNOWN' THEN 3 ELSE 4 END, f.shown;
+END;
+
+COMMENT ON FUNCTION troubleshoot.check_table_health(text) IS
+    'What is wrong with the tables of p_schema (null: of all schemas): Table Bloat (space that holds nothing, from 1 MB; estimated), Dead Tuples (rows that VACUUM has not removed), Missing Index, Unused Index. severity: CRITICAL, WARNING, UNKNOWN, INFO, by the thresholds of the checks table_bloat and dead_tuples; below their minimum INFO. NB021: there is no such schema.';
+
+CREATE VIEW concurrency.v_table_bloat AS
+SELECT n.nspname || '.' || c.relname AS table_name,
+       d.live AS live_tuples,
+       d.dead AS dead_tuples,
+       pg_catalog.round(100.0 * d.dead / nullif(d.live + d.dead, 0), 2) AS dead_tuple_ratio,
+       pg_catalog.pg_stat_get_last_vacuum_time(c.oid) AS last_vacuum,
+       pg_catalog.pg_stat_get_last_autovacuum_time(c.oid) AS last_autovacuum,
+       -- Autovacuum leaves fewer than 50 alone.
+       CASE WHEN d.dead > 50 + d.live * 0.2 THEN 'VACUUM NEEDED'
+            WHEN d.dead > 50 + d.live * 0.1 THEN 'MONITOR'
+            ELSE 'OK' END AS status,
+       b.table_bytes, b.bloat_bytes, b.bloat_percent
+FROM pg_catalog.pg_class c
+JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+CROSS JOIN LATERAL (SELECT pg_catalog.pg_stat_get_live_tuples(c.oid) AS live, pg_catalog.pg_stat_get_dead_tuples(c.oid) AS dead) d
+LEFT JOIN troubleshoot.table_bloat(0) b ON b.schema_name = n.nspname AND b.table_name = c.relname
+WHERE c.relkind IN ('r', 'm') AND c.relpersistence <> 't'
+  AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast')
+ORDER BY dead_tuple_ratio DESC NULLS LAST;
+
+COMMENT ON VIEW concurrency.v_table_bloat IS
+    'Tables by their share of dead rows in percent; status (VACUUM NEEDED, MONITOR, OK) goes by dead rows. bloat_bytes and bloat_percent, by troubleshoot.table_bloat, are space that holds nothing, which VACUUM does not give back; null where it cannot be told.';
+
+CREATE FUNCTION troubleshoot.full_health_check()
+RETURNS TABLE (category text, check_name text, status text, value text, recommendation text)
+LANGUAGE sql VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+SET lock_timeout = '1ms'
+BEGIN ATOMIC
+    WITH sight AS MATERIALIZED (
+        SELECT pg_catalog.pg_has_role('pg_read_all_stats', 'USAGE') AS has_all,
+               pg_catalog.current_setting('max_connections')::numeric AS most
+    ), found AS MATERIALIZED (
+        SELECT c.*, k.category, k.title FROM troubleshoot.checks() c JOIN troubleshoot.check_catalogue k ON k.check_id = c.check_id
+    ), sessions AS MATERIALIZED (
+        SELECT pg_catalog.count(*) AS taken,
+               pg_catalog.count(*) FILTER (WHERE a.state = 'active') AS active,
+               pg_catalog.count(*) FILTER (WHERE a.state = 'idle') AS idle,
+               pg_catalog.count(*) FILTER (WHERE a.state LIKE 'idle in transaction%') AS in_transaction
+        FROM pg_catalog.pg_stat_activity a WHERE a.backend_type = 'client backend'
+    ), lag AS MATERIALIZED (
+        SELECT pg_catalog.count(*) AS standbys,
+               pg_catalog.max(pg_catalog.pg_wal_lsn_diff(r.sent_lsn, r.replay_lsn)) AS bytes
+        FROM pg_catalog.pg_stat_replication r
+    ), cache AS MATERIALIZED (
+        SELECT pg_catalog.round(100.0 * d.blks_hit / nullif(d.blks_hit + d.blks_read, 0), 2) AS hit,
+               d.blks_hit + d.blks_read AS blocks
+        FROM pg_catalog.pg_stat_database d WHERE d.datname = pg_catalog.current_database()
+    ), told (place, category, check_name, status, value, recommendation) AS (
+        SELECT 1, 'Storage', 'Database Size', 'INFO',
+               pg_catalog.pg_size_pretty(pg_catalog.pg_database_size(pg_catalog.current_database())), NULL::text
+        UNION ALL
+        SELECT m.place, 'Connections', m.metric, CASE WHEN s.has_all OR m.place = 2 THEN m.status ELSE 'UNKNOWN' END,
+               CASE WHEN s.has_all OR m.place = 2 THEN m.value END,
+               CASE WHEN NOT s.has_all AND m.place <> 2 THEN 'GRANT pg_monitor TO this role'
+                    WHEN m.status NOT IN ('OK', 'INFO') THEN 'SELECT * FROM pooling.v_connection_analysis' END
+        FROM sight s CROSS JOIN sessions n
+        CROSS JOIN LATERAL (VALUES
+            (2, 'Max Connections', s.most::text, 'INFO'),
+            (3, 'Current Connections', n.taken::text, CASE WHEN n.taken > s.most * 0.8 THEN 'WARNING' ELSE 'OK' END),
+            (4, 'Active Connections', n.active::text, 'INFO'),
+            (5, 'Idle Connections', n.idle::text, CASE WHEN n.idle > 10 AND n.idle > n.taken * 0.7 THEN 'WARNING' ELSE 'OK' END),
+            (6, 'Idle in Transaction', n.in_transaction::text, CASE WHEN n.in_transaction > 5 THEN 'WARNING' ELSE 'OK' END),
+            (7, 'Connection Utilization', pg_catalog.round(100.0 * n.taken / s.most, 1) || '%',
+             CASE WHEN n.taken > s.most * 0.9 THEN 'CRITICAL' WHEN n.taken > s.most * 0.7 THEN 'WARNING' ELSE 'OK' END)
+        ) m(place, metric, value, status)
+        UNION ALL
+        SELECT 8, 'Replication', 'Replica Lag',
+               CASE WHEN l.standbys > 0 AND l.bytes IS NULL THEN 'UNKNOWN' WHEN l.bytes > 104857600 THEN 'WARNING' ELSE 'OK' END,
+               CASE WHEN l.standbys = 0 THEN 'No replicas' ELSE pg_catalog.pg_size_pretty(l.bytes) END, NULL
+        FROM lag l
+        UNION ALL
+        -- A server that has just started has read everything.
+        SELECT 9, 'Performance', 'Buffer Cache Hit Ratio',
+               CASE WHEN c.blocks < 10000 THEN 'INFO' WHEN c.hit > 99 THEN 'OK' WHEN c.hit > 95 THEN 'WARNING' ELSE 'CRITICAL' END,
+               coalesce(c.hit || '%', 'No reads'),
+               CASE WHEN c.blocks >= 10000 AND c.hit < 95 THEN 'Consider increasing shared_buffers' END
+        FROM cache c
+        UNION ALL
+        SELECT 10, 'Maintenance', 'Transaction ID Age',
+               CASE WHEN a.age >= 0.01 * k.critical * 2147483648 THEN 'CRITICAL' WHEN a.age >= 0.01 * k.warning * 2147483648 THEN 'WARNING'
+                    ELSE 'OK' END,
+               a.age::text, CASE WHEN a.age >= 0.01 * k.warning * 2147483648 THEN 'Run VACUUM FREEZE on large tables' END
+        FROM (SELECT pg_catalog.age(d.datfrozenxid) AS age FROM pg_catalog.pg_database d
+              WHERE d.datname = pg_catalog.current_database()) a
+        JOIN troubleshoot.check_catalogue k ON k.check_id = 'xid_age'
+        UNION ALL
+        SELECT 11, f.category, f.title, pg_catalog.upper(f.severity),
+               pg_catalog.concat_ws(': ', f.object, coalesce(f.value || coalesce(' ' || f.unit, ''), f.detail)),
+               CASE WHEN f.severity <> 'ok' THEN f.remediation_sql END
+        FROM found f
+    )
+    SELECT t.category, t.check_name, t.status, t.value, t.recommendation
+    FROM told t
+    ORDER BY t.place, CASE t.status WHEN 'CRITICAL' THEN 1 WHEN 'WARNING' THEN 2 WHEN 'UNKNOWN' THEN 3 WHEN 'INFO' THEN 4 ELSE 5 END,
+             t.category, t.check_name;
+END;
+
+COMMENT ON FUNCTION troubleshoot.full_health_check() IS
+    'The server and this database at a glance: size, connections, replicas, cache, transaction id age, and then what troubleshoot.checks() finds. status: CRITICAL, WARNING, UNKNOWN (this role may not see it), INFO, OK.';
+
+CREATE  FUNCTION troubleshoot."metrics"() RETURNS TEXT /* String */
 STRICT VOLATILE PARALLEL UNSAFE 
 LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'report_html_wrapper';
+AS 'MODULE_PATHNAME', 'metrics_wrapper';
 
 CREATE FUNCTION troubleshoot.largest_tables(most integer)
 RETURNS TABLE (schema_name name, table_name name, bytes bigint, live_rows bigint, dead_rows bigint, bloat_bytes bigint,
@@ -2701,85 +2820,168 @@ COMMENT ON FUNCTION troubleshoot.metrics IS
 COMMENT ON FUNCTION troubleshoot.report_html IS
     'One page of HTML with all that it needs inside, without scripts: findings and what to do, load, connections, waits, statements, tables, blocking. For a browser, light or dark, a phone, or paper. What comes from the database is escaped. Works on a standby.';
 
-CREATE  FUNCTION event_store."ledger_published_since"() RETURNS bigint /* i64 */
-STRICT STABLE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'ledger_published_since_wrapper';
-
-CREATE  FUNCTION event_store."append_events_if"(
-	"aggregate_type" TEXT, /* Option < Text > */
-	"aggregate_id" uuid, /* Option < pgrx :: Uuid > */
-	"events" jsonb, /* Option < JsonDatum > */
-	"after_position" bigint, /* Option < i64 > */
-	"event_types" TEXT[] DEFAULT NULL, /* Option < Many < String > > */
-	"tags" TEXT[] DEFAULT NULL, /* Option < Many < String > > */
-	"expected_version" INT DEFAULT NULL /* Option < i32 > */
-) RETURNS bigint /* i64 */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'append_events_if_wrapper';
-
-CREATE  FUNCTION event_store."append_event"(
-	"p_aggregate_type" TEXT, /* Option < Text > */
-	"p_aggregate_id" uuid, /* Option < pgrx :: Uuid > */
-	"p_event_type" TEXT, /* Option < Text > */
-	"p_event_data" jsonb, /* Option < JsonDatum > */
-	"p_expected_version" INT DEFAULT NULL, /* Option < i32 > */
-	"p_metadata" jsonb DEFAULT NULL, /* Option < JsonDatum > */
-	"p_event_id" uuid DEFAULT NULL, /* Option < pgrx :: Uuid > */
-	"p_tags" TEXT[] DEFAULT NULL /* Option < Many < String > > */
-) RETURNS uuid /* pgrx :: Uuid */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'append_event_wrapper';
-
-CREATE  FUNCTION event_store."page_size"(
-	"max_events" INT /* Option < i32 > */
-) RETURNS INT /* i32 */
-IMMUTABLE PARALLEL SAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'page_size_wrapper';
-
-CREATE  FUNCTION event_store."get_aggregate_state"(
-	"p_aggregate_id" uuid, /* Option < pgrx :: Uuid > */
-	"p_up_to_version" INT DEFAULT NULL /* Option < i32 > */
-) RETURNS jsonb /* JsonDatum */
-STABLE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'get_aggregate_state_wrapper';
-
-CREATE  FUNCTION event_store."apply_retention"(
-	"max_events" INT DEFAULT 10000 /* Option < i32 > */
-) RETURNS TABLE (
-	"events" bigint,  /* i64 */
-	"streams" bigint,  /* i64 */
-	"done" bool  /* bool */
-)
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'apply_retention_wrapper';
-
-CREATE  FUNCTION event_store."replay_parked"(
-	"name" TEXT, /* Option < Text > */
-	"event_ids" uuid[] DEFAULT NULL /* Option < Many < pgrx :: Uuid > > */
-) RETURNS bigint /* i64 */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'replay_parked_wrapper';
-
-CREATE  FUNCTION event_store."take_snapshot"(
-	"p_aggregate_id" uuid /* Option < pgrx :: Uuid > */
-) RETURNS INT /* Option < i32 > */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'take_snapshot_wrapper';
-
-CREATE  FUNCTION event_store."drop_subscription"(
+CREATE  FUNCTION cqrs."pause_projection"(
 	"name" TEXT /* Option < Text > */
 ) RETURNS void
 VOLATILE PARALLEL UNSAFE 
 LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'drop_subscription_wrapper';
+AS 'MODULE_PATHNAME', 'pause_projection_wrapper';
+
+CREATE  FUNCTION cqrs."cancel_rebuild"(
+	"name" TEXT /* Option < Text > */
+) RETURNS void
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'cancel_rebuild_wrapper';
+
+CREATE  FUNCTION cqrs."resume_projection"(
+	"name" TEXT /* Option < Text > */
+) RETURNS void
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'resume_projection_wrapper';
+
+CREATE  FUNCTION cqrs."process_commands"(
+	"max_commands" INT DEFAULT 100 /* Option < i32 > */
+) RETURNS TABLE (
+	"command_id" uuid,  /* pgrx :: Uuid */
+	"status" TEXT,  /* & '_ str */
+	"code" TEXT,  /* String */
+	"message" TEXT  /* Option < String > */
+)
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'process_commands_wrapper';
+
+CREATE  FUNCTION cqrs."create_projection"(
+	"name" TEXT, /* Option < Text > */
+	"handler" regproc, /* Option < RegProc > */
+	"target" regclass, /* Option < RegClass > */
+	"filter" jsonb DEFAULT '{}', /* Option < JsonDatum > */
+	"mode" TEXT DEFAULT 'async' /* Option < Text > */
+) RETURNS void
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'create_projection_wrapper';
+
+CREATE  FUNCTION cqrs."drop_projection"(
+	"name" TEXT /* Option < Text > */
+) RETURNS void
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'drop_projection_wrapper';
+
+CREATE  FUNCTION cqrs."unregister_handler"(
+	"command_type" TEXT /* Option < Text > */
+) RETURNS void
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'unregister_handler_wrapper';
+
+CREATE  FUNCTION cqrs."last_activity"(
+	"account_id" uuid /* Option < pgrx :: Uuid > */
+) RETURNS timestamptz /* Option < Time > */
+STABLE PARALLEL RESTRICTED 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'last_activity_wrapper';
+
+CREATE  FUNCTION cqrs."register_handler"(
+	"command_type" TEXT, /* Option < Text > */
+	"handler" regproc, /* Option < RegProc > */
+	"max_attempts" INT DEFAULT 5 /* Option < i32 > */
+) RETURNS void
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'register_handler_wrapper';
+
+CREATE  FUNCTION cqrs."rebuild_projection"(
+	"name" TEXT /* Option < Text > */
+) RETURNS void
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'rebuild_projection_wrapper';
+
+CREATE  FUNCTION cqrs."run_projection"(
+	"name" TEXT, /* Option < Text > */
+	"max_events" INT DEFAULT 1000 /* Option < i32 > */
+) RETURNS bigint /* Option < i64 > */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'run_projection_wrapper';
+
+CREATE  FUNCTION cqrs."run_rebuild"(
+	"name" TEXT, /* Option < Text > */
+	"max_events" INT DEFAULT 1000 /* Option < i32 > */
+) RETURNS TEXT /* & '_ str */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'run_rebuild_wrapper';
+
+CREATE  FUNCTION cqrs."set_risk_score"(
+	"customer_id" uuid, /* Option < pgrx :: Uuid > */
+	"risk_score" INT /* Option < i32 > */
+) RETURNS void
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'set_risk_score_wrapper';
+
+CREATE  FUNCTION cqrs."submit_command"(
+	"command_type" TEXT, /* Option < Text > */
+	"aggregate_type" TEXT, /* Option < Text > */
+	"payload" jsonb, /* Option < JsonDatum > */
+	"aggregate_id" uuid DEFAULT NULL, /* Option < pgrx :: Uuid > */
+	"command_id" uuid DEFAULT NULL, /* Option < pgrx :: Uuid > */
+	"mode" TEXT DEFAULT 'immediate', /* Option < Text > */
+	"correlation_id" TEXT DEFAULT NULL, /* Option < Text > */
+	"max_attempts" INT DEFAULT NULL /* Option < i32 > */
+) RETURNS jsonb /* JsonBytes */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'submit_command_wrapper';
+
+CREATE  FUNCTION cqrs."amount_total"(
+	"account_id" uuid, /* Option < pgrx :: Uuid > */
+	"since" timestamptz DEFAULT NULL /* Option < Time > */
+) RETURNS NUMERIC /* AnyNumeric */
+STABLE PARALLEL RESTRICTED 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'amount_total_wrapper';
+
+CREATE  FUNCTION cqrs."transaction_count"(
+	"account_id" uuid, /* Option < pgrx :: Uuid > */
+	"since" timestamptz DEFAULT NULL /* Option < Time > */
+) RETURNS bigint /* i64 */
+STABLE PARALLEL RESTRICTED 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'transaction_count_wrapper';
+
+CREATE  FUNCTION cqrs."last_transaction_date"(
+	"account_id" uuid /* Option < pgrx :: Uuid > */
+) RETURNS timestamptz /* Option < Time > */
+STABLE PARALLEL RESTRICTED 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'last_transaction_date_wrapper';
+
+CREATE  FUNCTION cqrs."update_customer_summary"(
+	"p_customer_id" uuid /* Option < pgrx :: Uuid > */
+) RETURNS void
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'update_customer_summary_wrapper';
+
+CREATE  FUNCTION cqrs."refresh_activity"(
+	"max_marks" INT DEFAULT 1000 /* Option < i32 > */
+) RETURNS bigint /* i64 */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'refresh_activity_wrapper';
+
+CREATE  FUNCTION event_store."ledger_stream"(
+	"transaction_id" uuid /* Option < pgrx :: Uuid > */
+) RETURNS uuid /* pgrx :: Uuid */
+IMMUTABLE PARALLEL SAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'ledger_stream_wrapper';
 
 CREATE  FUNCTION event_store."alter_subscription"(
 	"name" TEXT, /* Option < Text > */
@@ -2794,38 +2996,13 @@ VOLATILE PARALLEL UNSAFE
 LANGUAGE c /* Rust */
 AS 'MODULE_PATHNAME', 'alter_subscription_wrapper';
 
-CREATE  FUNCTION event_store."append_events"(
-	"aggregate_type" TEXT, /* Option < Text > */
-	"aggregate_id" uuid, /* Option < pgrx :: Uuid > */
-	"events" jsonb, /* Option < JsonDatum > */
-	"expected_version" INT DEFAULT NULL /* Option < i32 > */
+CREATE  FUNCTION event_store."discard_parked"(
+	"name" TEXT, /* Option < Text > */
+	"event_ids" uuid[] /* Option < Many < pgrx :: Uuid > > */
 ) RETURNS bigint /* i64 */
 VOLATILE PARALLEL UNSAFE 
 LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'append_events_wrapper';
-
-CREATE  FUNCTION event_store."create_subscription"(
-	"name" TEXT, /* Option < Text > */
-	"filter" jsonb DEFAULT '{}', /* Option < JsonDatum > */
-	"start" TEXT DEFAULT 'beginning', /* Option < Text > */
-	"partitions" INT DEFAULT 16, /* Option < i32 > */
-	"max_attempts" INT DEFAULT 5, /* Option < i32 > */
-	"backoff_first_ms" INT DEFAULT 1000, /* Option < i32 > */
-	"backoff_most_ms" INT DEFAULT 300000, /* Option < i32 > */
-	"lease_ms" INT DEFAULT 30000, /* Option < i32 > */
-	"parked_blocks" bool DEFAULT true /* Option < bool > */
-) RETURNS void
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'create_subscription_wrapper';
-
-CREATE  FUNCTION event_store."drop_reducer"(
-	"aggregate_type" TEXT, /* Option < Text > */
-	"event_type" TEXT /* Option < Text > */
-) RETURNS void
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'drop_reducer_wrapper';
+AS 'MODULE_PATHNAME', 'discard_parked_wrapper';
 
 CREATE  FUNCTION event_store."extend_lease"(
 	"name" TEXT, /* Option < Text > */
@@ -2836,63 +3013,27 @@ VOLATILE PARALLEL UNSAFE
 LANGUAGE c /* Rust */
 AS 'MODULE_PATHNAME', 'extend_lease_wrapper';
 
-CREATE  FUNCTION event_store."get_aggregate_state_at"(
-	"p_aggregate_id" uuid, /* Option < pgrx :: Uuid > */
-	"p_at" timestamptz /* Option < Time > */
-) RETURNS jsonb /* JsonDatum */
-STABLE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'get_aggregate_state_at_wrapper';
-
-CREATE  FUNCTION event_store."ledger_stream"(
-	"transaction_id" uuid /* Option < pgrx :: Uuid > */
-) RETURNS uuid /* pgrx :: Uuid */
-IMMUTABLE PARALLEL SAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'ledger_stream_wrapper';
-
-CREATE  FUNCTION event_store."stream_partition"(
-	"aggregate_id" uuid, /* Option < pgrx :: Uuid > */
-	"partitions" INT /* Option < i32 > */
-) RETURNS INT /* Option < i32 > */
-IMMUTABLE PARALLEL SAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'stream_partition_wrapper';
-
-CREATE  FUNCTION event_store."set_retention"(
-	"aggregate_type" TEXT, /* Option < Text > */
-	"keep" interval, /* Option < Interval > */
-	"keep_state" bool DEFAULT true /* Option < bool > */
-) RETURNS void
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'set_retention_wrapper';
-
-CREATE  FUNCTION event_store."publish_ledger"(
-	"publish" bool /* Option < bool > */
-) RETURNS bigint /* Option < i64 > */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'publish_ledger_wrapper';
-
-CREATE  FUNCTION event_store."nack"(
-	"name" TEXT, /* Option < Text > */
-	"lease_token" bigint, /* Option < i64 > */
-	"event_id" uuid, /* Option < pgrx :: Uuid > */
-	"reason" TEXT, /* Option < Text > */
-	"retry_in_ms" INT DEFAULT NULL, /* Option < i32 > */
-	"park" bool DEFAULT false /* Option < bool > */
-) RETURNS timestamptz /* Option < Time > */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'nack_wrapper';
-
 CREATE  FUNCTION event_store."ledger_opened_at"(
 	"as_of_position" bigint /* Option < i64 > */
 ) RETURNS bigint /* Option < i64 > */
 STABLE PARALLEL RESTRICTED 
 LANGUAGE c /* Rust */
 AS 'MODULE_PATHNAME', 'ledger_opened_at_wrapper';
+
+CREATE  FUNCTION event_store."get_aggregate_state"(
+	"p_aggregate_id" uuid, /* Option < pgrx :: Uuid > */
+	"p_up_to_version" INT DEFAULT NULL /* Option < i32 > */
+) RETURNS jsonb /* JsonDatum */
+STABLE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'get_aggregate_state_wrapper';
+
+CREATE  FUNCTION event_store."drop_subscription"(
+	"name" TEXT /* Option < Text > */
+) RETURNS void
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'drop_subscription_wrapper';
 
 CREATE  FUNCTION event_store."prepare_ledger_publication"(
 	"max_accounts" INT DEFAULT 10000 /* Option < i32 > */
@@ -2901,23 +3042,51 @@ VOLATILE PARALLEL UNSAFE
 LANGUAGE c /* Rust */
 AS 'MODULE_PATHNAME', 'prepare_ledger_publication_wrapper';
 
-CREATE  FUNCTION event_store."discard_parked"(
-	"name" TEXT, /* Option < Text > */
-	"event_ids" uuid[] /* Option < Many < pgrx :: Uuid > > */
+CREATE  FUNCTION event_store."ledger_published_since"() RETURNS bigint /* i64 */
+STRICT STABLE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'ledger_published_since_wrapper';
+
+CREATE  FUNCTION event_store."append_events"(
+	"aggregate_type" TEXT, /* Option < Text > */
+	"aggregate_id" uuid, /* Option < pgrx :: Uuid > */
+	"events" jsonb, /* Option < JsonDatum > */
+	"expected_version" INT DEFAULT NULL /* Option < i32 > */
 ) RETURNS bigint /* i64 */
 VOLATILE PARALLEL UNSAFE 
 LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'discard_parked_wrapper';
+AS 'MODULE_PATHNAME', 'append_events_wrapper';
 
-CREATE  FUNCTION event_store."define_reducer"(
+CREATE  FUNCTION event_store."take_snapshot"(
+	"p_aggregate_id" uuid /* Option < pgrx :: Uuid > */
+) RETURNS INT /* Option < i32 > */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'take_snapshot_wrapper';
+
+CREATE  FUNCTION event_store."get_aggregate_state_at"(
+	"p_aggregate_id" uuid, /* Option < pgrx :: Uuid > */
+	"p_at" timestamptz /* Option < Time > */
+) RETURNS jsonb /* JsonDatum */
+STABLE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'get_aggregate_state_at_wrapper';
+
+CREATE  FUNCTION event_store."drop_reducer"(
 	"aggregate_type" TEXT, /* Option < Text > */
-	"event_type" TEXT, /* Option < Text > */
-	"operations" jsonb DEFAULT NULL, /* Option < JsonDatum > */
-	"handler" regproc DEFAULT NULL /* Option < RegProc > */
+	"event_type" TEXT /* Option < Text > */
 ) RETURNS void
 VOLATILE PARALLEL UNSAFE 
 LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'define_reducer_wrapper';
+AS 'MODULE_PATHNAME', 'drop_reducer_wrapper';
+
+CREATE  FUNCTION event_store."replay_parked"(
+	"name" TEXT, /* Option < Text > */
+	"event_ids" uuid[] DEFAULT NULL /* Option < Many < pgrx :: Uuid > > */
+) RETURNS bigint /* i64 */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'replay_parked_wrapper';
 
 CREATE  FUNCTION event_store."fetch"(
 	"name" TEXT, /* Option < Text > */
@@ -2943,13 +3112,67 @@ VOLATILE PARALLEL UNSAFE
 LANGUAGE c /* Rust */
 AS 'MODULE_PATHNAME', 'fetch_wrapper';
 
-CREATE  FUNCTION event_store."reset_subscription"(
-	"name" TEXT, /* Option < Text > */
-	"start" TEXT /* Option < Text > */
+CREATE  FUNCTION event_store."apply_retention"(
+	"max_events" INT DEFAULT 10000 /* Option < i32 > */
+) RETURNS TABLE (
+	"events" bigint,  /* i64 */
+	"streams" bigint,  /* i64 */
+	"done" bool  /* bool */
+)
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'apply_retention_wrapper';
+
+CREATE  FUNCTION event_store."append_events_if"(
+	"aggregate_type" TEXT, /* Option < Text > */
+	"aggregate_id" uuid, /* Option < pgrx :: Uuid > */
+	"events" jsonb, /* Option < JsonDatum > */
+	"after_position" bigint, /* Option < i64 > */
+	"event_types" TEXT[] DEFAULT NULL, /* Option < Many < String > > */
+	"tags" TEXT[] DEFAULT NULL, /* Option < Many < String > > */
+	"expected_version" INT DEFAULT NULL /* Option < i32 > */
+) RETURNS bigint /* i64 */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'append_events_if_wrapper';
+
+CREATE  FUNCTION event_store."publish_ledger"(
+	"publish" bool /* Option < bool > */
+) RETURNS bigint /* Option < i64 > */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'publish_ledger_wrapper';
+
+CREATE  FUNCTION event_store."append_event"(
+	"p_aggregate_type" TEXT, /* Option < Text > */
+	"p_aggregate_id" uuid, /* Option < pgrx :: Uuid > */
+	"p_event_type" TEXT, /* Option < Text > */
+	"p_event_data" jsonb, /* Option < JsonDatum > */
+	"p_expected_version" INT DEFAULT NULL, /* Option < i32 > */
+	"p_metadata" jsonb DEFAULT NULL, /* Option < JsonDatum > */
+	"p_event_id" uuid DEFAULT NULL, /* Option < pgrx :: Uuid > */
+	"p_tags" TEXT[] DEFAULT NULL /* Option < Many < String > > */
+) RETURNS uuid /* pgrx :: Uuid */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'append_event_wrapper';
+
+CREATE  FUNCTION event_store."set_retention"(
+	"aggregate_type" TEXT, /* Option < Text > */
+	"keep" interval, /* Option < Interval > */
+	"keep_state" bool DEFAULT true /* Option < bool > */
 ) RETURNS void
 VOLATILE PARALLEL UNSAFE 
 LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'reset_subscription_wrapper';
+AS 'MODULE_PATHNAME', 'set_retention_wrapper';
+
+CREATE  FUNCTION event_store."stream_partition"(
+	"aggregate_id" uuid, /* Option < pgrx :: Uuid > */
+	"partitions" INT /* Option < i32 > */
+) RETURNS INT /* Option < i32 > */
+IMMUTABLE PARALLEL SAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'stream_partition_wrapper';
 
 CREATE  FUNCTION event_store."ack"(
 	"name" TEXT, /* Option < Text > */
@@ -2960,371 +3183,68 @@ VOLATILE PARALLEL UNSAFE
 LANGUAGE c /* Rust */
 AS 'MODULE_PATHNAME', 'ack_wrapper';
 
-CREATE  FUNCTION cqrs."cancel_rebuild"(
-	"name" TEXT /* Option < Text > */
-) RETURNS void
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'cancel_rebuild_wrapper';
-
-CREATE  FUNCTION cqrs."run_projection"(
-	"name" TEXT, /* Option < Text > */
-	"max_events" INT DEFAULT 1000 /* Option < i32 > */
-) RETURNS bigint /* Option < i64 > */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'run_projection_wrapper';
-
-CREATE  FUNCTION cqrs."update_customer_summary"(
-	"p_customer_id" uuid /* Option < pgrx :: Uuid > */
-) RETURNS void
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'update_customer_summary_wrapper';
-
-CREATE  FUNCTION cqrs."last_transaction_date"(
-	"account_id" uuid /* Option < pgrx :: Uuid > */
-) RETURNS timestamptz /* Option < Time > */
-STABLE PARALLEL RESTRICTED 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'last_transaction_date_wrapper';
-
-CREATE  FUNCTION cqrs."rebuild_projection"(
-	"name" TEXT /* Option < Text > */
-) RETURNS void
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'rebuild_projection_wrapper';
-
-CREATE  FUNCTION cqrs."refresh_activity"(
-	"max_marks" INT DEFAULT 1000 /* Option < i32 > */
-) RETURNS bigint /* i64 */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'refresh_activity_wrapper';
-
-CREATE  FUNCTION cqrs."transaction_count"(
-	"account_id" uuid, /* Option < pgrx :: Uuid > */
-	"since" timestamptz DEFAULT NULL /* Option < Time > */
-) RETURNS bigint /* i64 */
-STABLE PARALLEL RESTRICTED 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'transaction_count_wrapper';
-
-CREATE  FUNCTION cqrs."create_projection"(
-	"name" TEXT, /* Option < Text > */
-	"handler" regproc, /* Option < RegProc > */
-	"target" regclass, /* Option < RegClass > */
-	"filter" jsonb DEFAULT '{}', /* Option < JsonDatum > */
-	"mode" TEXT DEFAULT 'async' /* Option < Text > */
-) RETURNS void
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'create_projection_wrapper';
-
-CREATE  FUNCTION cqrs."register_handler"(
-	"command_type" TEXT, /* Option < Text > */
-	"handler" regproc, /* Option < RegProc > */
-	"max_attempts" INT DEFAULT 5 /* Option < i32 > */
-) RETURNS void
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'register_handler_wrapper';
-
-CREATE  FUNCTION cqrs."process_commands"(
-	"max_commands" INT DEFAULT 100 /* Option < i32 > */
-) RETURNS TABLE (
-	"command_id" uuid,  /* pgrx :: Uuid */
-	"status" TEXT,  /* & '_ str */
-	"code" TEXT,  /* String */
-	"message" TEXT  /* Option < String > */
-)
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'process_commands_wrapper';
-
-CREATE  FUNCTION cqrs."submit_command"(
-	"command_type" TEXT, /* Option < Text > */
+CREATE  FUNCTION event_store."define_reducer"(
 	"aggregate_type" TEXT, /* Option < Text > */
-	"payload" jsonb, /* Option < JsonDatum > */
-	"aggregate_id" uuid DEFAULT NULL, /* Option < pgrx :: Uuid > */
-	"command_id" uuid DEFAULT NULL, /* Option < pgrx :: Uuid > */
-	"mode" TEXT DEFAULT 'immediate', /* Option < Text > */
-	"correlation_id" TEXT DEFAULT NULL, /* Option < Text > */
-	"max_attempts" INT DEFAULT NULL /* Option < i32 > */
-) RETURNS jsonb /* JsonBytes */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'submit_command_wrapper';
-
-CREATE  FUNCTION cqrs."drop_projection"(
-	"name" TEXT /* Option < Text > */
+	"event_type" TEXT, /* Option < Text > */
+	"operations" jsonb DEFAULT NULL, /* Option < JsonDatum > */
+	"handler" regproc DEFAULT NULL /* Option < RegProc > */
 ) RETURNS void
 VOLATILE PARALLEL UNSAFE 
 LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'drop_projection_wrapper';
+AS 'MODULE_PATHNAME', 'define_reducer_wrapper';
 
-CREATE  FUNCTION cqrs."amount_total"(
-	"account_id" uuid, /* Option < pgrx :: Uuid > */
-	"since" timestamptz DEFAULT NULL /* Option < Time > */
-) RETURNS NUMERIC /* AnyNumeric */
-STABLE PARALLEL RESTRICTED 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'amount_total_wrapper';
-
-CREATE  FUNCTION cqrs."run_rebuild"(
+CREATE  FUNCTION event_store."nack"(
 	"name" TEXT, /* Option < Text > */
-	"max_events" INT DEFAULT 1000 /* Option < i32 > */
-) RETURNS TEXT /* & '_ str */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'run_rebuild_wrapper';
-
-CREATE  FUNCTION cqrs."pause_projection"(
-	"name" TEXT /* Option < Text > */
-) RETURNS void
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'pause_projection_wrapper';
-
-CREATE  FUNCTION cqrs."set_risk_score"(
-	"customer_id" uuid, /* Option < pgrx :: Uuid > */
-	"risk_score" INT /* Option < i32 > */
-) RETURNS void
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'set_risk_score_wrapper';
-
-CREATE  FUNCTION cqrs."unregister_handler"(
-	"command_type" TEXT /* Option < Text > */
-) RETURNS void
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'unregister_handler_wrapper';
-
-CREATE  FUNCTION cqrs."resume_projection"(
-	"name" TEXT /* Option < Text > */
-) RETURNS void
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'resume_projection_wrapper';
-
-CREATE  FUNCTION cqrs."last_activity"(
-	"account_id" uuid /* Option < pgrx :: Uuid > */
+	"lease_token" bigint, /* Option < i64 > */
+	"event_id" uuid, /* Option < pgrx :: Uuid > */
+	"reason" TEXT, /* Option < Text > */
+	"retry_in_ms" INT DEFAULT NULL, /* Option < i32 > */
+	"park" bool DEFAULT false /* Option < bool > */
 ) RETURNS timestamptz /* Option < Time > */
-STABLE PARALLEL RESTRICTED 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'last_activity_wrapper';
-
-CREATE  FUNCTION saga."create_saga"(
-	"p_saga_type" TEXT, /* Option < Text > */
-	"p_steps" TEXT[], /* Option < Many < String > > */
-	"p_context" jsonb DEFAULT '{}' /* Option < JsonDatum > */
-) RETURNS uuid /* pgrx :: Uuid */
 VOLATILE PARALLEL UNSAFE 
 LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'create_saga_wrapper';
+AS 'MODULE_PATHNAME', 'nack_wrapper';
 
-CREATE  FUNCTION saga."cancel"(
-	"saga_id" uuid, /* Option < pgrx :: Uuid > */
-	"reason" TEXT /* Option < Text > */
-) RETURNS TEXT /* Text */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'cancel_wrapper';
-
-CREATE  FUNCTION saga."complete_step"(
-	"step_id" uuid, /* Option < pgrx :: Uuid > */
-	"lease_token" bigint, /* Option < i64 > */
-	"output" jsonb DEFAULT '{}' /* Option < JsonDatum > */
-) RETURNS TEXT /* Text */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'complete_step_wrapper';
-
-CREATE  FUNCTION saga."run"(
-	"saga_id" uuid /* Option < pgrx :: Uuid > */
-) RETURNS TEXT /* Text */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'run_wrapper';
-
-CREATE  FUNCTION saga."run_ready"(
-	"max_sagas" INT DEFAULT 100 /* Option < i32 > */
-) RETURNS TABLE (
-	"saga_id" uuid,  /* pgrx :: Uuid */
-	"status" TEXT,  /* & '_ str */
-	"step_number" INT,  /* Option < i32 > */
-	"waits_for" TEXT,  /* Option < & '_ str > */
-	"code" TEXT,  /* Option < String > */
-	"message" TEXT  /* Option < String > */
-)
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'run_ready_wrapper';
-
-CREATE  FUNCTION saga."is_called"(
-	"saga_id" uuid, /* Option < pgrx :: Uuid > */
-	"effect_id" uuid /* Option < pgrx :: Uuid > */
-) RETURNS bool /* bool */
-STABLE PARALLEL RESTRICTED 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'is_called_wrapper';
-
-CREATE  FUNCTION saga."extend_lease"(
-	"step_id" uuid, /* Option < pgrx :: Uuid > */
-	"lease_token" bigint, /* Option < i64 > */
-	"lease_ms" INT DEFAULT 30000 /* Option < i32 > */
-) RETURNS timestamptz /* Time */
-VOLATILE PARALLEL UNSAFE  
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'extend_step_lease_wrapper';
-
-CREATE  FUNCTION saga."start"(
-	"saga_type" TEXT, /* Option < Text > */
-	"context" jsonb DEFAULT '{}', /* Option < JsonDatum > */
-	"idempotency_key" TEXT DEFAULT NULL, /* Option < Text > */
-	"deadline" timestamptz DEFAULT NULL /* Option < Time > */
-) RETURNS uuid /* pgrx :: Uuid */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'start_wrapper';
-
-CREATE  FUNCTION saga."execute_step"(
-	"p_saga_id" uuid, /* Option < pgrx :: Uuid > */
-	"p_output" jsonb DEFAULT '{}', /* Option < JsonDatum > */
-	"p_step_id" uuid DEFAULT NULL /* Option < pgrx :: Uuid > */
-) RETURNS jsonb /* JsonB */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'execute_step_wrapper';
-
-CREATE  FUNCTION saga."fail_step"(
-	"step_id" uuid, /* Option < pgrx :: Uuid > */
-	"lease_token" bigint, /* Option < i64 > */
-	"reason" TEXT, /* Option < Text > */
-	"retryable" bool DEFAULT true, /* Option < bool > */
-	"effect_possible" bool DEFAULT false /* Option < bool > */
-) RETURNS TEXT /* Text */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'fail_step_wrapper';
-
-CREATE  FUNCTION saga."claim_step"(
-	"worker" TEXT, /* Option < Text > */
-	"types" TEXT[] DEFAULT NULL, /* Option < Many < String > > */
-	"lease_ms" INT DEFAULT 30000, /* Option < i32 > */
-	"max_steps" INT DEFAULT 1 /* Option < i32 > */
-) RETURNS TABLE (
-	"saga_id" uuid,  /* pgrx :: Uuid */
-	"saga_type" TEXT,  /* String */
-	"step_id" uuid,  /* pgrx :: Uuid */
-	"step_number" INT,  /* i32 */
-	"step_name" TEXT,  /* String */
-	"kind" TEXT,  /* & '_ str */
-	"effect_id" uuid,  /* pgrx :: Uuid */
-	"work_type" TEXT,  /* String */
-	"attempt" INT,  /* i32 */
-	"lease_token" bigint,  /* i64 */
-	"leased_until" timestamptz,  /* Time */
-	"context" jsonb,  /* JsonBytes */
-	"outputs" jsonb  /* JsonBytes */
-)
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'claim_step_wrapper';
-
-CREATE  FUNCTION saga."retry_step"(
-	"saga_id" uuid, /* Option < pgrx :: Uuid > */
-	"reason" TEXT /* Option < Text > */
-) RETURNS TEXT /* Text */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'retry_step_wrapper';
-
-CREATE  FUNCTION saga."resolve"(
-	"saga_id" uuid, /* Option < pgrx :: Uuid > */
-	"outcome" TEXT, /* Option < Text > */
-	"reason" TEXT, /* Option < Text > */
-	"output" jsonb DEFAULT NULL /* Option < JsonDatum > */
-) RETURNS TEXT /* Text */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'resolve_wrapper';
-
-CREATE  FUNCTION saga."signal"(
-	"saga_id" uuid, /* Option < pgrx :: Uuid > */
+CREATE  FUNCTION event_store."create_subscription"(
 	"name" TEXT, /* Option < Text > */
-	"payload" jsonb DEFAULT '{}', /* Option < JsonDatum > */
-	"signal_id" uuid DEFAULT NULL /* Option < pgrx :: Uuid > */
-) RETURNS uuid /* pgrx :: Uuid */
+	"filter" jsonb DEFAULT '{}', /* Option < JsonDatum > */
+	"start" TEXT DEFAULT 'beginning', /* Option < Text > */
+	"partitions" INT DEFAULT 16, /* Option < i32 > */
+	"max_attempts" INT DEFAULT 5, /* Option < i32 > */
+	"backoff_first_ms" INT DEFAULT 1000, /* Option < i32 > */
+	"backoff_most_ms" INT DEFAULT 300000, /* Option < i32 > */
+	"lease_ms" INT DEFAULT 30000, /* Option < i32 > */
+	"parked_blocks" bool DEFAULT true /* Option < bool > */
+) RETURNS void
 VOLATILE PARALLEL UNSAFE 
 LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'signal_wrapper';
+AS 'MODULE_PATHNAME', 'create_subscription_wrapper';
 
-CREATE  FUNCTION saga."prune"(
-	"before" timestamptz, /* Option < Time > */
-	"max_sagas" INT DEFAULT 1000, /* Option < i32 > */
-	"saga_type" TEXT DEFAULT NULL /* Option < Text > */
-) RETURNS TABLE (
-	"sagas" bigint,  /* i64 */
-	"done" bool  /* bool */
-)
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'prune_wrapper';
-
-CREATE  FUNCTION saga."forget_keys"(
-	"before" timestamptz, /* Option < Time > */
-	"max_keys" INT DEFAULT 10000 /* Option < i32 > */
-) RETURNS TABLE (
-	"keys" bigint,  /* i64 */
-	"done" bool  /* bool */
-)
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'forget_keys_wrapper';
-
-CREATE  FUNCTION saga."define"(
-	"saga_type" TEXT, /* Option < Text > */
-	"steps" jsonb /* Option < JsonDatum > */
+CREATE  FUNCTION event_store."page_size"(
+	"max_events" INT /* Option < i32 > */
 ) RETURNS INT /* i32 */
+IMMUTABLE PARALLEL SAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'page_size_wrapper';
+
+CREATE  FUNCTION event_store."reset_subscription"(
+	"name" TEXT, /* Option < Text > */
+	"start" TEXT /* Option < Text > */
+) RETURNS void
 VOLATILE PARALLEL UNSAFE 
 LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'define_wrapper';
-
-CREATE  FUNCTION saga."retry_compensation"(
-	"saga_id" uuid, /* Option < pgrx :: Uuid > */
-	"reason" TEXT /* Option < Text > */
-) RETURNS TEXT /* Text */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'retry_compensation_wrapper';
-
-CREATE OR REPLACE  FUNCTION neobank."guard_ledger"(
-
-) RETURNS trigger /* Triggered */
-STRICT
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'guard_ledger_wrapper';
-
-CREATE OR REPLACE  FUNCTION neobank."guard_accounts"(
-
-) RETURNS trigger /* Triggered */
-STRICT
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'guard_accounts_wrapper';
+AS 'MODULE_PATHNAME', 'reset_subscription_wrapper';
 
 ALTER TABLE banking.customers ALTER COLUMN customer_number
     SET DEFAULT ('C' || pg_catalog.to_char(pg_catalog.nextval('banking.customer_number_seq'), 'FM9999999990000000000'));
+
+ALTER TABLE banking.account_limits REPLICA IDENTITY FULL;
 
 UPDATE txn_processing.transaction_queue SET max_retries = CASE WHEN max_retries < 0 THEN 0 ELSE 100 END
 WHERE NOT max_retries BETWEEN 0 AND 100;
 
 ALTER TABLE txn_processing.transaction_queue
     ADD CONSTRAINT transaction_queue_max_retries_check CHECK (max_retries BETWEEN 0 AND 100);
-
-ALTER TABLE banking.account_limits REPLICA IDENTITY FULL;
 
 CREATE OR REPLACE FUNCTION txn_processing.daily_reconciliation(p_date date DEFAULT CURRENT_DATE)
 RETURNS TABLE (
@@ -3384,6 +3304,392 @@ BEGIN ATOMIC
     FROM balances b
     ORDER BY pg_catalog.abs(b.ledger_balance - b.account_balance) DESC, b.account_number, b.account_id;
 END;
+
+CREATE OR REPLACE  FUNCTION neobank."guard_ledger"(
+
+) RETURNS trigger /* Triggered */
+STRICT
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'guard_ledger_wrapper';
+
+CREATE OR REPLACE  FUNCTION neobank."guard_accounts"(
+
+) RETURNS trigger /* Triggered */
+STRICT
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'guard_accounts_wrapper';
+
+CREATE TYPE saga.saga_status AS ENUM ('started', 'running', 'completed', 'compensating', 'failed', 'parked');
+
+COMMENT ON TYPE saga.saga_status IS
+    'started (no step has begun), running, completed, compensating (what was done is being undone), failed (it has ended, and all that it did is undone), parked (somebody has to decide: see saga.parked_sagas).';
+
+CREATE TABLE saga.definitions (
+    saga_type varchar(100) NOT NULL,
+    version integer NOT NULL CHECK (version > 0),
+    steps jsonb NOT NULL,
+    defined_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    defined_by text NOT NULL DEFAULT CURRENT_USER,
+    PRIMARY KEY (saga_type, version)
+);
+
+COMMENT ON TABLE saga.definitions IS
+    'The steps of each type of saga, every version that there was: a saga keeps the one that it was started with. Written by saga.define.';
+
+COMMENT ON COLUMN saga.definitions.version IS 'From 1, without gap, within its type; the highest is the one that is started.';
+
+COMMENT ON COLUMN saga.definitions.steps IS
+    'As given to saga.define, with every key that was left out filled in, and functions as schema and name.';
+
+CREATE TABLE saga.sagas (
+    saga_id uuid PRIMARY KEY DEFAULT neobank.uuid_v7(),
+    saga_type varchar(100) NOT NULL,
+    status saga.saga_status NOT NULL DEFAULT 'started',
+    current_step integer NOT NULL DEFAULT 0,
+    context jsonb NOT NULL DEFAULT '{}',
+    started_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    completed_at timestamptz,
+    error_message text,
+    definition_version integer,
+    idempotency_key varchar(200),
+    started_by text NOT NULL DEFAULT CURRENT_USER,
+    deadline_at timestamptz,
+    due_at timestamptz,
+    work_type varchar(100),
+    work_at timestamptz,
+    waits_for text CHECK (waits_for IN ('runner', 'worker', 'signal', 'delay', 'child', 'client', 'person')),
+    error_code text,
+    parked_reason text,
+    past_return boolean NOT NULL DEFAULT false,
+    parent_saga_id uuid,
+    parent_step integer,
+    transitions integer NOT NULL DEFAULT 0,
+    CHECK (status NOT IN ('completed', 'failed') OR (due_at IS NULL AND work_type IS NULL AND completed_at IS NOT NULL))
+) WITH (fillfactor = 70);
+
+CREATE INDEX sagas_due_idx ON saga.sagas (due_at, saga_id) WHERE due_at IS NOT NULL;
+
+CREATE UNIQUE INDEX sagas_idempotency_key_idx ON saga.sagas (saga_type, idempotency_key)
+    WHERE idempotency_key IS NOT NULL;
+
+CREATE INDEX sagas_work_idx ON saga.sagas (work_type, work_at, saga_id) WHERE work_type IS NOT NULL;
+
+CREATE INDEX sagas_open_idx ON saga.sagas (started_at) WHERE status NOT IN ('completed', 'failed');
+
+CREATE INDEX sagas_parent_idx ON saga.sagas (parent_saga_id) WHERE parent_saga_id IS NOT NULL;
+
+CREATE INDEX sagas_ended_idx ON saga.sagas (saga_type, completed_at)
+    WHERE status IN ('completed', 'failed') AND parent_saga_id IS NULL;
+
+COMMENT ON TABLE saga.sagas IS
+    'Sagas: whoever changes one locks its row here first. Start with saga.start, or saga.create_saga where the client drives the steps itself.';
+
+COMMENT ON COLUMN saga.sagas.current_step IS 'The step that has begun last; 0: none.';
+
+COMMENT ON COLUMN saga.sagas.context IS 'As given at the start; it does not change. What steps answered is in saga.saga_steps.output_data.';
+
+COMMENT ON COLUMN saga.sagas.completed_at IS 'When it ended, completed or failed.';
+
+COMMENT ON COLUMN saga.sagas.error_message IS 'Why it is being undone, or was; the first reason stays.';
+
+COMMENT ON COLUMN saga.sagas.error_code IS 'The SQLSTATE of that reason; null while nothing has failed for good.';
+
+COMMENT ON COLUMN saga.sagas.definition_version IS 'Of saga.definitions; null: made by saga.create_saga, and driven by saga.execute_step.';
+
+COMMENT ON COLUMN saga.sagas.started_by IS 'The role that started it: its functions run with the rights of this role.';
+
+COMMENT ON COLUMN saga.sagas.deadline_at IS 'If it is not completed or past its point of no return by then, it is undone.';
+
+COMMENT ON COLUMN saga.sagas.due_at IS 'When saga.run_ready has something to do for it; null: nothing, until somebody else acts.';
+
+COMMENT ON COLUMN saga.sagas.work_type IS 'What saga.claim_step may hand out of it; null: nothing.';
+
+COMMENT ON COLUMN saga.sagas.work_at IS 'From when on it may: while a worker has it, when the lease runs out.';
+
+COMMENT ON COLUMN saga.sagas.waits_for IS 'runner (saga.run_ready), worker (of an external step), signal, delay, child, client (saga.execute_step) or person (parked); null: it has ended.';
+
+COMMENT ON COLUMN saga.sagas.parked_reason IS 'Why somebody has to decide; null: nobody has to.';
+
+COMMENT ON COLUMN saga.sagas.past_return IS 'The step of no return is completed: from here it goes on, or is parked.';
+
+COMMENT ON COLUMN saga.sagas.parent_saga_id IS 'The saga whose step parent_step it is; null: none.';
+
+COMMENT ON COLUMN saga.sagas.transitions IS 'Rows of saga.transitions about it.';
+
+CREATE TABLE saga.saga_steps (
+    step_id uuid PRIMARY KEY DEFAULT neobank.uuid_v7(),
+    saga_id uuid NOT NULL,
+    step_number integer NOT NULL,
+    step_name varchar(100) NOT NULL,
+    status varchar(20) NOT NULL DEFAULT 'pending'
+        CHECK (status IN ('pending', 'running', 'waiting', 'completed', 'failed', 'compensated')),
+    input_data jsonb,
+    output_data jsonb,
+    error_message text,
+    started_at timestamptz,
+    completed_at timestamptz,
+    compensation_needed boolean NOT NULL DEFAULT false,
+    compensated_at timestamptz,
+    attempts integer NOT NULL DEFAULT 0,
+    put_off integer NOT NULL DEFAULT 0,
+    next_attempt_at timestamptz,
+    timeout_at timestamptz,
+    lease_token bigint,
+    leased_until timestamptz,
+    claimed_by text,
+    error_code text,
+    child_saga_id uuid,
+    effect_possible boolean NOT NULL DEFAULT false,
+    UNIQUE (saga_id, step_number)
+) WITH (fillfactor = 50);
+
+COMMENT ON TABLE saga.saga_steps IS 'The steps of sagas, each with its action. Their compensations are in saga.compensations.';
+
+COMMENT ON COLUMN saga.saga_steps.step_id IS 'Also the key of its effect: the same for all attempts.';
+
+COMMENT ON COLUMN saga.saga_steps.status IS
+    'pending (not reached), running (a worker or client has it), waiting (for a worker, a signal, a time, a child, or another attempt), completed, failed (given up), compensated.';
+
+COMMENT ON COLUMN saga.saga_steps.input_data IS
+    'What saga.execute_step was given when the step began; null in a saga with a definition.';
+
+COMMENT ON COLUMN saga.saga_steps.output_data IS 'What the action answered, the worker reported, or the signal brought.';
+
+COMMENT ON COLUMN saga.saga_steps.compensation_needed IS
+    'If the saga fails, this step is to be undone: set with its start where it has a compensation, taken back where it surely had no effect.';
+
+COMMENT ON COLUMN saga.saga_steps.attempts IS 'How often the action was begun.';
+
+COMMENT ON COLUMN saga.saga_steps.put_off IS 'How often a lock stood in the way since then, which counts as no attempt.';
+
+COMMENT ON COLUMN saga.saga_steps.timeout_at IS 'No attempt begins after that, no wait lasts longer, and a function that has not ended is interrupted; null: no limit.';
+
+COMMENT ON COLUMN saga.saga_steps.lease_token IS
+    'The fencing token under which a worker has it, or had it when it answered: of two leases the later has the higher one.';
+
+COMMENT ON COLUMN saga.saga_steps.claimed_by IS 'The worker that had it last.';
+
+COMMENT ON COLUMN saga.saga_steps.error_code IS 'The SQLSTATE of the last attempt that failed; null after a success.';
+
+COMMENT ON COLUMN saga.saga_steps.effect_possible IS
+    'An attempt ended without an answer, so it may have had its effect; then the step is undone though it failed.';
+
+COMMENT ON COLUMN saga.saga_steps.child_saga_id IS 'The saga that it has started and waits for.';
+
+CREATE TABLE saga.compensations (
+    compensation_id uuid PRIMARY KEY DEFAULT neobank.uuid_v7(),
+    saga_id uuid NOT NULL,
+    step_number integer NOT NULL,
+    status varchar(20) NOT NULL DEFAULT 'pending'
+        CHECK (status IN ('pending', 'running', 'waiting', 'completed', 'failed')),
+    output_data jsonb,
+    error_message text,
+    started_at timestamptz,
+    completed_at timestamptz,
+    attempts integer NOT NULL DEFAULT 0,
+    put_off integer NOT NULL DEFAULT 0,
+    next_attempt_at timestamptz,
+    lease_token bigint,
+    leased_until timestamptz,
+    claimed_by text,
+    error_code text,
+    UNIQUE (saga_id, step_number)
+) WITH (fillfactor = 50);
+
+COMMENT ON TABLE saga.compensations IS
+    'What undoes a step: one row for each that has to be undone, made when its turn comes.';
+
+COMMENT ON COLUMN saga.compensations.compensation_id IS 'Also the key of its effect: the same for all attempts, another than the step''s.';
+
+COMMENT ON COLUMN saga.compensations.status IS
+    'pending, running (a worker has it), waiting (for a worker or another attempt), completed, failed (attempts are used up: the saga is parked).';
+
+CREATE SEQUENCE saga.lease_token_seq;
+
+COMMENT ON SEQUENCE saga.lease_token_seq IS 'Fencing tokens: of two leases of a step the later has the higher one.';
+
+CREATE TABLE saga.signals (
+    signal_id uuid PRIMARY KEY DEFAULT neobank.uuid_v7(),
+    saga_id uuid NOT NULL,
+    name varchar(100) NOT NULL,
+    payload jsonb NOT NULL,
+    received_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    sent_by text NOT NULL DEFAULT CURRENT_USER,
+    consumed_by integer,
+    consumed_at timestamptz
+);
+
+ALTER TABLE saga.signals ADD signal_no bigint GENERATED ALWAYS AS IDENTITY;
+
+CREATE INDEX signals_saga_idx ON saga.signals (saga_id, name, signal_no);
+
+COMMENT ON TABLE saga.signals IS
+    'What sagas were told from outside: kept until a step waits for it, each for one step. Sent with saga.signal.';
+
+COMMENT ON COLUMN saga.signals.consumed_by IS 'The number of the step that took it; null: none yet.';
+
+COMMENT ON COLUMN saga.signals.signal_no IS 'Steps take signals of a name in this order.';
+
+COMMENT ON SEQUENCE saga.signals_signal_no_seq IS 'Numbers of signals; gaps are possible.';
+
+CREATE TABLE saga.transitions (
+    saga_id uuid NOT NULL,
+    transition_no integer NOT NULL,
+    recorded_at timestamptz NOT NULL,
+    step_number integer,
+    attempt integer,
+    subject text NOT NULL CHECK (subject IN ('saga', 'step', 'compensation')),
+    from_state text,
+    to_state text NOT NULL,
+    actor text NOT NULL,
+    code text,
+    message text,
+    PRIMARY KEY (saga_id, transition_no),
+    CHECK (from_state IS DISTINCT FROM to_state)
+);
+
+COMMENT ON TABLE saga.transitions IS
+    'Everything that happened to every saga that is not pruned, append-only (NB009): each change of state of a saga, its steps and their compensations, in its order.';
+
+COMMENT ON COLUMN saga.transitions.transition_no IS 'From 1, without gap, within its saga.';
+
+COMMENT ON COLUMN saga.transitions.recorded_at IS 'The clock''s time when it was decided.';
+
+COMMENT ON COLUMN saga.transitions.attempt IS 'Of a step or compensation: which attempt began or ended.';
+
+COMMENT ON COLUMN saga.transitions.from_state IS 'Null: it begins.';
+
+COMMENT ON COLUMN saga.transitions.actor IS 'The role that did it, or the worker under its lease.';
+
+COMMENT ON COLUMN saga.transitions.code IS 'Why, where something failed: an SQLSTATE.';
+
+CREATE TRIGGER guard_ledger
+    BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON saga.transitions
+    FOR EACH STATEMENT EXECUTE FUNCTION neobank.guard_ledger();
+
+COMMENT ON TRIGGER guard_ledger ON saga.transitions IS 'Keeps the log append-only (NB009).';
+
+ALTER TABLE saga.transitions ENABLE ALWAYS TRIGGER guard_ledger;
+
+CREATE VIEW saga.running_sagas AS
+SELECT s.saga_id, s.saga_type, s.definition_version, s.status, s.current_step, p.step_name, p.status AS step_status,
+       p.attempts, s.waits_for, s.due_at, s.work_type, p.claimed_by, p.leased_until, p.timeout_at, s.deadline_at,
+       s.started_at, pg_catalog.clock_timestamp() - s.started_at AS age, s.error_code, s.error_message,
+       p.error_code AS step_error_code, p.error_message AS step_error_message, s.started_by, s.parent_saga_id
+FROM saga.sagas s
+LEFT JOIN saga.saga_steps p ON p.saga_id = s.saga_id AND p.step_number = s.current_step
+WHERE s.status NOT IN ('completed', 'failed');
+
+COMMENT ON VIEW saga.running_sagas IS
+    'Sagas that have not ended, parked ones too: the step they are at, what they wait for (see saga.sagas), their age, why they are being undone (error_code, error_message) and what went wrong with the step last (step_error_code, step_error_message).';
+
+CREATE VIEW saga.parked_sagas AS
+SELECT s.saga_id, s.saga_type, CASE WHEN s.error_code IS NULL THEN 'forward' ELSE 'compensating' END AS direction,
+       s.parked_reason, u.step_number, u.step_name, u.code AS error_code, u.message AS error_message, u.attempts,
+       s.error_code AS saga_error_code, s.error_message AS saga_error_message, s.started_at,
+       (SELECT max(t.recorded_at) FROM saga.transitions t
+        WHERE t.saga_id = s.saga_id AND t.subject = 'saga' AND t.to_state = 'parked') AS parked_at
+FROM saga.sagas s
+LEFT JOIN LATERAL (
+    SELECT c.step_number, p.step_name, c.error_code AS code, c.error_message AS message, c.attempts
+    FROM saga.compensations c
+    JOIN saga.saga_steps p ON p.saga_id = c.saga_id AND p.step_number = c.step_number
+    WHERE c.saga_id = s.saga_id AND c.status = 'failed' AND s.error_code IS NOT NULL
+    UNION ALL
+    SELECT p.step_number, p.step_name, p.error_code, p.error_message, p.attempts
+    FROM saga.saga_steps p
+    WHERE p.saga_id = s.saga_id AND p.status = 'failed' AND s.error_code IS NULL
+    LIMIT 1
+) u ON true
+WHERE s.status = 'parked';
+
+COMMENT ON VIEW saga.parked_sagas IS
+    'Sagas on which somebody has to decide: direction (forward: past the point of no return, or its outcome is not known; compensating), parked_reason, the step with its last error, and why the saga is being undone (saga_error_code, saga_error_message). See saga.retry_step, saga.retry_compensation and saga.resolve.';
+
+CREATE VIEW saga.failed_sagas AS
+SELECT s.saga_id, s.saga_type, s.definition_version, s.error_code, s.error_message, s.current_step, p.step_name,
+       (SELECT count(*) FROM saga.compensations c WHERE c.saga_id = s.saga_id AND c.status = 'completed')
+           AS compensated_steps,
+       s.started_at, s.completed_at, s.started_by
+FROM saga.sagas s
+LEFT JOIN saga.saga_steps p ON p.saga_id = s.saga_id AND p.step_number = s.current_step
+WHERE s.status = 'failed';
+
+COMMENT ON VIEW saga.failed_sagas IS
+    'Sagas that have ended without success, with the reason, the last step that had begun, and how many steps were undone.';
+
+CREATE VIEW saga.stuck_sagas AS
+SELECT s.saga_id, s.saga_type, s.status, s.waits_for, p.step_number, p.step_name, r.reason, r.since,
+       pg_catalog.clock_timestamp() - r.since AS waiting
+FROM saga.sagas s
+LEFT JOIN saga.saga_steps p ON p.saga_id = s.saga_id AND p.step_number = s.current_step
+CROSS JOIN LATERAL (
+    SELECT 'parked: ' || s.parked_reason AS reason,
+           (SELECT max(t.recorded_at) FROM saga.transitions t
+            WHERE t.saga_id = s.saga_id AND t.subject = 'saga' AND t.to_state = 'parked') AS since
+    WHERE s.status = 'parked'
+    UNION ALL
+    SELECT 'it is due, and nobody calls saga.run_ready', s.due_at
+    WHERE s.due_at < pg_catalog.clock_timestamp() - interval '1 minute'
+    UNION ALL
+    SELECT 'no worker claims steps of type ' || s.work_type, s.work_at
+    WHERE s.work_at < pg_catalog.clock_timestamp() - interval '5 minutes'
+) r
+WHERE s.status NOT IN ('completed', 'failed');
+
+COMMENT ON VIEW saga.stuck_sagas IS
+    'Sagas for which nobody does what is to be done: parked ones, those due for more than a minute, and those whose external step no worker has claimed for five; with the reason and since when.';
+
+SELECT pg_catalog.pg_extension_config_dump('saga.definitions', '');
+
+SELECT pg_catalog.pg_extension_config_dump('saga.sagas', '');
+
+SELECT pg_catalog.pg_extension_config_dump('saga.saga_steps', '');
+
+SELECT pg_catalog.pg_extension_config_dump('saga.compensations', '');
+
+SELECT pg_catalog.pg_extension_config_dump('saga.signals', '');
+
+SELECT pg_catalog.pg_extension_config_dump('saga.signals_signal_no_seq', '');
+
+SELECT pg_catalog.pg_extension_config_dump('saga.transitions', '');
+
+SELECT pg_catalog.pg_extension_config_dump('saga.lease_token_seq', '');
+
+CREATE FUNCTION neobank.guard_shipped() RETURNS trigger
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    RAISE EXCEPTION 'row belongs to the extension'
+        USING ERRCODE = 'NB023',
+              DETAIL = format('%s of a shipped row of %s.%s is refused.', TG_OP, TG_TABLE_SCHEMA, TG_TABLE_NAME),
+              HINT = 'A dump leaves such rows out. Add a row of your own, with shipped false.';
+END
+$$;
+
+COMMENT ON FUNCTION neobank.guard_shipped() IS
+    'Trigger: refuses with NB023 to mark a row as made by CREATE EXTENSION, which a dump would lose, and to change one that is.';
+
+CREATE TRIGGER guard_shipped BEFORE INSERT OR UPDATE OF shipped ON banking.currencies
+    FOR EACH ROW WHEN (NEW.shipped) EXECUTE FUNCTION neobank.guard_shipped();
+
+COMMENT ON TRIGGER guard_shipped ON banking.currencies IS 'Keeps rows of users from being marked as shipped (NB023).';
+
+CREATE TRIGGER guard_shipped BEFORE INSERT OR UPDATE OF shipped ON banking.account_types
+    FOR EACH ROW WHEN (NEW.shipped) EXECUTE FUNCTION neobank.guard_shipped();
+
+COMMENT ON TRIGGER guard_shipped ON banking.account_types IS 'Keeps rows of users from being marked as shipped (NB023).';
+
+CREATE TRIGGER guard_shipped BEFORE INSERT OR UPDATE OF shipped ON txn_processing.dispute_policies
+    FOR EACH ROW WHEN (NEW.shipped) EXECUTE FUNCTION neobank.guard_shipped();
+
+COMMENT ON TRIGGER guard_shipped ON txn_processing.dispute_policies IS 'Keeps rows of users from being marked as shipped (NB023).';
+
+CREATE TRIGGER keep_shipped BEFORE UPDATE OR DELETE ON txn_processing.dispute_policies
+    FOR EACH ROW WHEN (OLD.shipped) EXECUTE FUNCTION neobank.guard_shipped();
+
+COMMENT ON TRIGGER keep_shipped ON txn_processing.dispute_policies IS 'Keeps rows that CREATE EXTENSION made (NB023).';
 
 CREATE TABLE temporal.tables (
     table_name regclass PRIMARY KEY,
@@ -5781,788 +6087,6 @@ $$;
 COMMENT ON FUNCTION temporal.grant_tables(name) IS
     'p_role: who may give tables of its own a history, and change and read histories as far as its rights on the tables go; nothing of the bank''s books. neobank.revoke_usage takes it back. 42704: no such role; 22004: null.';
 
-CREATE TYPE saga.saga_status AS ENUM ('started', 'running', 'completed', 'compensating', 'failed', 'parked');
-
-COMMENT ON TYPE saga.saga_status IS
-    'started (no step has begun), running, completed, compensating (what was done is being undone), failed (it has ended, and all that it did is undone), parked (somebody has to decide: see saga.parked_sagas).';
-
-CREATE TABLE saga.definitions (
-    saga_type varchar(100) NOT NULL,
-    version integer NOT NULL CHECK (version > 0),
-    steps jsonb NOT NULL,
-    defined_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
-    defined_by text NOT NULL DEFAULT CURRENT_USER,
-    PRIMARY KEY (saga_type, version)
-);
-
-COMMENT ON TABLE saga.definitions IS
-    'The steps of each type of saga, every version that there was: a saga keeps the one that it was started with. Written by saga.define.';
-
-COMMENT ON COLUMN saga.definitions.version IS 'From 1, without gap, within its type; the highest is the one that is started.';
-
-COMMENT ON COLUMN saga.definitions.steps IS
-    'As given to saga.define, with every key that was left out filled in, and functions as schema and name.';
-
-CREATE TABLE saga.sagas (
-    saga_id uuid PRIMARY KEY DEFAULT neobank.uuid_v7(),
-    saga_type varchar(100) NOT NULL,
-    status saga.saga_status NOT NULL DEFAULT 'started',
-    current_step integer NOT NULL DEFAULT 0,
-    context jsonb NOT NULL DEFAULT '{}',
-    started_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
-    completed_at timestamptz,
-    error_message text,
-    definition_version integer,
-    idempotency_key varchar(200),
-    started_by text NOT NULL DEFAULT CURRENT_USER,
-    deadline_at timestamptz,
-    due_at timestamptz,
-    work_type varchar(100),
-    work_at timestamptz,
-    waits_for text CHECK (waits_for IN ('runner', 'worker', 'signal', 'delay', 'child', 'client', 'person')),
-    error_code text,
-    parked_reason text,
-    past_return boolean NOT NULL DEFAULT false,
-    parent_saga_id uuid,
-    parent_step integer,
-    transitions integer NOT NULL DEFAULT 0,
-    CHECK (status NOT IN ('completed', 'failed') OR (due_at IS NULL AND work_type IS NULL AND completed_at IS NOT NULL))
-) WITH (fillfactor = 70);
-
-CREATE INDEX sagas_due_idx ON saga.sagas (due_at, saga_id) WHERE due_at IS NOT NULL;
-
-CREATE UNIQUE INDEX sagas_idempotency_key_idx ON saga.sagas (saga_type, idempotency_key)
-    WHERE idempotency_key IS NOT NULL;
-
-CREATE INDEX sagas_work_idx ON saga.sagas (work_type, work_at, saga_id) WHERE work_type IS NOT NULL;
-
-CREATE INDEX sagas_open_idx ON saga.sagas (started_at) WHERE status NOT IN ('completed', 'failed');
-
-CREATE INDEX sagas_parent_idx ON saga.sagas (parent_saga_id) WHERE parent_saga_id IS NOT NULL;
-
-CREATE INDEX sagas_ended_idx ON saga.sagas (saga_type, completed_at)
-    WHERE status IN ('completed', 'failed') AND parent_saga_id IS NULL;
-
-COMMENT ON TABLE saga.sagas IS
-    'Sagas: whoever changes one locks its row here first. Start with saga.start, or saga.create_saga where the client drives the steps itself.';
-
-COMMENT ON COLUMN saga.sagas.current_step IS 'The step that has begun last; 0: none.';
-
-COMMENT ON COLUMN saga.sagas.context IS 'As given at the start; it does not change. What steps answered is in saga.saga_steps.output_data.';
-
-COMMENT ON COLUMN saga.sagas.completed_at IS 'When it ended, completed or failed.';
-
-COMMENT ON COLUMN saga.sagas.error_message IS 'Why it is being undone, or was; the first reason stays.';
-
-COMMENT ON COLUMN saga.sagas.error_code IS 'The SQLSTATE of that reason; null while nothing has failed for good.';
-
-COMMENT ON COLUMN saga.sagas.definition_version IS 'Of saga.definitions; null: made by saga.create_saga, and driven by saga.execute_step.';
-
-COMMENT ON COLUMN saga.sagas.started_by IS 'The role that started it: its functions run with the rights of this role.';
-
-COMMENT ON COLUMN saga.sagas.deadline_at IS 'If it is not completed or past its point of no return by then, it is undone.';
-
-COMMENT ON COLUMN saga.sagas.due_at IS 'When saga.run_ready has something to do for it; null: nothing, until somebody else acts.';
-
-COMMENT ON COLUMN saga.sagas.work_type IS 'What saga.claim_step may hand out of it; null: nothing.';
-
-COMMENT ON COLUMN saga.sagas.work_at IS 'From when on it may: while a worker has it, when the lease runs out.';
-
-COMMENT ON COLUMN saga.sagas.waits_for IS 'runner (saga.run_ready), worker (of an external step), signal, delay, child, client (saga.execute_step) or person (parked); null: it has ended.';
-
-COMMENT ON COLUMN saga.sagas.parked_reason IS 'Why somebody has to decide; null: nobody has to.';
-
-COMMENT ON COLUMN saga.sagas.past_return IS 'The step of no return is completed: from here it goes on, or is parked.';
-
-COMMENT ON COLUMN saga.sagas.parent_saga_id IS 'The saga whose step parent_step it is; null: none.';
-
-COMMENT ON COLUMN saga.sagas.transitions IS 'Rows of saga.transitions about it.';
-
-CREATE TABLE saga.saga_steps (
-    step_id uuid PRIMARY KEY DEFAULT neobank.uuid_v7(),
-    saga_id uuid NOT NULL,
-    step_number integer NOT NULL,
-    step_name varchar(100) NOT NULL,
-    status varchar(20) NOT NULL DEFAULT 'pending'
-        CHECK (status IN ('pending', 'running', 'waiting', 'completed', 'failed', 'compensated')),
-    input_data jsonb,
-    output_data jsonb,
-    error_message text,
-    started_at timestamptz,
-    completed_at timestamptz,
-    compensation_needed boolean NOT NULL DEFAULT false,
-    compensated_at timestamptz,
-    attempts integer NOT NULL DEFAULT 0,
-    put_off integer NOT NULL DEFAULT 0,
-    next_attempt_at timestamptz,
-    timeout_at timestamptz,
-    lease_token bigint,
-    leased_until timestamptz,
-    claimed_by text,
-    error_code text,
-    child_saga_id uuid,
-    effect_possible boolean NOT NULL DEFAULT false,
-    UNIQUE (saga_id, step_number)
-) WITH (fillfactor = 50);
-
-COMMENT ON TABLE saga.saga_steps IS 'The steps of sagas, each with its action. Their compensations are in saga.compensations.';
-
-COMMENT ON COLUMN saga.saga_steps.step_id IS 'Also the key of its effect: the same for all attempts.';
-
-COMMENT ON COLUMN saga.saga_steps.status IS
-    'pending (not reached), running (a worker or client has it), waiting (for a worker, a signal, a time, a child, or another attempt), completed, failed (given up), compensated.';
-
-COMMENT ON COLUMN saga.saga_steps.input_data IS
-    'What saga.execute_step was given when the step began; null in a saga with a definition.';
-
-COMMENT ON COLUMN saga.saga_steps.output_data IS 'What the action answered, the worker reported, or the signal brought.';
-
-COMMENT ON COLUMN saga.saga_steps.compensation_needed IS
-    'If the saga fails, this step is to be undone: set with its start where it has a compensation, taken back where it surely had no effect.';
-
-COMMENT ON COLUMN saga.saga_steps.attempts IS 'How often the action was begun.';
-
-COMMENT ON COLUMN saga.saga_steps.put_off IS 'How often a lock stood in the way since then, which counts as no attempt.';
-
-COMMENT ON COLUMN saga.saga_steps.timeout_at IS 'No attempt begins after that, no wait lasts longer, and a function that has not ended is interrupted; null: no limit.';
-
-COMMENT ON COLUMN saga.saga_steps.lease_token IS
-    'The fencing token under which a worker has it, or had it when it answered: of two leases the later has the higher one.';
-
-COMMENT ON COLUMN saga.saga_steps.claimed_by IS 'The worker that had it last.';
-
-COMMENT ON COLUMN saga.saga_steps.error_code IS 'The SQLSTATE of the last attempt that failed; null after a success.';
-
-COMMENT ON COLUMN saga.saga_steps.effect_possible IS
-    'An attempt ended without an answer, so it may have had its effect; then the step is undone though it failed.';
-
-COMMENT ON COLUMN saga.saga_steps.child_saga_id IS 'The saga that it has started and waits for.';
-
-CREATE TABLE saga.compensations (
-    compensation_id uuid PRIMARY KEY DEFAULT neobank.uuid_v7(),
-    saga_id uuid NOT NULL,
-    step_number integer NOT NULL,
-    status varchar(20) NOT NULL DEFAULT 'pending'
-        CHECK (status IN ('pending', 'running', 'waiting', 'completed', 'failed')),
-    output_data jsonb,
-    error_message text,
-    started_at timestamptz,
-    completed_at timestamptz,
-    attempts integer NOT NULL DEFAULT 0,
-    put_off integer NOT NULL DEFAULT 0,
-    next_attempt_at timestamptz,
-    lease_token bigint,
-    leased_until timestamptz,
-    claimed_by text,
-    error_code text,
-    UNIQUE (saga_id, step_number)
-) WITH (fillfactor = 50);
-
-COMMENT ON TABLE saga.compensations IS
-    'What undoes a step: one row for each that has to be undone, made when its turn comes.';
-
-COMMENT ON COLUMN saga.compensations.compensation_id IS 'Also the key of its effect: the same for all attempts, another than the step''s.';
-
-COMMENT ON COLUMN saga.compensations.status IS
-    'pending, running (a worker has it), waiting (for a worker or another attempt), completed, failed (attempts are used up: the saga is parked).';
-
-CREATE SEQUENCE saga.lease_token_seq;
-
-COMMENT ON SEQUENCE saga.lease_token_seq IS 'Fencing tokens: of two leases of a step the later has the higher one.';
-
-CREATE TABLE saga.signals (
-    signal_id uuid PRIMARY KEY DEFAULT neobank.uuid_v7(),
-    saga_id uuid NOT NULL,
-    name varchar(100) NOT NULL,
-    payload jsonb NOT NULL,
-    received_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
-    sent_by text NOT NULL DEFAULT CURRENT_USER,
-    consumed_by integer,
-    consumed_at timestamptz
-);
-
-ALTER TABLE saga.signals ADD signal_no bigint GENERATED ALWAYS AS IDENTITY;
-
-CREATE INDEX signals_saga_idx ON saga.signals (saga_id, name, signal_no);
-
-COMMENT ON TABLE saga.signals IS
-    'What sagas were told from outside: kept until a step waits for it, each for one step. Sent with saga.signal.';
-
-COMMENT ON COLUMN saga.signals.consumed_by IS 'The number of the step that took it; null: none yet.';
-
-COMMENT ON COLUMN saga.signals.signal_no IS 'Steps take signals of a name in this order.';
-
-COMMENT ON SEQUENCE saga.signals_signal_no_seq IS 'Numbers of signals; gaps are possible.';
-
-CREATE TABLE saga.transitions (
-    saga_id uuid NOT NULL,
-    transition_no integer NOT NULL,
-    recorded_at timestamptz NOT NULL,
-    step_number integer,
-    attempt integer,
-    subject text NOT NULL CHECK (subject IN ('saga', 'step', 'compensation')),
-    from_state text,
-    to_state text NOT NULL,
-    actor text NOT NULL,
-    code text,
-    message text,
-    PRIMARY KEY (saga_id, transition_no),
-    CHECK (from_state IS DISTINCT FROM to_state)
-);
-
-COMMENT ON TABLE saga.transitions IS
-    'Everything that happened to every saga that is not pruned, append-only (NB009): each change of state of a saga, its steps and their compensations, in its order.';
-
-COMMENT ON COLUMN saga.transitions.transition_no IS 'From 1, without gap, within its saga.';
-
-COMMENT ON COLUMN saga.transitions.recorded_at IS 'The clock''s time when it was decided.';
-
-COMMENT ON COLUMN saga.transitions.attempt IS 'Of a step or compensation: which attempt began or ended.';
-
-COMMENT ON COLUMN saga.transitions.from_state IS 'Null: it begins.';
-
-COMMENT ON COLUMN saga.transitions.actor IS 'The role that did it, or the worker under its lease.';
-
-COMMENT ON COLUMN saga.transitions.code IS 'Why, where something failed: an SQLSTATE.';
-
-CREATE TRIGGER guard_ledger
-    BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON saga.transitions
-    FOR EACH STATEMENT EXECUTE FUNCTION neobank.guard_ledger();
-
-COMMENT ON TRIGGER guard_ledger ON saga.transitions IS 'Keeps the log append-only (NB009).';
-
-ALTER TABLE saga.transitions ENABLE ALWAYS TRIGGER guard_ledger;
-
-CREATE VIEW saga.running_sagas AS
-SELECT s.saga_id, s.saga_type, s.definition_version, s.status, s.current_step, p.step_name, p.status AS step_status,
-       p.attempts, s.waits_for, s.due_at, s.work_type, p.claimed_by, p.leased_until, p.timeout_at, s.deadline_at,
-       s.started_at, pg_catalog.clock_timestamp() - s.started_at AS age, s.error_code, s.error_message,
-       p.error_code AS step_error_code, p.error_message AS step_error_message, s.started_by, s.parent_saga_id
-FROM saga.sagas s
-LEFT JOIN saga.saga_steps p ON p.saga_id = s.saga_id AND p.step_number = s.current_step
-WHERE s.status NOT IN ('completed', 'failed');
-
-COMMENT ON VIEW saga.running_sagas IS
-    'Sagas that have not ended, parked ones too: the step they are at, what they wait for (see saga.sagas), their age, why they are being undone (error_code, error_message) and what went wrong with the step last (step_error_code, step_error_message).';
-
-CREATE VIEW saga.parked_sagas AS
-SELECT s.saga_id, s.saga_type, CASE WHEN s.error_code IS NULL THEN 'forward' ELSE 'compensating' END AS direction,
-       s.parked_reason, u.step_number, u.step_name, u.code AS error_code, u.message AS error_message, u.attempts,
-       s.error_code AS saga_error_code, s.error_message AS saga_error_message, s.started_at,
-       (SELECT max(t.recorded_at) FROM saga.transitions t
-        WHERE t.saga_id = s.saga_id AND t.subject = 'saga' AND t.to_state = 'parked') AS parked_at
-FROM saga.sagas s
-LEFT JOIN LATERAL (
-    SELECT c.step_number, p.step_name, c.error_code AS code, c.error_message AS message, c.attempts
-    FROM saga.compensations c
-    JOIN saga.saga_steps p ON p.saga_id = c.saga_id AND p.step_number = c.step_number
-    WHERE c.saga_id = s.saga_id AND c.status = 'failed' AND s.error_code IS NOT NULL
-    UNION ALL
-    SELECT p.step_number, p.step_name, p.error_code, p.error_message, p.attempts
-    FROM saga.saga_steps p
-    WHERE p.saga_id = s.saga_id AND p.status = 'failed' AND s.error_code IS NULL
-    LIMIT 1
-) u ON true
-WHERE s.status = 'parked';
-
-COMMENT ON VIEW saga.parked_sagas IS
-    'Sagas on which somebody has to decide: direction (forward: past the point of no return, or its outcome is not known; compensating), parked_reason, the step with its last error, and why the saga is being undone (saga_error_code, saga_error_message). See saga.retry_step, saga.retry_compensation and saga.resolve.';
-
-CREATE VIEW saga.failed_sagas AS
-SELECT s.saga_id, s.saga_type, s.definition_version, s.error_code, s.error_message, s.current_step, p.step_name,
-       (SELECT count(*) FROM saga.compensations c WHERE c.saga_id = s.saga_id AND c.status = 'completed')
-           AS compensated_steps,
-       s.started_at, s.completed_at, s.started_by
-FROM saga.sagas s
-LEFT JOIN saga.saga_steps p ON p.saga_id = s.saga_id AND p.step_number = s.current_step
-WHERE s.status = 'failed';
-
-COMMENT ON VIEW saga.failed_sagas IS
-    'Sagas that have ended without success, with the reason, the last step that had begun, and how many steps were undone.';
-
-CREATE VIEW saga.stuck_sagas AS
-SELECT s.saga_id, s.saga_type, s.status, s.waits_for, p.step_number, p.step_name, r.reason, r.since,
-       pg_catalog.clock_timestamp() - r.since AS waiting
-FROM saga.sagas s
-LEFT JOIN saga.saga_steps p ON p.saga_id = s.saga_id AND p.step_number = s.current_step
-CROSS JOIN LATERAL (
-    SELECT 'parked: ' || s.parked_reason AS reason,
-           (SELECT max(t.recorded_at) FROM saga.transitions t
-            WHERE t.saga_id = s.saga_id AND t.subject = 'saga' AND t.to_state = 'parked') AS since
-    WHERE s.status = 'parked'
-    UNION ALL
-    SELECT 'it is due, and nobody calls saga.run_ready', s.due_at
-    WHERE s.due_at < pg_catalog.clock_timestamp() - interval '1 minute'
-    UNION ALL
-    SELECT 'no worker claims steps of type ' || s.work_type, s.work_at
-    WHERE s.work_at < pg_catalog.clock_timestamp() - interval '5 minutes'
-) r
-WHERE s.status NOT IN ('completed', 'failed');
-
-COMMENT ON VIEW saga.stuck_sagas IS
-    'Sagas for which nobody does what is to be done: parked ones, those due for more than a minute, and those whose external step no worker has claimed for five; with the reason and since when.';
-
-SELECT pg_catalog.pg_extension_config_dump('saga.definitions', '');
-
-SELECT pg_catalog.pg_extension_config_dump('saga.sagas', '');
-
-SELECT pg_catalog.pg_extension_config_dump('saga.saga_steps', '');
-
-SELECT pg_catalog.pg_extension_config_dump('saga.compensations', '');
-
-SELECT pg_catalog.pg_extension_config_dump('saga.signals', '');
-
-SELECT pg_catalog.pg_extension_config_dump('saga.signals_signal_no_seq', '');
-
-SELECT pg_catalog.pg_extension_config_dump('saga.transitions', '');
-
-SELECT pg_catalog.pg_extension_config_dump('saga.lease_token_seq', '');
-
-COMMENT ON FUNCTION saga.define IS
-    'Defines the steps of a type of saga, in a new version; sagas that are under way keep theirs. saga_type: 1 to 100 characters; steps: an array of 1 to 100 steps, see docs/saga.md, whose functions take (saga_id uuid, effect_id uuid, context jsonb, outputs jsonb), return jsonb, and may be executed by the caller; they are called with the rights of whoever started the saga and search_path = pg_catalog. Returns the version; the same steps again: the newest one''s. A definition is code that runs in others'' names: no level of neobank.grant_usage may define. NB021: a bound; NB202: steps; 22004: null.';
-
-COMMENT ON FUNCTION saga.start IS
-    'Starts a saga of the newest version of its type; saga.run_ready or a background worker runs it. saga_type; context: JSON of up to 1 MB and 64 levels, given to every step; idempotency_key: 1 to 200 characters, per type: the same key with the same context by the same role answers the same saga, one that saga.prune has deleted too (until saga.forget_keys), null: none; deadline: if it is not completed or past its point of no return by then it is undone, null: none. Returns the saga''s id. NB203: no definition; NB204: key with other content; NB021: a bound; 22004: null.';
-
-COMMENT ON FUNCTION saga.run IS
-    'Runs one saga as far as it can go, in this transaction, and waits for whoever has it. saga_id. Returns its status. A step''s function runs in a subtransaction; what it did and the record of it commit together. NB200: no such saga; NB201: it has no definition; NB206: called by a step; 22004: null.';
-
-COMMENT ON FUNCTION saga.is_called IS
-    'Whether this session is calling a function of that saga now, for that effect: what a function that acts with rights of its own asks before it believes its arguments. saga_id, effect_id: as the function was given them; false for null.';
-
-COMMENT ON FUNCTION saga.run_ready IS
-    'Runs sagas that are due, those due longest first, each as far as it can go; those that another session has are passed over. max_sagas: 1 to 10,000. Returns for each its id, status, the step that has begun last, what it waits for (as saga.sagas.waits_for), and code and message of its last failure. A cancelled statement (57014) or a lack of memory or disk (class 53) undoes the whole call. NB021: max_sagas; NB029: not at READ COMMITTED; NB206: called by a step; 22004: null.';
-
-COMMENT ON FUNCTION saga.claim_step IS
-    'Hands external steps and external compensations to a worker. worker: its name, 1 to 100 characters, kept in the log; types: what it can do, by the steps'' types, null: everything; lease_ms: for how long nobody else gets them, in milliseconds, 1 to 604,800,000, cut to the step''s timeout; max_steps: 1 to 1,000. Returns saga, step, kind (action or compensation), effect_id (the same for all attempts: the key to give to the other system), attempt, lease_token (later leases of a step have higher ones), leased_until, the saga''s context and the outputs of its completed steps by name. NB021: a bound; NB029: not at READ COMMITTED; 22004: null.';
-
-COMMENT ON FUNCTION saga.complete_step IS
-    'The worker has done it. step_id, lease_token: as saga.claim_step answered; output: JSON of up to 1 MB and 64 levels. Returns completed; a repeated call answers the same, also when the step has been undone since. NB205: the lease ran out and the step was handed on, a person has settled it, or the saga has gone on without it: nothing is changed; NB209: no such step; NB206; NB021: output; 22004: null.';
-
-COMMENT ON FUNCTION saga.fail_step IS
-    'The worker could not do it. step_id, lease_token; reason: 1 to 1,000 characters; retryable: false where another attempt would fail too; effect_possible: true where it may have been done all the same: then the step is undone too if the saga fails, and a step of no return is parked. Returns the step''s status, or its compensation''s: waiting (for another attempt) or failed. NB205, NB206, NB209, NB021, 22004: as saga.complete_step.';
-
-COMMENT ON FUNCTION saga.extend_lease IS
-    'Gives the worker more time. step_id, lease_token; lease_ms: from now on, in milliseconds, 1 to 604,800,000. Returns until when it has the step; never less than before, never more than the step''s timeout. NB201: the saga is being undone, and waits for this step to end; NB205, NB206, NB209, NB021, 22004: as saga.complete_step.';
-
-COMMENT ON FUNCTION saga.signal IS
-    'Tells a saga something; the oldest signal of a name is taken by the first step that waits for it, however early it came. saga_id; name: 1 to 100 characters; payload: JSON of up to 1 MB and 64 levels, the step''s output; signal_id: the sender''s, so that a retry is told once, null: drawn. Returns the signal''s id. NB200: no such saga; NB201: it has ended; NB208: id with other content; NB021: a bound; 22004: null.';
-
-COMMENT ON FUNCTION saga.cancel IS
-    'Has a saga undone. saga_id; reason: 1 to 1,000 characters. Returns its status: compensating, or what it was where it was being undone already, or is. A worker that has a step may still answer until its lease ends, and is undone after that. NB200: no such saga; NB201: it is completed; NB206: it is run by this session; NB207: it is past its point of no return, or may be; NB021: reason; 22004: null.';
-
-COMMENT ON FUNCTION saga.retry_step IS
-    'Tries the step anew on which a saga was parked past its point of no return, with all its attempts and time. saga_id; reason: 1 to 1,000 characters, kept in the log. Returns the status, running. NB200: no such saga; NB201: it is not parked, or on a compensation; NB021: reason; 22004: null.';
-
-COMMENT ON FUNCTION saga.retry_compensation IS
-    'Tries the compensation anew on which a saga was parked, with all its attempts. saga_id; reason: 1 to 1,000 characters, kept in the log. Returns the status, compensating. NB200: no such saga; NB201: it is not parked, or not on a compensation; NB021: reason; 22004: null.';
-
-COMMENT ON FUNCTION saga.resolve IS
-    'Settles a parked saga by hand. saga_id; outcome: step_done (the step or compensation was done by hand: it goes on), step_failed (the step of no return surely had no effect: the saga is undone), completed or failed (all is settled: it ends so); reason: 1 to 1,000 characters, kept in the log; output: of a step that is done, null: none. Returns the status. NB200: no such saga; NB201: it is not parked; NB207: step_failed past the point of no return; NB021: a bound; 22004: null.';
-
-COMMENT ON FUNCTION saga.create_saga IS
-    'Makes a saga without a definition, whose steps the client does and completes with saga.execute_step. p_saga_type: 1 to 100 characters; p_steps: names of up to 1,000 steps, of 1 to 100 characters; p_context: JSON of up to 1 MB and 64 levels. Returns the saga''s id. NB021: a bound; 22004: null.';
-
-COMMENT ON FUNCTION saga.execute_step IS
-    'Completes the step in hand with that output, and puts the next one into the client''s hand, with the output as its input. p_saga_id; p_output: JSON of up to 1 MB and 64 levels; p_step_id: the step that the client takes to be in hand, so that a retry does not complete the next one, null: whichever is. Returns step_id, step_name and step_number of the next step, {"status": "completed"} after the last, or error, code, sqlstate and detail: saga_not_found, saga_state, step_not_found, saga_nested, argument_out_of_bounds, null_argument.';
-
-CREATE TABLE saga.pruned_keys (
-    saga_type varchar(100) NOT NULL,
-    idempotency_key varchar(200) NOT NULL,
-    saga_id uuid NOT NULL,
-    started_by text NOT NULL,
-    context_hash bytea NOT NULL,
-    status saga.saga_status NOT NULL,
-    error_code text,
-    started_at timestamptz NOT NULL,
-    completed_at timestamptz NOT NULL,
-    pruned_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
-    PRIMARY KEY (saga_type, idempotency_key)
-);
-
-CREATE INDEX pruned_keys_completed_idx ON saga.pruned_keys (completed_at);
-
-COMMENT ON TABLE saga.pruned_keys IS
-    'The idempotency keys of sagas that saga.prune has deleted: saga.start with one of them answers the same saga still, until saga.forget_keys.';
-
-COMMENT ON COLUMN saga.pruned_keys.context_hash IS
-    'sha256 of the saga''s context as text, in UTF-8: another context is a conflict (NB204) as before.';
-
-COMMENT ON COLUMN saga.pruned_keys.status IS 'How it ended: completed or failed.';
-
-COMMENT ON COLUMN saga.pruned_keys.error_code IS 'The SQLSTATE of the reason why it was undone; null: it was not.';
-
-COMMENT ON COLUMN saga.pruned_keys.completed_at IS 'When it ended, completed or failed.';
-
-CREATE TABLE saga.prunings (
-    pruning_id uuid PRIMARY KEY DEFAULT neobank.uuid_v7(),
-    pruned_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
-    pruned_by text NOT NULL,
-    before timestamptz NOT NULL,
-    saga_type varchar(100),
-    sagas bigint NOT NULL,
-    transitions bigint NOT NULL,
-    keys bigint NOT NULL,
-    last_completed_at timestamptz
-);
-
-COMMENT ON TABLE saga.prunings IS
-    'A row for each call of saga.prune and saga.forget_keys that has deleted something: who, when and what. Append-only (NB009).';
-
-COMMENT ON COLUMN saga.prunings.before IS 'As it was given: what ended before could go.';
-
-COMMENT ON COLUMN saga.prunings.saga_type IS 'As it was given; null: of all types.';
-
-COMMENT ON COLUMN saga.prunings.sagas IS 'How many were deleted, children too.';
-
-COMMENT ON COLUMN saga.prunings.transitions IS 'Rows of their log.';
-
-COMMENT ON COLUMN saga.prunings.keys IS 'Rows of saga.pruned_keys that saga.forget_keys has deleted.';
-
-COMMENT ON COLUMN saga.prunings.last_completed_at IS 'When the last of what was deleted had ended.';
-
-CREATE TRIGGER guard_ledger
-    BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON saga.prunings
-    FOR EACH STATEMENT EXECUTE FUNCTION neobank.guard_ledger();
-
-COMMENT ON TRIGGER guard_ledger ON saga.prunings IS 'Keeps what was deleted on record (NB009).';
-
-ALTER TABLE saga.prunings ENABLE ALWAYS TRIGGER guard_ledger;
-
-COMMENT ON FUNCTION saga.prune IS
-    'Deletes sagas that ended, completed or failed, before an instant: with their steps, compensations, signals and log, and with their children, all of which must have ended before it too. What has not ended stays, and so does what another session has. A saga with an idempotency key leaves a row in saga.pruned_keys, each call one in saga.prunings. before: not yet to come; max_sagas: how many at the most, 1 to 10,000; one with more children than that goes alone; saga_type: of the saga itself, not of its children, null: all. Returns how many sagas were deleted, and whether nothing is left that it could have taken. NB021: a bound; 22004: null.';
-
-COMMENT ON FUNCTION saga.forget_keys IS
-    'Deletes keys of sagas that are pruned and ended before an instant: saga.start with such a key starts another saga. before: not yet to come; max_keys: 1 to 100,000. Returns how many were deleted, and whether none is left. NB021: a bound; 22004: null.';
-
-CREATE PROCEDURE saga.run_prune(before timestamptz, max_sagas integer DEFAULT 1000, saga_type text DEFAULT NULL)
-LANGUAGE plpgsql
-AS $$
-DECLARE
-    is_over boolean;
-BEGIN
-    LOOP
-        SET LOCAL search_path = pg_catalog, pg_temp;
-        SELECT p.done OR p.sagas = 0 INTO is_over
-        FROM saga.prune(run_prune.before, run_prune.max_sagas, run_prune.saga_type) p;
-        COMMIT;
-        EXIT WHEN is_over;
-    END LOOP;
-END
-$$;
-
-COMMENT ON PROCEDURE saga.run_prune(timestamptz, integer, text) IS
-    'Calls saga.prune until nothing is left that it could delete or other sessions hold the rest, and commits after each call; saga.prunings shows how far it is. before, max_sagas, saga_type and errors: as saga.prune; 2D000 inside a transaction block.';
-
-SELECT pg_catalog.pg_extension_config_dump('saga.pruned_keys', '');
-
-SELECT pg_catalog.pg_extension_config_dump('saga.prunings', '');
-
-CREATE FUNCTION saga.step_does(plan jsonb) RETURNS text
-LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN CASE
-    WHEN plan IS NULL THEN 'the client does it'
-    WHEN plan ? 'signal' THEN 'waits for signal ' || (plan ->> 'signal')
-    WHEN plan ? 'delay_ms' THEN 'waits ' || (plan ->> 'delay_ms') || ' ms'
-    WHEN plan ? 'child' THEN 'starts saga ' || (plan ->> 'child')
-    WHEN plan -> 'action' = '"external"'::jsonb THEN 'external: ' || coalesce(plan ->> 'type', plan ->> 'name')
-    ELSE 'calls ' || (plan -> 'action' ->> 'schema') || '.' || (plan -> 'action' ->> 'name')
-END;
-
-COMMENT ON FUNCTION saga.step_does(jsonb) IS 'What a step of a definition does, in words. plan: an element of saga.definitions.steps; null: a step that has no definition.';
-
-CREATE VIEW saga.step_plans AS
-SELECT p.saga_id, p.step_number, p.step_name, p.status, p.attempts, p.claimed_by, p.leased_until, p.next_attempt_at,
-       p.timeout_at, p.child_saga_id, p.started_at, p.completed_at,
-       saga.step_does(d.plan) AS does,
-       CASE WHEN d.plan -> 'compensation' = '"external"'::jsonb THEN 'external'
-            ELSE (d.plan -> 'compensation' ->> 'schema') || '.' || (d.plan -> 'compensation' ->> 'name') END AS undone_by,
-       coalesce((d.plan ->> 'point_of_no_return')::boolean, false) AS point_of_no_return,
-       c.status AS compensation_status, c.attempts AS compensation_attempts,
-       coalesce(c.error_code, p.error_code) AS error_code, coalesce(c.error_message, p.error_message) AS error_message
-FROM saga.saga_steps p
-JOIN saga.sagas s USING (saga_id)
-LEFT JOIN saga.definitions f ON f.saga_type = s.saga_type AND f.version = s.definition_version
-LEFT JOIN saga.compensations c USING (saga_id, step_number)
-CROSS JOIN LATERAL (SELECT f.steps -> (p.step_number - 1) AS plan) d;
-
-COMMENT ON VIEW saga.step_plans IS
-    'Every step of every saga with what its definition says of it (does, undone_by, point_of_no_return), how far it and its compensation are, and what went wrong last.';
-
-CREATE FUNCTION saga.describe_as_text(saga_id uuid) RETURNS SETOF text
-LANGUAGE sql STABLE PARALLEL SAFE ROWS 10
-BEGIN ATOMIC
-    WITH steps AS MATERIALIZED (
-        SELECT p.*, max(pg_catalog.length(p.step_name)) OVER () AS name_width,
-               max(pg_catalog.length(p.does)) OVER () AS does_width
-        FROM saga.step_plans p WHERE p.saga_id = $1
-    ), lines (place, line) AS (
-        SELECT 0, pg_catalog.format('%s %s: %s', s.saga_type, s.saga_id, s.status)
-        FROM saga.sagas s WHERE s.saga_id = $1
-        UNION ALL
-        SELECT 1, '  because ' || s.error_message || coalesce(' (' || s.error_code || ')', '')
-        FROM saga.sagas s WHERE s.saga_id = $1 AND s.error_message IS NOT NULL
-        UNION ALL
-        SELECT 2, '  parked: ' || s.parked_reason FROM saga.sagas s WHERE s.saga_id = $1 AND s.parked_reason IS NOT NULL
-        UNION ALL
-        SELECT 3, '  waits for ' || s.waits_for
-                  || coalesce(', due ' || pg_catalog.to_char(s.due_at, 'YYYY-MM-DD HH24:MI:SS TZ'), '')
-        FROM saga.sagas s WHERE s.saga_id = $1 AND s.waits_for IS NOT NULL
-        UNION ALL
-        SELECT 4, '  deadline ' || pg_catalog.to_char(s.deadline_at, 'YYYY-MM-DD HH24:MI:SS TZ')
-        FROM saga.sagas s WHERE s.saga_id = $1 AND s.deadline_at IS NOT NULL
-        UNION ALL
-        SELECT 5, '  child of ' || s.parent_saga_id::text || ', step ' || s.parent_step::text
-        FROM saga.sagas s WHERE s.saga_id = $1 AND s.parent_saga_id IS NOT NULL
-        UNION ALL
-        SELECT 10 + p.step_number, pg_catalog.rtrim(pg_catalog.format('  %s %s %s  %s  %s',
-            pg_catalog.lpad(p.step_number::text, 3),
-            CASE p.status WHEN 'completed' THEN '[x]' WHEN 'compensated' THEN '[<]' WHEN 'failed' THEN '[!]'
-                          WHEN 'running' THEN '[>]' WHEN 'waiting' THEN '[.]' ELSE '[ ]' END,
-            pg_catalog.rpad(p.step_name, p.name_width), pg_catalog.rpad(p.does, p.does_width),
-            pg_catalog.concat_ws(', ',
-                p.status,
-                CASE WHEN p.attempts > 1 THEN p.attempts::text || ' attempts' END,
-                'by ' || CASE WHEN p.status = 'running' THEN p.claimed_by END,
-                'saga ' || p.child_saga_id::text,
-                CASE WHEN p.compensation_status IS NOT NULL AND p.compensation_status <> 'completed'
-                     THEN 'undoing is ' || p.compensation_status END,
-                CASE WHEN p.point_of_no_return THEN 'point of no return' END,
-                CASE WHEN p.status = 'compensated' AND p.undone_by IS NOT NULL THEN 'by ' || p.undone_by END,
-                p.error_message || coalesce(' (' || p.error_code || ')', ''))))
-        FROM steps p
-    )
-    SELECT l.line FROM lines l ORDER BY l.place;
-END;
-
-COMMENT ON FUNCTION saga.describe_as_text(uuid) IS
-    'A saga as lines of text: its status and why, what it waits for, and a line for each step. saga_id. No line: there is no such saga.';
-
-CREATE FUNCTION saga.mermaid_text(name text) RETURNS text
-LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN CASE WHEN name IS NOT NULL THEN pg_catalog.replace(pg_catalog.replace(coalesce((
-    SELECT pg_catalog.string_agg(
-        CASE WHEN c.letter ~ '[[:cntrl:]]' THEN ' '
-             WHEN pg_catalog.ascii(c.letter) > 127 OR c.letter ~ '[A-Za-z0-9 _.,()/-]' THEN c.letter
-             ELSE '#' || pg_catalog.ascii(c.letter)::text || ';' END, '' ORDER BY c.place)
-    FROM pg_catalog.string_to_table(name, NULL) WITH ORDINALITY AS c (letter, place)), ''),
-    '#58;fa-', '#58;#8203;fa-'), 'direction', 'directio#110;') END;
-
-COMMENT ON FUNCTION saga.mermaid_text(text) IS 'A text as it may stand between quotation marks in a Mermaid diagram. name; null for null.';
-
-CREATE FUNCTION saga.describe_as_mermaid(saga_id uuid) RETURNS SETOF text
-LANGUAGE sql STABLE PARALLEL SAFE ROWS 20
-BEGIN ATOMIC
-    WITH steps AS MATERIALIZED (
-        SELECT p.*, pg_catalog.lag(p.step_number) OVER (ORDER BY p.step_number) AS before
-        FROM saga.step_plans p WHERE p.saga_id = $1
-    ), lines (place, line) AS (
-        SELECT 0, 'flowchart LR' FROM saga.sagas s WHERE s.saga_id = $1
-        UNION ALL
-        SELECT 1, pg_catalog.format('    start(["%s"]):::%s', saga.mermaid_text(s.saga_type), s.status)
-        FROM saga.sagas s WHERE s.saga_id = $1
-        UNION ALL
-        SELECT 10 * p.step_number, pg_catalog.format('    s%s["%s %s<br/>%s<br/>%s"]:::%s', p.step_number, p.step_number,
-            saga.mermaid_text(p.step_name), saga.mermaid_text(p.does), p.status, p.status)
-        FROM steps p
-        UNION ALL
-        SELECT 10 * p.step_number + 1, pg_catalog.format('    %s %s s%s', coalesce('s' || p.before::text, 'start'),
-            CASE WHEN p.status = 'pending' THEN '-.->' ELSE '-->' END, p.step_number)
-        FROM steps p
-        UNION ALL
-        SELECT 10 * p.step_number + 2, pg_catalog.format('    u%s["undo %s<br/>%s<br/>%s"]:::%s', p.step_number,
-            saga.mermaid_text(p.step_name), saga.mermaid_text(coalesce(p.undone_by, '')), p.compensation_status,
-            CASE p.compensation_status WHEN 'completed' THEN 'compensated' ELSE p.compensation_status END)
-        FROM steps p WHERE p.compensation_status IS NOT NULL
-        UNION ALL
-        SELECT 10 * p.step_number + 3, pg_catalog.format('    s%s -- undone --> u%s', p.step_number, p.step_number)
-        FROM steps p WHERE p.compensation_status IS NOT NULL
-        UNION ALL
-        SELECT 100000, '    classDef ' || c.style
-        FROM saga.sagas s, pg_catalog.unnest(ARRAY[
-            'completed fill:#d9f2dd,stroke:#2e7d32,color:#12351a', 'compensated fill:#e8e3f3,stroke:#5e4b8b,color:#2b2145',
-            'compensating fill:#e8e3f3,stroke:#5e4b8b,color:#2b2145', 'failed fill:#fbdcdc,stroke:#b3261e,color:#4a0f0c',
-            'parked fill:#ffe8c7,stroke:#b26a00,color:#4a2c00', 'running fill:#dbe9fb,stroke:#1f5fa8,color:#0e2b4d',
-            'waiting fill:#fff6d6,stroke:#8a7300,color:#3d3300', 'started fill:#f2f2f2,stroke:#777777,color:#222222',
-            'pending fill:#f2f2f2,stroke:#999999,color:#444444']) AS c (style)
-        WHERE s.saga_id = $1
-    )
-    SELECT l.line FROM lines l ORDER BY l.place, l.line;
-END;
-
-COMMENT ON FUNCTION saga.describe_as_mermaid(uuid) IS
-    'A saga as the lines of a Mermaid flowchart: its steps and what undid them, coloured by their states. saga_id. No line: there is no such saga.';
-
-CREATE FUNCTION saga.describe(saga_id uuid, format text DEFAULT 'text') RETURNS text
-LANGUAGE plpgsql STABLE PARALLEL SAFE
-SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-    drawn text;
-BEGIN
-    IF saga_id IS NULL OR format IS NULL THEN
-        RAISE EXCEPTION 'argument "%" must not be null', CASE WHEN saga_id IS NULL THEN 'saga_id' ELSE 'format' END
-            USING ERRCODE = 'null_value_not_allowed', HINT = 'Pass a value.';
-    ELSIF format = 'text' THEN
-        SELECT string_agg(d.line, E'\n') INTO drawn FROM saga.describe_as_text(describe.saga_id) AS d (line);
-    ELSIF format = 'mermaid' THEN
-        SELECT string_agg(d.line, E'\n') INTO drawn FROM saga.describe_as_mermaid(describe.saga_id) AS d (line);
-    ELSE
-        RAISE EXCEPTION 'argument "format" is out of bounds'
-            USING ERRCODE = 'NB021', DETAIL = pg_catalog.format('%L is none.', pg_catalog.left(format, 100)), HINT = 'Use text or mermaid.';
-    END IF;
-    IF drawn IS NULL THEN
-        RAISE EXCEPTION 'saga not found'
-            USING ERRCODE = 'NB200', DETAIL = pg_catalog.format('There is no saga %s.', describe.saga_id),
-                  HINT = 'See saga.sagas.';
-    END IF;
-    RETURN drawn;
-END
-$$;
-
-COMMENT ON FUNCTION saga.describe(uuid, text) IS
-    'Draws a saga: each step with what it does and how far it is, what went wrong, what undid it. saga_id; format: text, or mermaid for a Mermaid flowchart. NB200: no such saga; NB021: format; 22004: null.';
-
-CREATE FUNCTION saga.bank_payment_steps() RETURNS jsonb
-LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN '[
-    {"name": "hold", "action": "saga.payment_hold", "compensation": "saga.payment_release"},
-    {"name": "submit", "action": "external", "type": "payment_submit", "compensation": "external",
-     "max_attempts": 5, "timeout_ms": 86400000},
-    {"name": "capture", "action": "saga.payment_capture", "compensation": "saga.payment_return"},
-    {"name": "notify", "action": "external", "type": "payment_notify", "max_attempts": 10, "timeout_ms": 86400000}
-]'::jsonb;
-
-COMMENT ON FUNCTION saga.bank_payment_steps() IS
-    'The steps of a payment to another bank, for saga.define: hold (sets the amount aside; undone by releasing it), submit (external: hands the payment to the scheme; undone externally by recalling it), capture (posts the payment; undone by reversing it), notify (external: tells the payer).';
-
-CREATE FUNCTION saga.payment_hold(saga_id uuid, effect_id uuid, context jsonb, outputs jsonb) RETURNS jsonb
-LANGUAGE sql VOLATILE PARALLEL UNSAFE
-BEGIN ATOMIC
-    SELECT pg_catalog.jsonb_build_object('hold_id', txn_processing.place_hold(
-        (context ->> 'account')::uuid, (context ->> 'amount')::numeric, currency => (context ->> 'currency')::bpchar,
-        description => context ->> 'description', reference => 'saga ' || saga_id::text, hold_id => effect_id));
-END;
-
-COMMENT ON FUNCTION saga.payment_hold(uuid, uuid, jsonb, jsonb) IS
-    'Step hold of a payment to another bank: sets context''s amount aside on its account. Raises what txn_processing.place_hold raises.';
-
-CREATE FUNCTION saga.payment_release(saga_id uuid, effect_id uuid, context jsonb, outputs jsonb) RETURNS jsonb
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
-SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-    held CONSTANT uuid := outputs -> 'hold' ->> 'hold_id';
-BEGIN
-    -- The capture has released it, a person may have, or its time is over.
-    IF EXISTS (SELECT FROM txn_processing.account_holds h WHERE h.hold_id = held AND h.state = 'open') THEN
-        PERFORM txn_processing.release_hold(held, 'saga ' || payment_release.saga_id || ' is undone');
-    END IF;
-    RETURN pg_catalog.jsonb_build_object('hold_id', held);
-END
-$$;
-
-COMMENT ON FUNCTION saga.payment_release(uuid, uuid, jsonb, jsonb) IS
-    'Undoes step hold of a payment to another bank: releases what is still set aside.';
-
-CREATE FUNCTION saga.payment_capture(saga_id uuid, effect_id uuid, context jsonb, outputs jsonb) RETURNS jsonb
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
-SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-    held CONSTANT uuid := outputs -> 'hold' ->> 'hold_id';
-BEGIN
-    -- Released and paid in one transaction, under the account's lock: nobody gets in between. A payment, not a capture,
-    -- since it names the other bank, which settlement goes by. Where the hold has expired, free funds have to do.
-    IF EXISTS (SELECT FROM txn_processing.account_holds h WHERE h.hold_id = held AND h.state = 'open') THEN
-        PERFORM txn_processing.release_hold(held, 'paid by saga ' || payment_capture.saga_id);
-    END IF;
-    RETURN pg_catalog.jsonb_build_object('transaction_id', txn_processing.pay_bank(
-        (context ->> 'account')::uuid, (context ->> 'amount')::numeric,
-        context ->> 'counterparty_bank', context ->> 'counterparty_account',
-        currency => (context ->> 'currency')::bpchar, description => context ->> 'description',
-        reference => 'saga ' || payment_capture.saga_id, transaction_id => effect_id));
-END
-$$;
-
-COMMENT ON FUNCTION saga.payment_capture(uuid, uuid, jsonb, jsonb) IS
-    'Step capture of a payment to another bank: releases the hold and posts the payment to context''s counterparty. Raises what txn_processing.pay_bank raises.';
-
-CREATE FUNCTION saga.payment_return(saga_id uuid, effect_id uuid, context jsonb, outputs jsonb) RETURNS jsonb
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp
-AS $$
-BEGIN
-    IF NOT saga.is_called(payment_return.saga_id, payment_return.effect_id) THEN
-        RAISE EXCEPTION 'permission denied for function payment_return'
-            USING ERRCODE = 'insufficient_privilege', DETAIL = 'It is called by a saga that undoes its own capture only.',
-                  HINT = 'Cancel the saga with saga.cancel, or reverse the posting with txn_processing.reverse.';
-    END IF;
-    RETURN pg_catalog.jsonb_build_object('transaction_id', txn_processing.reverse(
-        (outputs -> 'capture' ->> 'transaction_id')::uuid, 'saga ' || payment_return.saga_id || ' is undone',
-        reversal_transaction_id => effect_id));
-END
-$$;
-
-COMMENT ON FUNCTION saga.payment_return(uuid, uuid, jsonb, jsonb) IS
-    'Undoes step capture of a payment to another bank: reverses the posting, with the extension''s rights. 42501: called otherwise than by the saga. Raises what txn_processing.reverse raises.';
-
-CREATE FUNCTION saga.start_bank_payment(
-    account uuid,
-    amount numeric,
-    counterparty_bank text,
-    counterparty_account text,
-    currency char(3) DEFAULT NULL,
-    description text DEFAULT NULL,
-    idempotency_key text DEFAULT NULL,
-    deadline timestamptz DEFAULT NULL
-) RETURNS uuid
-LANGUAGE sql VOLATILE PARALLEL UNSAFE
-BEGIN ATOMIC
-    SELECT saga.start('bank_payment', pg_catalog.jsonb_strip_nulls(pg_catalog.jsonb_build_object(
-        'account', account, 'amount', amount, 'counterparty_bank', counterparty_bank,
-        'counterparty_account', counterparty_account, 'currency', currency, 'description', description)),
-        idempotency_key, deadline);
-END;
-
-COMMENT ON FUNCTION saga.start_bank_payment(uuid, numeric, text, text, char, text, text, timestamptz) IS
-    'Starts a payment to another bank as a saga of type bank_payment, which an operator has defined once: saga.define(''bank_payment'', saga.bank_payment_steps()), or steps of the bank''s own. account, amount, counterparty_bank, counterparty_account, currency, description: as txn_processing.pay_bank; idempotency_key, deadline: as saga.start. Returns the saga''s id. What is wrong with the arguments the first step says, and the saga fails without effect. NB203: bank_payment is not defined; NB204, NB021: as saga.start.';
-
-CREATE FUNCTION neobank.guard_shipped() RETURNS trigger
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
-SET search_path = pg_catalog, pg_temp
-AS $$
-BEGIN
-    RAISE EXCEPTION 'row belongs to the extension'
-        USING ERRCODE = 'NB023',
-              DETAIL = format('%s of a shipped row of %s.%s is refused.', TG_OP, TG_TABLE_SCHEMA, TG_TABLE_NAME),
-              HINT = 'A dump leaves such rows out. Add a row of your own, with shipped false.';
-END
-$$;
-
-COMMENT ON FUNCTION neobank.guard_shipped() IS
-    'Trigger: refuses with NB023 to mark a row as made by CREATE EXTENSION, which a dump would lose, and to change one that is.';
-
-CREATE TRIGGER guard_shipped BEFORE INSERT OR UPDATE OF shipped ON banking.currencies
-    FOR EACH ROW WHEN (NEW.shipped) EXECUTE FUNCTION neobank.guard_shipped();
-
-COMMENT ON TRIGGER guard_shipped ON banking.currencies IS 'Keeps rows of users from being marked as shipped (NB023).';
-
-CREATE TRIGGER guard_shipped BEFORE INSERT OR UPDATE OF shipped ON banking.account_types
-    FOR EACH ROW WHEN (NEW.shipped) EXECUTE FUNCTION neobank.guard_shipped();
-
-COMMENT ON TRIGGER guard_shipped ON banking.account_types IS 'Keeps rows of users from being marked as shipped (NB023).';
-
-CREATE TRIGGER guard_shipped BEFORE INSERT OR UPDATE OF shipped ON txn_processing.dispute_policies
-    FOR EACH ROW WHEN (NEW.shipped) EXECUTE FUNCTION neobank.guard_shipped();
-
-COMMENT ON TRIGGER guard_shipped ON txn_processing.dispute_policies IS 'Keeps rows of users from being marked as shipped (NB023).';
-
-CREATE TRIGGER keep_shipped BEFORE UPDATE OR DELETE ON txn_processing.dispute_policies
-    FOR EACH ROW WHEN (OLD.shipped) EXECUTE FUNCTION neobank.guard_shipped();
-
-COMMENT ON TRIGGER keep_shipped ON txn_processing.dispute_policies IS 'Keeps rows that CREATE EXTENSION made (NB023).';
-
 CREATE TYPE temporal.account_range AS RANGE (subtype = uuid, multirange_type_name = temporal.account_multirange);
 
 COMMENT ON TYPE temporal.account_range IS
@@ -7048,6 +6572,239 @@ SELECT pg_catalog.pg_extension_config_dump('event_store.streams', '');
 
 SELECT pg_catalog.pg_extension_config_dump('event_store.events', '');
 
+CREATE TABLE event_store.ledger_publications (
+    publication integer PRIMARY KEY,
+    stream_id uuid NOT NULL,
+    started_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    accounts bigint NOT NULL DEFAULT 0,
+    last_account uuid,
+    first_position bigint,
+    last_position bigint,
+    opened_position bigint,
+    opened_at timestamptz,
+    closed_position bigint,
+    closed_at timestamptz,
+    state text NOT NULL CHECK (state IN ('preparing', 'on', 'off')),
+    started_by text NOT NULL,
+    opened_by text,
+    closed_by text
+);
+
+COMMENT ON TABLE event_store.ledger_publications IS
+    'When the ledger''s postings were published as events. Written by event_store.publish_ledger and prepare_ledger_publication only (NB009).';
+
+COMMENT ON COLUMN event_store.ledger_publications.stream_id IS
+    'The aggregate whose events PublicationOpened and PublicationClosed are its beginning and end.';
+
+COMMENT ON COLUMN event_store.ledger_publications.accounts IS
+    'How many accounts were brought forward; one that changed between its preparation and the opening counts twice.';
+
+COMMENT ON COLUMN event_store.ledger_publications.last_account IS 'The last account that was brought forward: they go by ascending id.';
+
+COMMENT ON COLUMN event_store.ledger_publications.first_position IS
+    'The first of its events: balances cannot be rebuilt without those from here on.';
+
+COMMENT ON COLUMN event_store.ledger_publications.last_position IS 'The last BalanceBroughtForward so far.';
+
+COMMENT ON COLUMN event_store.ledger_publications.opened_position IS
+    'PublicationOpened: what is brought forward is below, the postings are above.';
+
+CREATE TRIGGER guard_ledger
+    BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON event_store.ledger_publications
+    FOR EACH STATEMENT EXECUTE FUNCTION neobank.guard_ledger();
+
+COMMENT ON TRIGGER guard_ledger ON event_store.ledger_publications IS
+    'Keeps what is published to the functions that see to it (NB009).';
+
+CREATE TRIGGER guard_loaded
+    AFTER INSERT ON event_store.ledger_publications
+    FOR EACH STATEMENT EXECUTE FUNCTION neobank.guard_ledger();
+
+COMMENT ON TRIGGER guard_loaded ON event_store.ledger_publications IS
+    'Tells sessions that are open what a restore has loaded.';
+
+ALTER TABLE event_store.ledger_publications ENABLE ALWAYS TRIGGER guard_ledger;
+
+ALTER TABLE event_store.ledger_publications ENABLE ALWAYS TRIGGER guard_loaded;
+
+CREATE VIEW event_store.ledger_publication AS
+-- A WITH keeps the server from taking the view for one that can be written to.
+WITH publications AS (SELECT p.* FROM event_store.ledger_publications p)
+SELECT
+    p.publication,
+    p.state,
+    p.accounts,
+    p.opened_position,
+    p.opened_at,
+    p.opened_by,
+    p.closed_position,
+    p.closed_at,
+    p.closed_by,
+    (
+        SELECT count(*)
+        FROM event_store.events e
+        WHERE e.aggregate_type = 'LedgerTransaction'
+          AND e.global_position > p.opened_position
+          AND e.global_position < coalesce(p.closed_position, 9223372036854775807)
+    ) AS events
+FROM publications p;
+
+COMMENT ON VIEW event_store.ledger_publication IS
+    'Each time that the ledger was published: since when, by whom, from which position, how many accounts were brought forward and how many postings'' events there are.';
+
+CREATE FUNCTION event_store.uuid_of(event_data jsonb, key text) RETURNS uuid
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+BEGIN ATOMIC
+    SELECT CASE WHEN event_data ->> key ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' THEN (event_data ->> key)::uuid END;
+END;
+
+COMMENT ON FUNCTION event_store.uuid_of(jsonb, text) IS
+    'The uuid that event_data has under the key, written as the server writes it; null where it has none.';
+
+CREATE FUNCTION event_store.figure_of(event_data jsonb, key text) RETURNS numeric
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+BEGIN ATOMIC
+    SELECT CASE pg_catalog.jsonb_typeof(event_data -> key) WHEN 'number' THEN (event_data -> key)::numeric END;
+END;
+
+COMMENT ON FUNCTION event_store.figure_of(jsonb, text) IS
+    'The number that event_data has under the key; null where it has none.';
+
+CREATE FUNCTION event_store.ledger_balances(as_of_position bigint DEFAULT NULL)
+RETURNS TABLE (account_id uuid, currency_code text, balance numeric, postings bigint)
+LANGUAGE sql STABLE PARALLEL RESTRICTED ROWS 10000
+BEGIN ATOMIC
+    WITH opened AS (
+        SELECT p.first_position, p.opened_position AS at, pg_catalog.to_jsonb(p.publication) AS publication
+        FROM event_store.ledger_publications p
+        WHERE p.opened_position = (SELECT event_store.ledger_opened_at(as_of_position))
+    ), brought AS (
+        SELECT DISTINCT ON (e.event_data ->> 'account_id')
+            event_store.uuid_of(e.event_data, 'account_id') AS account_id,
+            e.event_data ->> 'currency' AS currency_code,
+            event_store.figure_of(e.event_data, 'balance') AS change
+        FROM opened o
+        JOIN event_store.events e
+            ON e.aggregate_type = 'LedgerOpening'
+           AND e.global_position >= o.first_position
+           AND e.global_position < o.at
+           AND e.event_data -> 'publication' = o.publication
+        ORDER BY e.event_data ->> 'account_id', e.global_position DESC
+    ), posted AS (
+        SELECT side.account_id, e.event_data ->> 'currency' AS currency_code, side.change
+        FROM opened o
+        JOIN event_store.events e
+            ON e.aggregate_type = 'LedgerTransaction'
+           AND e.global_position > o.at
+           AND e.global_position <= coalesce(as_of_position, 9223372036854775807)
+        CROSS JOIN LATERAL (
+            VALUES
+                (event_store.uuid_of(e.event_data, 'debit_account'), event_store.figure_of(e.event_data, 'debit_change')),
+                (event_store.uuid_of(e.event_data, 'credit_account'), event_store.figure_of(e.event_data, 'credit_change'))
+        ) side (account_id, change)
+    )
+    SELECT c.account_id, c.currency_code, sum(c.change), sum(c.posting)::bigint
+    FROM (
+        SELECT b.account_id, b.currency_code, b.change, 0 AS posting FROM brought b
+        UNION ALL
+        SELECT p.account_id, p.currency_code, p.change, 1 FROM posted p
+    ) c
+    WHERE c.account_id IS NOT NULL AND c.change IS NOT NULL
+    GROUP BY c.account_id, c.currency_code;
+END;
+
+COMMENT ON FUNCTION event_store.ledger_balances(bigint) IS
+    'What each account holds by the events alone: what the last publication at that position brought forward, and its postings to there. as_of_position: the last position that counts, null: all that is committed. Equal to banking.account_balances in the same snapshot while the ledger is published; after it was switched off, as it was then. An account that was opened since and has no posting has no row. postings: its legs since the opening. NB132: retention has deleted events of that publication.';
+
+CREATE FUNCTION event_store.check_ledger_events()
+RETURNS TABLE (account_id uuid, by_events numeric, by_ledger numeric, wrong_events bigint, missing_events bigint)
+LANGUAGE sql STABLE PARALLEL UNSAFE ROWS 10
+BEGIN ATOMIC
+    WITH since AS MATERIALIZED (
+        SELECT event_store.ledger_published_since() AS at
+    ), by_ledger AS (
+        SELECT a.account_id,
+               coalesce(a.current_balance,
+                        (SELECT sum(s.balance) FROM banking.account_slots s WHERE s.account_id = a.account_id)) AS balance,
+               -- Every posting takes a number of the account's, or of one of its slots.
+               a.version - 1 + coalesce(
+                   (SELECT sum(s.sequence - (s.slot_no::bigint << 48) - 1)
+                    FROM banking.account_slots s WHERE s.account_id = a.account_id), 0) AS postings
+        FROM banking.accounts a
+    ), brought AS (
+        SELECT DISTINCT ON (e.event_data ->> 'account_id')
+            event_store.uuid_of(e.event_data, 'account_id') AS account_id,
+            event_store.figure_of(e.event_data, 'postings') AS postings
+        FROM since
+        JOIN event_store.ledger_publications p ON p.opened_position = since.at
+        JOIN event_store.events e
+            ON e.aggregate_type = 'LedgerOpening' AND e.global_position BETWEEN p.first_position AND since.at
+           AND e.event_data -> 'publication' = pg_catalog.to_jsonb(p.publication)
+        ORDER BY e.event_data ->> 'account_id', e.global_position DESC
+    ), by_events AS (
+        SELECT coalesce(e.account_id, b.account_id) AS account_id, e.balance,
+               -- An account that was opened since has none before.
+               CASE WHEN b.account_id IS NULL THEN e.postings ELSE coalesce(e.postings, 0) + b.postings END::bigint AS postings
+        FROM event_store.ledger_balances() e
+        FULL JOIN brought b ON b.account_id = e.account_id
+    ), wrong AS (
+        SELECT side.account_id, count(DISTINCT e.event_id) AS events
+        FROM since
+        JOIN event_store.events e ON e.aggregate_type = 'LedgerTransaction' AND e.global_position > since.at
+        LEFT JOIN txn_processing.movements m
+            ON m.transaction_id = event_store.uuid_of(e.event_data, 'transaction_id')
+           AND m.leg = event_store.figure_of(e.event_data, 'leg')
+        CROSS JOIN LATERAL (
+            VALUES (event_store.uuid_of(e.event_data, 'debit_account')), (event_store.uuid_of(e.event_data, 'credit_account'))
+        ) side (account_id)
+        WHERE m.transaction_id IS NULL
+           OR m.debit_account IS DISTINCT FROM event_store.uuid_of(e.event_data, 'debit_account')
+           OR m.credit_account IS DISTINCT FROM event_store.uuid_of(e.event_data, 'credit_account')
+           OR m.amount IS DISTINCT FROM event_store.figure_of(e.event_data, 'amount')
+           OR m.amount IS DISTINCT FROM abs(event_store.figure_of(e.event_data, 'debit_change'))
+           OR m.amount IS DISTINCT FROM abs(event_store.figure_of(e.event_data, 'credit_change'))
+           OR m.currency_code IS DISTINCT FROM e.event_data ->> 'currency'
+        GROUP BY side.account_id
+    )
+    SELECT coalesce(l.account_id, e.account_id, w.account_id), e.balance, l.balance, coalesce(w.events, 0),
+           coalesce(CASE WHEN e.account_id IS NULL THEN l.postings ELSE l.postings - e.postings END, 0)
+    FROM since
+    CROSS JOIN (
+        by_events e
+        FULL JOIN by_ledger l ON l.account_id = e.account_id
+        FULL JOIN wrong w ON w.account_id = coalesce(l.account_id, e.account_id)
+    )
+    WHERE coalesce(e.balance, 0) IS DISTINCT FROM l.balance OR w.events > 0
+       OR (e.account_id IS NOT NULL AND l.postings <> e.postings)
+       OR (e.account_id IS NULL AND l.postings > 0);
+END;
+
+COMMENT ON FUNCTION event_store.check_ledger_events() IS
+    'Accounts on which the events of the publication that is on and the ledger differ, at one moment, whoever posts meanwhile; none where all is right. by_events, by_ledger: the balances; wrong_events: events since then that say something else than their posting; account_id null: of events that name no account; missing_events: its postings since then less their events, so that lost ones which cancel each other out are found too. NB130: the ledger is not published.';
+
+CREATE PROCEDURE event_store.run_ledger_publication(max_accounts integer DEFAULT 10000)
+LANGUAGE plpgsql
+AS $$
+DECLARE
+    is_done boolean;
+BEGIN
+    LOOP
+        SET LOCAL search_path = pg_catalog, pg_temp;
+        is_done := event_store.prepare_ledger_publication(run_ledger_publication.max_accounts) = 0;
+        COMMIT;
+        EXIT WHEN is_done;
+    END LOOP;
+    SET LOCAL search_path = pg_catalog, pg_temp;
+    PERFORM event_store.publish_ledger(true);
+    COMMIT;
+END
+$$;
+
+COMMENT ON PROCEDURE event_store.run_ledger_publication(integer) IS
+    'Publishes the ledger of a bank with many accounts: calls event_store.prepare_ledger_publication, max_accounts (1 to 100,000) at a time, and commits after each call, so that other sessions see in event_store.ledger_publication how far it is; then event_store.publish_ledger(true). May be stopped and called again. Errors: of both; 2D000 inside a transaction block.';
+
+SELECT pg_catalog.pg_extension_config_dump('event_store.ledger_publications', '');
+
 CREATE TABLE event_store.subscriptions (
     name text COLLATE "C" PRIMARY KEY,
     partitions integer NOT NULL CHECK (partitions BETWEEN 1 AND 256),
@@ -7387,239 +7144,6 @@ ALTER TABLE event_store.reducers ENABLE ALWAYS TRIGGER guard_ledger;
 ALTER TABLE event_store.snapshots ENABLE ALWAYS TRIGGER guard_ledger;
 
 SELECT pg_catalog.pg_extension_config_dump('event_store.reducers', '');
-
-CREATE TABLE event_store.ledger_publications (
-    publication integer PRIMARY KEY,
-    stream_id uuid NOT NULL,
-    started_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
-    accounts bigint NOT NULL DEFAULT 0,
-    last_account uuid,
-    first_position bigint,
-    last_position bigint,
-    opened_position bigint,
-    opened_at timestamptz,
-    closed_position bigint,
-    closed_at timestamptz,
-    state text NOT NULL CHECK (state IN ('preparing', 'on', 'off')),
-    started_by text NOT NULL,
-    opened_by text,
-    closed_by text
-);
-
-COMMENT ON TABLE event_store.ledger_publications IS
-    'When the ledger''s postings were published as events. Written by event_store.publish_ledger and prepare_ledger_publication only (NB009).';
-
-COMMENT ON COLUMN event_store.ledger_publications.stream_id IS
-    'The aggregate whose events PublicationOpened and PublicationClosed are its beginning and end.';
-
-COMMENT ON COLUMN event_store.ledger_publications.accounts IS
-    'How many accounts were brought forward; one that changed between its preparation and the opening counts twice.';
-
-COMMENT ON COLUMN event_store.ledger_publications.last_account IS 'The last account that was brought forward: they go by ascending id.';
-
-COMMENT ON COLUMN event_store.ledger_publications.first_position IS
-    'The first of its events: balances cannot be rebuilt without those from here on.';
-
-COMMENT ON COLUMN event_store.ledger_publications.last_position IS 'The last BalanceBroughtForward so far.';
-
-COMMENT ON COLUMN event_store.ledger_publications.opened_position IS
-    'PublicationOpened: what is brought forward is below, the postings are above.';
-
-CREATE TRIGGER guard_ledger
-    BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON event_store.ledger_publications
-    FOR EACH STATEMENT EXECUTE FUNCTION neobank.guard_ledger();
-
-COMMENT ON TRIGGER guard_ledger ON event_store.ledger_publications IS
-    'Keeps what is published to the functions that see to it (NB009).';
-
-CREATE TRIGGER guard_loaded
-    AFTER INSERT ON event_store.ledger_publications
-    FOR EACH STATEMENT EXECUTE FUNCTION neobank.guard_ledger();
-
-COMMENT ON TRIGGER guard_loaded ON event_store.ledger_publications IS
-    'Tells sessions that are open what a restore has loaded.';
-
-ALTER TABLE event_store.ledger_publications ENABLE ALWAYS TRIGGER guard_ledger;
-
-ALTER TABLE event_store.ledger_publications ENABLE ALWAYS TRIGGER guard_loaded;
-
-CREATE VIEW event_store.ledger_publication AS
--- A WITH keeps the server from taking the view for one that can be written to.
-WITH publications AS (SELECT p.* FROM event_store.ledger_publications p)
-SELECT
-    p.publication,
-    p.state,
-    p.accounts,
-    p.opened_position,
-    p.opened_at,
-    p.opened_by,
-    p.closed_position,
-    p.closed_at,
-    p.closed_by,
-    (
-        SELECT count(*)
-        FROM event_store.events e
-        WHERE e.aggregate_type = 'LedgerTransaction'
-          AND e.global_position > p.opened_position
-          AND e.global_position < coalesce(p.closed_position, 9223372036854775807)
-    ) AS events
-FROM publications p;
-
-COMMENT ON VIEW event_store.ledger_publication IS
-    'Each time that the ledger was published: since when, by whom, from which position, how many accounts were brought forward and how many postings'' events there are.';
-
-CREATE FUNCTION event_store.uuid_of(event_data jsonb, key text) RETURNS uuid
-LANGUAGE sql IMMUTABLE PARALLEL SAFE
-BEGIN ATOMIC
-    SELECT CASE WHEN event_data ->> key ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' THEN (event_data ->> key)::uuid END;
-END;
-
-COMMENT ON FUNCTION event_store.uuid_of(jsonb, text) IS
-    'The uuid that event_data has under the key, written as the server writes it; null where it has none.';
-
-CREATE FUNCTION event_store.figure_of(event_data jsonb, key text) RETURNS numeric
-LANGUAGE sql IMMUTABLE PARALLEL SAFE
-BEGIN ATOMIC
-    SELECT CASE pg_catalog.jsonb_typeof(event_data -> key) WHEN 'number' THEN (event_data -> key)::numeric END;
-END;
-
-COMMENT ON FUNCTION event_store.figure_of(jsonb, text) IS
-    'The number that event_data has under the key; null where it has none.';
-
-CREATE FUNCTION event_store.ledger_balances(as_of_position bigint DEFAULT NULL)
-RETURNS TABLE (account_id uuid, currency_code text, balance numeric, postings bigint)
-LANGUAGE sql STABLE PARALLEL RESTRICTED ROWS 10000
-BEGIN ATOMIC
-    WITH opened AS (
-        SELECT p.first_position, p.opened_position AS at, pg_catalog.to_jsonb(p.publication) AS publication
-        FROM event_store.ledger_publications p
-        WHERE p.opened_position = (SELECT event_store.ledger_opened_at(as_of_position))
-    ), brought AS (
-        SELECT DISTINCT ON (e.event_data ->> 'account_id')
-            event_store.uuid_of(e.event_data, 'account_id') AS account_id,
-            e.event_data ->> 'currency' AS currency_code,
-            event_store.figure_of(e.event_data, 'balance') AS change
-        FROM opened o
-        JOIN event_store.events e
-            ON e.aggregate_type = 'LedgerOpening'
-           AND e.global_position >= o.first_position
-           AND e.global_position < o.at
-           AND e.event_data -> 'publication' = o.publication
-        ORDER BY e.event_data ->> 'account_id', e.global_position DESC
-    ), posted AS (
-        SELECT side.account_id, e.event_data ->> 'currency' AS currency_code, side.change
-        FROM opened o
-        JOIN event_store.events e
-            ON e.aggregate_type = 'LedgerTransaction'
-           AND e.global_position > o.at
-           AND e.global_position <= coalesce(as_of_position, 9223372036854775807)
-        CROSS JOIN LATERAL (
-            VALUES
-                (event_store.uuid_of(e.event_data, 'debit_account'), event_store.figure_of(e.event_data, 'debit_change')),
-                (event_store.uuid_of(e.event_data, 'credit_account'), event_store.figure_of(e.event_data, 'credit_change'))
-        ) side (account_id, change)
-    )
-    SELECT c.account_id, c.currency_code, sum(c.change), sum(c.posting)::bigint
-    FROM (
-        SELECT b.account_id, b.currency_code, b.change, 0 AS posting FROM brought b
-        UNION ALL
-        SELECT p.account_id, p.currency_code, p.change, 1 FROM posted p
-    ) c
-    WHERE c.account_id IS NOT NULL AND c.change IS NOT NULL
-    GROUP BY c.account_id, c.currency_code;
-END;
-
-COMMENT ON FUNCTION event_store.ledger_balances(bigint) IS
-    'What each account holds by the events alone: what the last publication at that position brought forward, and its postings to there. as_of_position: the last position that counts, null: all that is committed. Equal to banking.account_balances in the same snapshot while the ledger is published; after it was switched off, as it was then. An account that was opened since and has no posting has no row. postings: its legs since the opening. NB132: retention has deleted events of that publication.';
-
-CREATE FUNCTION event_store.check_ledger_events()
-RETURNS TABLE (account_id uuid, by_events numeric, by_ledger numeric, wrong_events bigint, missing_events bigint)
-LANGUAGE sql STABLE PARALLEL UNSAFE ROWS 10
-BEGIN ATOMIC
-    WITH since AS MATERIALIZED (
-        SELECT event_store.ledger_published_since() AS at
-    ), by_ledger AS (
-        SELECT a.account_id,
-               coalesce(a.current_balance,
-                        (SELECT sum(s.balance) FROM banking.account_slots s WHERE s.account_id = a.account_id)) AS balance,
-               -- Every posting takes a number of the account's, or of one of its slots.
-               a.version - 1 + coalesce(
-                   (SELECT sum(s.sequence - (s.slot_no::bigint << 48) - 1)
-                    FROM banking.account_slots s WHERE s.account_id = a.account_id), 0) AS postings
-        FROM banking.accounts a
-    ), brought AS (
-        SELECT DISTINCT ON (e.event_data ->> 'account_id')
-            event_store.uuid_of(e.event_data, 'account_id') AS account_id,
-            event_store.figure_of(e.event_data, 'postings') AS postings
-        FROM since
-        JOIN event_store.ledger_publications p ON p.opened_position = since.at
-        JOIN event_store.events e
-            ON e.aggregate_type = 'LedgerOpening' AND e.global_position BETWEEN p.first_position AND since.at
-           AND e.event_data -> 'publication' = pg_catalog.to_jsonb(p.publication)
-        ORDER BY e.event_data ->> 'account_id', e.global_position DESC
-    ), by_events AS (
-        SELECT coalesce(e.account_id, b.account_id) AS account_id, e.balance,
-               -- An account that was opened since has none before.
-               CASE WHEN b.account_id IS NULL THEN e.postings ELSE coalesce(e.postings, 0) + b.postings END::bigint AS postings
-        FROM event_store.ledger_balances() e
-        FULL JOIN brought b ON b.account_id = e.account_id
-    ), wrong AS (
-        SELECT side.account_id, count(DISTINCT e.event_id) AS events
-        FROM since
-        JOIN event_store.events e ON e.aggregate_type = 'LedgerTransaction' AND e.global_position > since.at
-        LEFT JOIN txn_processing.movements m
-            ON m.transaction_id = event_store.uuid_of(e.event_data, 'transaction_id')
-           AND m.leg = event_store.figure_of(e.event_data, 'leg')
-        CROSS JOIN LATERAL (
-            VALUES (event_store.uuid_of(e.event_data, 'debit_account')), (event_store.uuid_of(e.event_data, 'credit_account'))
-        ) side (account_id)
-        WHERE m.transaction_id IS NULL
-           OR m.debit_account IS DISTINCT FROM event_store.uuid_of(e.event_data, 'debit_account')
-           OR m.credit_account IS DISTINCT FROM event_store.uuid_of(e.event_data, 'credit_account')
-           OR m.amount IS DISTINCT FROM event_store.figure_of(e.event_data, 'amount')
-           OR m.amount IS DISTINCT FROM abs(event_store.figure_of(e.event_data, 'debit_change'))
-           OR m.amount IS DISTINCT FROM abs(event_store.figure_of(e.event_data, 'credit_change'))
-           OR m.currency_code IS DISTINCT FROM e.event_data ->> 'currency'
-        GROUP BY side.account_id
-    )
-    SELECT coalesce(l.account_id, e.account_id, w.account_id), e.balance, l.balance, coalesce(w.events, 0),
-           coalesce(CASE WHEN e.account_id IS NULL THEN l.postings ELSE l.postings - e.postings END, 0)
-    FROM since
-    CROSS JOIN (
-        by_events e
-        FULL JOIN by_ledger l ON l.account_id = e.account_id
-        FULL JOIN wrong w ON w.account_id = coalesce(l.account_id, e.account_id)
-    )
-    WHERE coalesce(e.balance, 0) IS DISTINCT FROM l.balance OR w.events > 0
-       OR (e.account_id IS NOT NULL AND l.postings <> e.postings)
-       OR (e.account_id IS NULL AND l.postings > 0);
-END;
-
-COMMENT ON FUNCTION event_store.check_ledger_events() IS
-    'Accounts on which the events of the publication that is on and the ledger differ, at one moment, whoever posts meanwhile; none where all is right. by_events, by_ledger: the balances; wrong_events: events since then that say something else than their posting; account_id null: of events that name no account; missing_events: its postings since then less their events, so that lost ones which cancel each other out are found too. NB130: the ledger is not published.';
-
-CREATE PROCEDURE event_store.run_ledger_publication(max_accounts integer DEFAULT 10000)
-LANGUAGE plpgsql
-AS $$
-DECLARE
-    is_done boolean;
-BEGIN
-    LOOP
-        SET LOCAL search_path = pg_catalog, pg_temp;
-        is_done := event_store.prepare_ledger_publication(run_ledger_publication.max_accounts) = 0;
-        COMMIT;
-        EXIT WHEN is_done;
-    END LOOP;
-    SET LOCAL search_path = pg_catalog, pg_temp;
-    PERFORM event_store.publish_ledger(true);
-    COMMIT;
-END
-$$;
-
-COMMENT ON PROCEDURE event_store.run_ledger_publication(integer) IS
-    'Publishes the ledger of a bank with many accounts: calls event_store.prepare_ledger_publication, max_accounts (1 to 100,000) at a time, and commits after each call, so that other sessions see in event_store.ledger_publication how far it is; then event_store.publish_ledger(true). May be stopped and called again. Errors: of both; 2D000 inside a transaction block.';
-
-SELECT pg_catalog.pg_extension_config_dump('event_store.ledger_publications', '');
 
 CREATE TABLE cqrs.activity_marks (
     account_id uuid NOT NULL,
@@ -8081,139 +7605,6 @@ SELECT pg_catalog.pg_extension_config_dump('cqrs.projections', '');
 
 SELECT pg_catalog.pg_extension_config_dump('cqrs.projections_projection_no_seq', '');
 
-CREATE VIEW cqrs.customer_balances AS
-SELECT
-    a.customer_id,
-    a.currency_code,
-    pg_catalog.count(*)::integer AS accounts,
-    coalesce(pg_catalog.sum(a.current_balance) FILTER (WHERE a.normal_side = 'C'), 0) AS deposits,
-    coalesce(pg_catalog.sum(a.current_balance) FILTER (WHERE a.normal_side = 'D'), 0) AS debts,
-    pg_catalog.sum(CASE a.normal_side WHEN 'C' THEN a.current_balance ELSE -a.current_balance END) AS balance
-FROM banking.account_balances a
-WHERE a.customer_id IS NOT NULL
-GROUP BY a.customer_id, a.currency_code;
-
-COMMENT ON VIEW cqrs.customer_balances IS
-    'What each customer has in each currency, at the reader''s snapshot. Amounts of different currencies are never added.';
-
-COMMENT ON COLUMN cqrs.customer_balances.accounts IS 'The customer''s accounts in the currency, closed ones too.';
-
-COMMENT ON COLUMN cqrs.customer_balances.deposits IS
-    'The sum of the balances that the bank owes the customer (normal side C); below zero by what is overdrawn.';
-
-COMMENT ON COLUMN cqrs.customer_balances.debts IS
-    'The sum of the balances that the customer owes the bank (normal side D: loans, credit cards).';
-
-COMMENT ON COLUMN cqrs.customer_balances.balance IS 'deposits less debts.';
-
-CREATE VIEW cqrs.customer_summary AS
-SELECT
-    c.customer_id,
-    c.first_name || ' ' || c.last_name AS customer_name,
-    t.accounts AS total_accounts,
-    CASE WHEN t.currencies > 1 THEN NULL ELSE coalesce(t.balance, 0) END AS total_balance,
-    (SELECT pg_catalog.max(cqrs.last_transaction_date(a.account_id))
-     FROM banking.accounts a WHERE a.customer_id = c.customer_id) AS last_transaction_date,
-    r.risk_score,
-    greatest(
-        c.updated_at, r.set_at,
-        (SELECT pg_catalog.max(greatest(a.updated_at, (SELECT pg_catalog.max(s.updated_at) FROM banking.account_slots s
-                                                       WHERE s.account_id = a.account_id)))
-         FROM banking.accounts a WHERE a.customer_id = c.customer_id)
-    ) AS updated_at,
-    CASE WHEN t.currencies = 1 THEN t.currency_code END::char(3) AS currency_code,
-    t.balances,
-    c.tenant_no
-FROM banking.customers c
-LEFT JOIN cqrs.risk_scores r ON r.customer_id = c.customer_id
-CROSS JOIN LATERAL (
-    SELECT
-        coalesce(pg_catalog.sum(b.accounts), 0)::integer AS accounts,
-        pg_catalog.count(*) AS currencies,
-        pg_catalog.sum(b.balance) AS balance,
-        pg_catalog.max(b.currency_code) AS currency_code,
-        coalesce(pg_catalog.jsonb_object_agg(b.currency_code, b.balance), '{}') AS balances
-    FROM cqrs.customer_balances b
-    WHERE b.customer_id = c.customer_id
-) t;
-
-COMMENT ON VIEW cqrs.customer_summary IS
-    'One row per customer, exact at the reader''s snapshot: postings pay nothing for it, and nothing has to be refreshed.';
-
-COMMENT ON COLUMN cqrs.customer_summary.customer_name IS 'First and last name.';
-
-COMMENT ON COLUMN cqrs.customer_summary.total_accounts IS 'All of the customer''s accounts, closed ones too.';
-
-COMMENT ON COLUMN cqrs.customer_summary.total_balance IS
-    'What the accounts hold together, in currency_code: what the bank owes the customer less what the customer owes (loans, credit cards). 0 without accounts. Null where they are in several currencies: then there is no such sum, and balances has one for each.';
-
-COMMENT ON COLUMN cqrs.customer_summary.last_transaction_date IS
-    'The latest effective time of any posting on any of the accounts (transaction_date of banking.transactions); null without postings.';
-
-COMMENT ON COLUMN cqrs.customer_summary.risk_score IS 'As cqrs.set_risk_score set it; null until then.';
-
-COMMENT ON COLUMN cqrs.customer_summary.updated_at IS
-    'When the customer, the risk score or any of the accounts last changed.';
-
-COMMENT ON COLUMN cqrs.customer_summary.currency_code IS 'The currency of all accounts; null where there are several or none.';
-
-COMMENT ON COLUMN cqrs.customer_summary.balances IS
-    'balance of cqrs.customer_balances by currency: {"EUR": 10.00, "JPY": 500}.';
-
-CREATE VIEW cqrs.account_activity AS
-SELECT
-    a.account_id,
-    a.account_number,
-    c.first_name || ' ' || c.last_name AS customer_name,
-    a.current_balance,
-    a.available_balance,
-    cqrs.transaction_count(a.account_id, pg_catalog.now() - '720 hours'::interval)::integer AS transaction_count_30d,
-    pg_catalog.round(
-        cqrs.amount_total(a.account_id) / nullif(cqrs.transaction_count(a.account_id), 0), k.exponent
-    ) AS average_transaction_amount,
-    cqrs.last_activity(a.account_id) AS last_activity,
-    (SELECT greatest(o.updated_at, pg_catalog.max(s.updated_at))
-     FROM banking.accounts o
-     LEFT JOIN banking.account_slots s ON s.account_id = o.account_id
-     WHERE o.account_id = a.account_id
-     GROUP BY o.updated_at) AS updated_at,
-    a.currency_code,
-    cqrs.transaction_count(a.account_id) AS transaction_count,
-    pg_catalog.round(
-        cqrs.amount_total(a.account_id, pg_catalog.now() - '720 hours'::interval)
-            / nullif(cqrs.transaction_count(a.account_id, pg_catalog.now() - '720 hours'::interval), 0),
-        k.exponent
-    ) AS average_transaction_amount_30d,
-    a.customer_id,
-    a.tenant_no
-FROM banking.account_balances a
-JOIN banking.customers c ON c.customer_id = a.customer_id
-JOIN banking.currencies k ON k.currency_code = a.currency_code;
-
-COMMENT ON VIEW cqrs.account_activity IS
-    'One row per account of a customer, exact at the reader''s snapshot. Columns that are not asked for cost nothing. cqrs.refresh_activity makes the averages of accounts with many postings quick; it changes no figure.';
-
-COMMENT ON COLUMN cqrs.account_activity.customer_name IS 'First and last name.';
-
-COMMENT ON COLUMN cqrs.account_activity.current_balance IS 'As banking.account_balances has it, slotted accounts too.';
-
-COMMENT ON COLUMN cqrs.account_activity.available_balance IS 'current_balance less what open holds set aside.';
-
-COMMENT ON COLUMN cqrs.account_activity.transaction_count_30d IS
-    'Postings on the account, debits and credits, that were recorded in the 720 hours before this transaction began: a rolling window, not whole days. A backdated posting counts when it is recorded; each leg and each reversal counts as one.';
-
-COMMENT ON COLUMN cqrs.account_activity.average_transaction_amount IS
-    'The mean amount of all postings on the account, debits and credits alike, rounded to the decimals of the currency; null without postings.';
-
-COMMENT ON COLUMN cqrs.account_activity.last_activity IS 'When the last posting was recorded; null without postings.';
-
-COMMENT ON COLUMN cqrs.account_activity.updated_at IS 'When the account, or one of its slots, last changed.';
-
-COMMENT ON COLUMN cqrs.account_activity.transaction_count IS 'All postings on the account.';
-
-COMMENT ON COLUMN cqrs.account_activity.average_transaction_amount_30d IS
-    'The mean amount of the postings that transaction_count_30d counts; null without any.';
-
 CREATE TABLE event_store.retention_rules (
     aggregate_type varchar(100) PRIMARY KEY,
     keep interval NOT NULL,
@@ -8350,6 +7741,734 @@ COMMENT ON PROCEDURE event_store.run_retention(integer) IS
 SELECT pg_catalog.pg_extension_config_dump('event_store.retention_rules', '');
 
 SELECT pg_catalog.pg_extension_config_dump('event_store.tombstones', '');
+
+CREATE VIEW cqrs.customer_balances AS
+SELECT
+    a.customer_id,
+    a.currency_code,
+    pg_catalog.count(*)::integer AS accounts,
+    coalesce(pg_catalog.sum(a.current_balance) FILTER (WHERE a.normal_side = 'C'), 0) AS deposits,
+    coalesce(pg_catalog.sum(a.current_balance) FILTER (WHERE a.normal_side = 'D'), 0) AS debts,
+    pg_catalog.sum(CASE a.normal_side WHEN 'C' THEN a.current_balance ELSE -a.current_balance END) AS balance
+FROM banking.account_balances a
+WHERE a.customer_id IS NOT NULL
+GROUP BY a.customer_id, a.currency_code;
+
+COMMENT ON VIEW cqrs.customer_balances IS
+    'What each customer has in each currency, at the reader''s snapshot. Amounts of different currencies are never added.';
+
+COMMENT ON COLUMN cqrs.customer_balances.accounts IS 'The customer''s accounts in the currency, closed ones too.';
+
+COMMENT ON COLUMN cqrs.customer_balances.deposits IS
+    'The sum of the balances that the bank owes the customer (normal side C); below zero by what is overdrawn.';
+
+COMMENT ON COLUMN cqrs.customer_balances.debts IS
+    'The sum of the balances that the customer owes the bank (normal side D: loans, credit cards).';
+
+COMMENT ON COLUMN cqrs.customer_balances.balance IS 'deposits less debts.';
+
+CREATE VIEW cqrs.customer_summary AS
+SELECT
+    c.customer_id,
+    c.first_name || ' ' || c.last_name AS customer_name,
+    t.accounts AS total_accounts,
+    CASE WHEN t.currencies > 1 THEN NULL ELSE coalesce(t.balance, 0) END AS total_balance,
+    (SELECT pg_catalog.max(cqrs.last_transaction_date(a.account_id))
+     FROM banking.accounts a WHERE a.customer_id = c.customer_id) AS last_transaction_date,
+    r.risk_score,
+    greatest(
+        c.updated_at, r.set_at,
+        (SELECT pg_catalog.max(greatest(a.updated_at, (SELECT pg_catalog.max(s.updated_at) FROM banking.account_slots s
+                                                       WHERE s.account_id = a.account_id)))
+         FROM banking.accounts a WHERE a.customer_id = c.customer_id)
+    ) AS updated_at,
+    CASE WHEN t.currencies = 1 THEN t.currency_code END::char(3) AS currency_code,
+    t.balances,
+    c.tenant_no
+FROM banking.customers c
+LEFT JOIN cqrs.risk_scores r ON r.customer_id = c.customer_id
+CROSS JOIN LATERAL (
+    SELECT
+        coalesce(pg_catalog.sum(b.accounts), 0)::integer AS accounts,
+        pg_catalog.count(*) AS currencies,
+        pg_catalog.sum(b.balance) AS balance,
+        pg_catalog.max(b.currency_code) AS currency_code,
+        coalesce(pg_catalog.jsonb_object_agg(b.currency_code, b.balance), '{}') AS balances
+    FROM cqrs.customer_balances b
+    WHERE b.customer_id = c.customer_id
+) t;
+
+COMMENT ON VIEW cqrs.customer_summary IS
+    'One row per customer, exact at the reader''s snapshot: postings pay nothing for it, and nothing has to be refreshed.';
+
+COMMENT ON COLUMN cqrs.customer_summary.customer_name IS 'First and last name.';
+
+COMMENT ON COLUMN cqrs.customer_summary.total_accounts IS 'All of the customer''s accounts, closed ones too.';
+
+COMMENT ON COLUMN cqrs.customer_summary.total_balance IS
+    'What the accounts hold together, in currency_code: what the bank owes the customer less what the customer owes (loans, credit cards). 0 without accounts. Null where they are in several currencies: then there is no such sum, and balances has one for each.';
+
+COMMENT ON COLUMN cqrs.customer_summary.last_transaction_date IS
+    'The latest effective time of any posting on any of the accounts (transaction_date of banking.transactions); null without postings.';
+
+COMMENT ON COLUMN cqrs.customer_summary.risk_score IS 'As cqrs.set_risk_score set it; null until then.';
+
+COMMENT ON COLUMN cqrs.customer_summary.updated_at IS
+    'When the customer, the risk score or any of the accounts last changed.';
+
+COMMENT ON COLUMN cqrs.customer_summary.currency_code IS 'The currency of all accounts; null where there are several or none.';
+
+COMMENT ON COLUMN cqrs.customer_summary.balances IS
+    'balance of cqrs.customer_balances by currency: {"EUR": 10.00, "JPY": 500}.';
+
+CREATE VIEW cqrs.account_activity AS
+SELECT
+    a.account_id,
+    a.account_number,
+    c.first_name || ' ' || c.last_name AS customer_name,
+    a.current_balance,
+    a.available_balance,
+    cqrs.transaction_count(a.account_id, pg_catalog.now() - '720 hours'::interval)::integer AS transaction_count_30d,
+    pg_catalog.round(
+        cqrs.amount_total(a.account_id) / nullif(cqrs.transaction_count(a.account_id), 0), k.exponent
+    ) AS average_transaction_amount,
+    cqrs.last_activity(a.account_id) AS last_activity,
+    (SELECT greatest(o.updated_at, pg_catalog.max(s.updated_at))
+     FROM banking.accounts o
+     LEFT JOIN banking.account_slots s ON s.account_id = o.account_id
+     WHERE o.account_id = a.account_id
+     GROUP BY o.updated_at) AS updated_at,
+    a.currency_code,
+    cqrs.transaction_count(a.account_id) AS transaction_count,
+    pg_catalog.round(
+        cqrs.amount_total(a.account_id, pg_catalog.now() - '720 hours'::interval)
+            / nullif(cqrs.transaction_count(a.account_id, pg_catalog.now() - '720 hours'::interval), 0),
+        k.exponent
+    ) AS average_transaction_amount_30d,
+    a.customer_id,
+    a.tenant_no
+FROM banking.account_balances a
+JOIN banking.customers c ON c.customer_id = a.customer_id
+JOIN banking.currencies k ON k.currency_code = a.currency_code;
+
+COMMENT ON VIEW cqrs.account_activity IS
+    'One row per account of a customer, exact at the reader''s snapshot. Columns that are not asked for cost nothing. cqrs.refresh_activity makes the averages of accounts with many postings quick; it changes no figure.';
+
+COMMENT ON COLUMN cqrs.account_activity.customer_name IS 'First and last name.';
+
+COMMENT ON COLUMN cqrs.account_activity.current_balance IS 'As banking.account_balances has it, slotted accounts too.';
+
+COMMENT ON COLUMN cqrs.account_activity.available_balance IS 'current_balance less what open holds set aside.';
+
+COMMENT ON COLUMN cqrs.account_activity.transaction_count_30d IS
+    'Postings on the account, debits and credits, that were recorded in the 720 hours before this transaction began: a rolling window, not whole days. A backdated posting counts when it is recorded; each leg and each reversal counts as one.';
+
+COMMENT ON COLUMN cqrs.account_activity.average_transaction_amount IS
+    'The mean amount of all postings on the account, debits and credits alike, rounded to the decimals of the currency; null without postings.';
+
+COMMENT ON COLUMN cqrs.account_activity.last_activity IS 'When the last posting was recorded; null without postings.';
+
+COMMENT ON COLUMN cqrs.account_activity.updated_at IS 'When the account, or one of its slots, last changed.';
+
+COMMENT ON COLUMN cqrs.account_activity.transaction_count IS 'All postings on the account.';
+
+COMMENT ON COLUMN cqrs.account_activity.average_transaction_amount_30d IS
+    'The mean amount of the postings that transaction_count_30d counts; null without any.';
+
+CREATE  FUNCTION saga."retry_compensation"(
+	"saga_id" uuid, /* Option < pgrx :: Uuid > */
+	"reason" TEXT /* Option < Text > */
+) RETURNS TEXT /* Text */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'retry_compensation_wrapper';
+
+CREATE  FUNCTION saga."is_called"(
+	"saga_id" uuid, /* Option < pgrx :: Uuid > */
+	"effect_id" uuid /* Option < pgrx :: Uuid > */
+) RETURNS bool /* bool */
+STABLE PARALLEL RESTRICTED 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'is_called_wrapper';
+
+CREATE  FUNCTION saga."define"(
+	"saga_type" TEXT, /* Option < Text > */
+	"steps" jsonb /* Option < JsonDatum > */
+) RETURNS INT /* i32 */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'define_wrapper';
+
+CREATE  FUNCTION saga."run_ready"(
+	"max_sagas" INT DEFAULT 100 /* Option < i32 > */
+) RETURNS TABLE (
+	"saga_id" uuid,  /* pgrx :: Uuid */
+	"status" TEXT,  /* & '_ str */
+	"step_number" INT,  /* Option < i32 > */
+	"waits_for" TEXT,  /* Option < & '_ str > */
+	"code" TEXT,  /* Option < String > */
+	"message" TEXT  /* Option < String > */
+)
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'run_ready_wrapper';
+
+CREATE  FUNCTION saga."forget_keys"(
+	"before" timestamptz, /* Option < Time > */
+	"max_keys" INT DEFAULT 10000 /* Option < i32 > */
+) RETURNS TABLE (
+	"keys" bigint,  /* i64 */
+	"done" bool  /* bool */
+)
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'forget_keys_wrapper';
+
+CREATE  FUNCTION saga."signal"(
+	"saga_id" uuid, /* Option < pgrx :: Uuid > */
+	"name" TEXT, /* Option < Text > */
+	"payload" jsonb DEFAULT '{}', /* Option < JsonDatum > */
+	"signal_id" uuid DEFAULT NULL /* Option < pgrx :: Uuid > */
+) RETURNS uuid /* pgrx :: Uuid */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'signal_wrapper';
+
+CREATE  FUNCTION saga."fail_step"(
+	"step_id" uuid, /* Option < pgrx :: Uuid > */
+	"lease_token" bigint, /* Option < i64 > */
+	"reason" TEXT, /* Option < Text > */
+	"retryable" bool DEFAULT true, /* Option < bool > */
+	"effect_possible" bool DEFAULT false /* Option < bool > */
+) RETURNS TEXT /* Text */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'fail_step_wrapper';
+
+CREATE  FUNCTION saga."resolve"(
+	"saga_id" uuid, /* Option < pgrx :: Uuid > */
+	"outcome" TEXT, /* Option < Text > */
+	"reason" TEXT, /* Option < Text > */
+	"output" jsonb DEFAULT NULL /* Option < JsonDatum > */
+) RETURNS TEXT /* Text */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'resolve_wrapper';
+
+CREATE  FUNCTION saga."run"(
+	"saga_id" uuid /* Option < pgrx :: Uuid > */
+) RETURNS TEXT /* Text */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'run_wrapper';
+
+CREATE  FUNCTION saga."cancel"(
+	"saga_id" uuid, /* Option < pgrx :: Uuid > */
+	"reason" TEXT /* Option < Text > */
+) RETURNS TEXT /* Text */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'cancel_wrapper';
+
+CREATE  FUNCTION saga."create_saga"(
+	"p_saga_type" TEXT, /* Option < Text > */
+	"p_steps" TEXT[], /* Option < Many < String > > */
+	"p_context" jsonb DEFAULT '{}' /* Option < JsonDatum > */
+) RETURNS uuid /* pgrx :: Uuid */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'create_saga_wrapper';
+
+CREATE  FUNCTION saga."complete_step"(
+	"step_id" uuid, /* Option < pgrx :: Uuid > */
+	"lease_token" bigint, /* Option < i64 > */
+	"output" jsonb DEFAULT '{}' /* Option < JsonDatum > */
+) RETURNS TEXT /* Text */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'complete_step_wrapper';
+
+CREATE  FUNCTION saga."claim_step"(
+	"worker" TEXT, /* Option < Text > */
+	"types" TEXT[] DEFAULT NULL, /* Option < Many < String > > */
+	"lease_ms" INT DEFAULT 30000, /* Option < i32 > */
+	"max_steps" INT DEFAULT 1 /* Option < i32 > */
+) RETURNS TABLE (
+	"saga_id" uuid,  /* pgrx :: Uuid */
+	"saga_type" TEXT,  /* String */
+	"step_id" uuid,  /* pgrx :: Uuid */
+	"step_number" INT,  /* i32 */
+	"step_name" TEXT,  /* String */
+	"kind" TEXT,  /* & '_ str */
+	"effect_id" uuid,  /* pgrx :: Uuid */
+	"work_type" TEXT,  /* String */
+	"attempt" INT,  /* i32 */
+	"lease_token" bigint,  /* i64 */
+	"leased_until" timestamptz,  /* Time */
+	"context" jsonb,  /* JsonBytes */
+	"outputs" jsonb  /* JsonBytes */
+)
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'claim_step_wrapper';
+
+CREATE  FUNCTION saga."prune"(
+	"before" timestamptz, /* Option < Time > */
+	"max_sagas" INT DEFAULT 1000, /* Option < i32 > */
+	"saga_type" TEXT DEFAULT NULL /* Option < Text > */
+) RETURNS TABLE (
+	"sagas" bigint,  /* i64 */
+	"done" bool  /* bool */
+)
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'prune_wrapper';
+
+CREATE  FUNCTION saga."extend_lease"(
+	"step_id" uuid, /* Option < pgrx :: Uuid > */
+	"lease_token" bigint, /* Option < i64 > */
+	"lease_ms" INT DEFAULT 30000 /* Option < i32 > */
+) RETURNS timestamptz /* Time */
+VOLATILE PARALLEL UNSAFE  
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'extend_step_lease_wrapper';
+
+CREATE  FUNCTION saga."retry_step"(
+	"saga_id" uuid, /* Option < pgrx :: Uuid > */
+	"reason" TEXT /* Option < Text > */
+) RETURNS TEXT /* Text */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'retry_step_wrapper';
+
+CREATE  FUNCTION saga."start"(
+	"saga_type" TEXT, /* Option < Text > */
+	"context" jsonb DEFAULT '{}', /* Option < JsonDatum > */
+	"idempotency_key" TEXT DEFAULT NULL, /* Option < Text > */
+	"deadline" timestamptz DEFAULT NULL /* Option < Time > */
+) RETURNS uuid /* pgrx :: Uuid */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'start_wrapper';
+
+CREATE  FUNCTION saga."execute_step"(
+	"p_saga_id" uuid, /* Option < pgrx :: Uuid > */
+	"p_output" jsonb DEFAULT '{}', /* Option < JsonDatum > */
+	"p_step_id" uuid DEFAULT NULL /* Option < pgrx :: Uuid > */
+) RETURNS jsonb /* JsonB */
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'execute_step_wrapper';
+
+COMMENT ON FUNCTION saga.define IS
+    'Defines the steps of a type of saga, in a new version; sagas that are under way keep theirs. saga_type: 1 to 100 characters; steps: an array of 1 to 100 steps, see docs/saga.md, whose functions take (saga_id uuid, effect_id uuid, context jsonb, outputs jsonb), return jsonb, and may be executed by the caller; they are called with the rights of whoever started the saga and search_path = pg_catalog. Returns the version; the same steps again: the newest one''s. A definition is code that runs in others'' names: no level of neobank.grant_usage may define. NB021: a bound; NB202: steps; 22004: null.';
+
+COMMENT ON FUNCTION saga.start IS
+    'Starts a saga of the newest version of its type; saga.run_ready or a background worker runs it. saga_type; context: JSON of up to 1 MB and 64 levels, given to every step; idempotency_key: 1 to 200 characters, per type: the same key with the same context by the same role answers the same saga, one that saga.prune has deleted too (until saga.forget_keys), null: none; deadline: if it is not completed or past its point of no return by then it is undone, null: none. Returns the saga''s id. NB203: no definition; NB204: key with other content; NB021: a bound; 22004: null.';
+
+COMMENT ON FUNCTION saga.run IS
+    'Runs one saga as far as it can go, in this transaction, and waits for whoever has it. saga_id. Returns its status. A step''s function runs in a subtransaction; what it did and the record of it commit together. NB200: no such saga; NB201: it has no definition; NB206: called by a step; 22004: null.';
+
+COMMENT ON FUNCTION saga.is_called IS
+    'Whether this session is calling a function of that saga now, for that effect: what a function that acts with rights of its own asks before it believes its arguments. saga_id, effect_id: as the function was given them; false for null.';
+
+COMMENT ON FUNCTION saga.run_ready IS
+    'Runs sagas that are due, those due longest first, each as far as it can go; those that another session has are passed over. max_sagas: 1 to 10,000. Returns for each its id, status, the step that has begun last, what it waits for (as saga.sagas.waits_for), and code and message of its last failure. A cancelled statement (57014) or a lack of memory or disk (class 53) undoes the whole call. NB021: max_sagas; NB029: not at READ COMMITTED; NB206: called by a step; 22004: null.';
+
+COMMENT ON FUNCTION saga.claim_step IS
+    'Hands external steps and external compensations to a worker. worker: its name, 1 to 100 characters, kept in the log; types: what it can do, by the steps'' types, null: everything; lease_ms: for how long nobody else gets them, in milliseconds, 1 to 604,800,000, cut to the step''s timeout; max_steps: 1 to 1,000. Returns saga, step, kind (action or compensation), effect_id (the same for all attempts: the key to give to the other system), attempt, lease_token (later leases of a step have higher ones), leased_until, the saga''s context and the outputs of its completed steps by name. NB021: a bound; NB029: not at READ COMMITTED; 22004: null.';
+
+COMMENT ON FUNCTION saga.complete_step IS
+    'The worker has done it. step_id, lease_token: as saga.claim_step answered; output: JSON of up to 1 MB and 64 levels. Returns completed; a repeated call answers the same, also when the step has been undone since. NB205: the lease ran out and the step was handed on, a person has settled it, or the saga has gone on without it: nothing is changed; NB209: no such step; NB206; NB021: output; 22004: null.';
+
+COMMENT ON FUNCTION saga.fail_step IS
+    'The worker could not do it. step_id, lease_token; reason: 1 to 1,000 characters; retryable: false where another attempt would fail too; effect_possible: true where it may have been done all the same: then the step is undone too if the saga fails, and a step of no return is parked. Returns the step''s status, or its compensation''s: waiting (for another attempt) or failed. NB205, NB206, NB209, NB021, 22004: as saga.complete_step.';
+
+COMMENT ON FUNCTION saga.extend_lease IS
+    'Gives the worker more time. step_id, lease_token; lease_ms: from now on, in milliseconds, 1 to 604,800,000. Returns until when it has the step; never less than before, never more than the step''s timeout. NB201: the saga is being undone, and waits for this step to end; NB205, NB206, NB209, NB021, 22004: as saga.complete_step.';
+
+COMMENT ON FUNCTION saga.signal IS
+    'Tells a saga something; the oldest signal of a name is taken by the first step that waits for it, however early it came. saga_id; name: 1 to 100 characters; payload: JSON of up to 1 MB and 64 levels, the step''s output; signal_id: the sender''s, so that a retry is told once, null: drawn. Returns the signal''s id. NB200: no such saga; NB201: it has ended; NB208: id with other content; NB021: a bound; 22004: null.';
+
+COMMENT ON FUNCTION saga.cancel IS
+    'Has a saga undone. saga_id; reason: 1 to 1,000 characters. Returns its status: compensating, or what it was where it was being undone already, or is. A worker that has a step may still answer until its lease ends, and is undone after that. NB200: no such saga; NB201: it is completed; NB206: it is run by this session; NB207: it is past its point of no return, or may be; NB021: reason; 22004: null.';
+
+COMMENT ON FUNCTION saga.retry_step IS
+    'Tries the step anew on which a saga was parked past its point of no return, with all its attempts and time. saga_id; reason: 1 to 1,000 characters, kept in the log. Returns the status, running. NB200: no such saga; NB201: it is not parked, or on a compensation; NB021: reason; 22004: null.';
+
+COMMENT ON FUNCTION saga.retry_compensation IS
+    'Tries the compensation anew on which a saga was parked, with all its attempts. saga_id; reason: 1 to 1,000 characters, kept in the log. Returns the status, compensating. NB200: no such saga; NB201: it is not parked, or not on a compensation; NB021: reason; 22004: null.';
+
+COMMENT ON FUNCTION saga.resolve IS
+    'Settles a parked saga by hand. saga_id; outcome: step_done (the step or compensation was done by hand: it goes on), step_failed (the step of no return surely had no effect: the saga is undone), completed or failed (all is settled: it ends so); reason: 1 to 1,000 characters, kept in the log; output: of a step that is done, null: none. Returns the status. NB200: no such saga; NB201: it is not parked; NB207: step_failed past the point of no return; NB021: a bound; 22004: null.';
+
+COMMENT ON FUNCTION saga.create_saga IS
+    'Makes a saga without a definition, whose steps the client does and completes with saga.execute_step. p_saga_type: 1 to 100 characters; p_steps: names of up to 1,000 steps, of 1 to 100 characters; p_context: JSON of up to 1 MB and 64 levels. Returns the saga''s id. NB021: a bound; 22004: null.';
+
+COMMENT ON FUNCTION saga.execute_step IS
+    'Completes the step in hand with that output, and puts the next one into the client''s hand, with the output as its input. p_saga_id; p_output: JSON of up to 1 MB and 64 levels; p_step_id: the step that the client takes to be in hand, so that a retry does not complete the next one, null: whichever is. Returns step_id, step_name and step_number of the next step, {"status": "completed"} after the last, or error, code, sqlstate and detail: saga_not_found, saga_state, step_not_found, saga_nested, argument_out_of_bounds, null_argument.';
+
+CREATE TABLE saga.pruned_keys (
+    saga_type varchar(100) NOT NULL,
+    idempotency_key varchar(200) NOT NULL,
+    saga_id uuid NOT NULL,
+    started_by text NOT NULL,
+    context_hash bytea NOT NULL,
+    status saga.saga_status NOT NULL,
+    error_code text,
+    started_at timestamptz NOT NULL,
+    completed_at timestamptz NOT NULL,
+    pruned_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    PRIMARY KEY (saga_type, idempotency_key)
+);
+
+CREATE INDEX pruned_keys_completed_idx ON saga.pruned_keys (completed_at);
+
+COMMENT ON TABLE saga.pruned_keys IS
+    'The idempotency keys of sagas that saga.prune has deleted: saga.start with one of them answers the same saga still, until saga.forget_keys.';
+
+COMMENT ON COLUMN saga.pruned_keys.context_hash IS
+    'sha256 of the saga''s context as text, in UTF-8: another context is a conflict (NB204) as before.';
+
+COMMENT ON COLUMN saga.pruned_keys.status IS 'How it ended: completed or failed.';
+
+COMMENT ON COLUMN saga.pruned_keys.error_code IS 'The SQLSTATE of the reason why it was undone; null: it was not.';
+
+COMMENT ON COLUMN saga.pruned_keys.completed_at IS 'When it ended, completed or failed.';
+
+CREATE TABLE saga.prunings (
+    pruning_id uuid PRIMARY KEY DEFAULT neobank.uuid_v7(),
+    pruned_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    pruned_by text NOT NULL,
+    before timestamptz NOT NULL,
+    saga_type varchar(100),
+    sagas bigint NOT NULL,
+    transitions bigint NOT NULL,
+    keys bigint NOT NULL,
+    last_completed_at timestamptz
+);
+
+COMMENT ON TABLE saga.prunings IS
+    'A row for each call of saga.prune and saga.forget_keys that has deleted something: who, when and what. Append-only (NB009).';
+
+COMMENT ON COLUMN saga.prunings.before IS 'As it was given: what ended before could go.';
+
+COMMENT ON COLUMN saga.prunings.saga_type IS 'As it was given; null: of all types.';
+
+COMMENT ON COLUMN saga.prunings.sagas IS 'How many were deleted, children too.';
+
+COMMENT ON COLUMN saga.prunings.transitions IS 'Rows of their log.';
+
+COMMENT ON COLUMN saga.prunings.keys IS 'Rows of saga.pruned_keys that saga.forget_keys has deleted.';
+
+COMMENT ON COLUMN saga.prunings.last_completed_at IS 'When the last of what was deleted had ended.';
+
+CREATE TRIGGER guard_ledger
+    BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON saga.prunings
+    FOR EACH STATEMENT EXECUTE FUNCTION neobank.guard_ledger();
+
+COMMENT ON TRIGGER guard_ledger ON saga.prunings IS 'Keeps what was deleted on record (NB009).';
+
+ALTER TABLE saga.prunings ENABLE ALWAYS TRIGGER guard_ledger;
+
+COMMENT ON FUNCTION saga.prune IS
+    'Deletes sagas that ended, completed or failed, before an instant: with their steps, compensations, signals and log, and with their children, all of which must have ended before it too. What has not ended stays, and so does what another session has. A saga with an idempotency key leaves a row in saga.pruned_keys, each call one in saga.prunings. before: not yet to come; max_sagas: how many at the most, 1 to 10,000; one with more children than that goes alone; saga_type: of the saga itself, not of its children, null: all. Returns how many sagas were deleted, and whether nothing is left that it could have taken. NB021: a bound; 22004: null.';
+
+COMMENT ON FUNCTION saga.forget_keys IS
+    'Deletes keys of sagas that are pruned and ended before an instant: saga.start with such a key starts another saga. before: not yet to come; max_keys: 1 to 100,000. Returns how many were deleted, and whether none is left. NB021: a bound; 22004: null.';
+
+CREATE PROCEDURE saga.run_prune(before timestamptz, max_sagas integer DEFAULT 1000, saga_type text DEFAULT NULL)
+LANGUAGE plpgsql
+AS $$
+DECLARE
+    is_over boolean;
+BEGIN
+    LOOP
+        SET LOCAL search_path = pg_catalog, pg_temp;
+        SELECT p.done OR p.sagas = 0 INTO is_over
+        FROM saga.prune(run_prune.before, run_prune.max_sagas, run_prune.saga_type) p;
+        COMMIT;
+        EXIT WHEN is_over;
+    END LOOP;
+END
+$$;
+
+COMMENT ON PROCEDURE saga.run_prune(timestamptz, integer, text) IS
+    'Calls saga.prune until nothing is left that it could delete or other sessions hold the rest, and commits after each call; saga.prunings shows how far it is. before, max_sagas, saga_type and errors: as saga.prune; 2D000 inside a transaction block.';
+
+SELECT pg_catalog.pg_extension_config_dump('saga.pruned_keys', '');
+
+SELECT pg_catalog.pg_extension_config_dump('saga.prunings', '');
+
+CREATE FUNCTION saga.step_does(plan jsonb) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE
+    WHEN plan IS NULL THEN 'the client does it'
+    WHEN plan ? 'signal' THEN 'waits for signal ' || (plan ->> 'signal')
+    WHEN plan ? 'delay_ms' THEN 'waits ' || (plan ->> 'delay_ms') || ' ms'
+    WHEN plan ? 'child' THEN 'starts saga ' || (plan ->> 'child')
+    WHEN plan -> 'action' = '"external"'::jsonb THEN 'external: ' || coalesce(plan ->> 'type', plan ->> 'name')
+    ELSE 'calls ' || (plan -> 'action' ->> 'schema') || '.' || (plan -> 'action' ->> 'name')
+END;
+
+COMMENT ON FUNCTION saga.step_does(jsonb) IS 'What a step of a definition does, in words. plan: an element of saga.definitions.steps; null: a step that has no definition.';
+
+CREATE VIEW saga.step_plans AS
+SELECT p.saga_id, p.step_number, p.step_name, p.status, p.attempts, p.claimed_by, p.leased_until, p.next_attempt_at,
+       p.timeout_at, p.child_saga_id, p.started_at, p.completed_at,
+       saga.step_does(d.plan) AS does,
+       CASE WHEN d.plan -> 'compensation' = '"external"'::jsonb THEN 'external'
+            ELSE (d.plan -> 'compensation' ->> 'schema') || '.' || (d.plan -> 'compensation' ->> 'name') END AS undone_by,
+       coalesce((d.plan ->> 'point_of_no_return')::boolean, false) AS point_of_no_return,
+       c.status AS compensation_status, c.attempts AS compensation_attempts,
+       coalesce(c.error_code, p.error_code) AS error_code, coalesce(c.error_message, p.error_message) AS error_message
+FROM saga.saga_steps p
+JOIN saga.sagas s USING (saga_id)
+LEFT JOIN saga.definitions f ON f.saga_type = s.saga_type AND f.version = s.definition_version
+LEFT JOIN saga.compensations c USING (saga_id, step_number)
+CROSS JOIN LATERAL (SELECT f.steps -> (p.step_number - 1) AS plan) d;
+
+COMMENT ON VIEW saga.step_plans IS
+    'Every step of every saga with what its definition says of it (does, undone_by, point_of_no_return), how far it and its compensation are, and what went wrong last.';
+
+CREATE FUNCTION saga.describe_as_text(saga_id uuid) RETURNS SETOF text
+LANGUAGE sql STABLE PARALLEL SAFE ROWS 10
+BEGIN ATOMIC
+    WITH steps AS MATERIALIZED (
+        SELECT p.*, max(pg_catalog.length(p.step_name)) OVER () AS name_width,
+               max(pg_catalog.length(p.does)) OVER () AS does_width
+        FROM saga.step_plans p WHERE p.saga_id = $1
+    ), lines (place, line) AS (
+        SELECT 0, pg_catalog.format('%s %s: %s', s.saga_type, s.saga_id, s.status)
+        FROM saga.sagas s WHERE s.saga_id = $1
+        UNION ALL
+        SELECT 1, '  because ' || s.error_message || coalesce(' (' || s.error_code || ')', '')
+        FROM saga.sagas s WHERE s.saga_id = $1 AND s.error_message IS NOT NULL
+        UNION ALL
+        SELECT 2, '  parked: ' || s.parked_reason FROM saga.sagas s WHERE s.saga_id = $1 AND s.parked_reason IS NOT NULL
+        UNION ALL
+        SELECT 3, '  waits for ' || s.waits_for
+                  || coalesce(', due ' || pg_catalog.to_char(s.due_at, 'YYYY-MM-DD HH24:MI:SS TZ'), '')
+        FROM saga.sagas s WHERE s.saga_id = $1 AND s.waits_for IS NOT NULL
+        UNION ALL
+        SELECT 4, '  deadline ' || pg_catalog.to_char(s.deadline_at, 'YYYY-MM-DD HH24:MI:SS TZ')
+        FROM saga.sagas s WHERE s.saga_id = $1 AND s.deadline_at IS NOT NULL
+        UNION ALL
+        SELECT 5, '  child of ' || s.parent_saga_id::text || ', step ' || s.parent_step::text
+        FROM saga.sagas s WHERE s.saga_id = $1 AND s.parent_saga_id IS NOT NULL
+        UNION ALL
+        SELECT 10 + p.step_number, pg_catalog.rtrim(pg_catalog.format('  %s %s %s  %s  %s',
+            pg_catalog.lpad(p.step_number::text, 3),
+            CASE p.status WHEN 'completed' THEN '[x]' WHEN 'compensated' THEN '[<]' WHEN 'failed' THEN '[!]'
+                          WHEN 'running' THEN '[>]' WHEN 'waiting' THEN '[.]' ELSE '[ ]' END,
+            pg_catalog.rpad(p.step_name, p.name_width), pg_catalog.rpad(p.does, p.does_width),
+            pg_catalog.concat_ws(', ',
+                p.status,
+                CASE WHEN p.attempts > 1 THEN p.attempts::text || ' attempts' END,
+                'by ' || CASE WHEN p.status = 'running' THEN p.claimed_by END,
+                'saga ' || p.child_saga_id::text,
+                CASE WHEN p.compensation_status IS NOT NULL AND p.compensation_status <> 'completed'
+                     THEN 'undoing is ' || p.compensation_status END,
+                CASE WHEN p.point_of_no_return THEN 'point of no return' END,
+                CASE WHEN p.status = 'compensated' AND p.undone_by IS NOT NULL THEN 'by ' || p.undone_by END,
+                p.error_message || coalesce(' (' || p.error_code || ')', ''))))
+        FROM steps p
+    )
+    SELECT l.line FROM lines l ORDER BY l.place;
+END;
+
+COMMENT ON FUNCTION saga.describe_as_text(uuid) IS
+    'A saga as lines of text: its status and why, what it waits for, and a line for each step. saga_id. No line: there is no such saga.';
+
+CREATE FUNCTION saga.mermaid_text(name text) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE WHEN name IS NOT NULL THEN pg_catalog.replace(pg_catalog.replace(coalesce((
+    SELECT pg_catalog.string_agg(
+        CASE WHEN c.letter ~ '[[:cntrl:]]' THEN ' '
+             WHEN pg_catalog.ascii(c.letter) > 127 OR c.letter ~ '[A-Za-z0-9 _.,()/-]' THEN c.letter
+             ELSE '#' || pg_catalog.ascii(c.letter)::text || ';' END, '' ORDER BY c.place)
+    FROM pg_catalog.string_to_table(name, NULL) WITH ORDINALITY AS c (letter, place)), ''),
+    '#58;fa-', '#58;#8203;fa-'), 'direction', 'directio#110;') END;
+
+COMMENT ON FUNCTION saga.mermaid_text(text) IS 'A text as it may stand between quotation marks in a Mermaid diagram. name; null for null.';
+
+CREATE FUNCTION saga.describe_as_mermaid(saga_id uuid) RETURNS SETOF text
+LANGUAGE sql STABLE PARALLEL SAFE ROWS 20
+BEGIN ATOMIC
+    WITH steps AS MATERIALIZED (
+        SELECT p.*, pg_catalog.lag(p.step_number) OVER (ORDER BY p.step_number) AS before
+        FROM saga.step_plans p WHERE p.saga_id = $1
+    ), lines (place, line) AS (
+        SELECT 0, 'flowchart LR' FROM saga.sagas s WHERE s.saga_id = $1
+        UNION ALL
+        SELECT 1, pg_catalog.format('    start(["%s"]):::%s', saga.mermaid_text(s.saga_type), s.status)
+        FROM saga.sagas s WHERE s.saga_id = $1
+        UNION ALL
+        SELECT 10 * p.step_number, pg_catalog.format('    s%s["%s %s<br/>%s<br/>%s"]:::%s', p.step_number, p.step_number,
+            saga.mermaid_text(p.step_name), saga.mermaid_text(p.does), p.status, p.status)
+        FROM steps p
+        UNION ALL
+        SELECT 10 * p.step_number + 1, pg_catalog.format('    %s %s s%s', coalesce('s' || p.before::text, 'start'),
+            CASE WHEN p.status = 'pending' THEN '-.->' ELSE '-->' END, p.step_number)
+        FROM steps p
+        UNION ALL
+        SELECT 10 * p.step_number + 2, pg_catalog.format('    u%s["undo %s<br/>%s<br/>%s"]:::%s', p.step_number,
+            saga.mermaid_text(p.step_name), saga.mermaid_text(coalesce(p.undone_by, '')), p.compensation_status,
+            CASE p.compensation_status WHEN 'completed' THEN 'compensated' ELSE p.compensation_status END)
+        FROM steps p WHERE p.compensation_status IS NOT NULL
+        UNION ALL
+        SELECT 10 * p.step_number + 3, pg_catalog.format('    s%s -- undone --> u%s', p.step_number, p.step_number)
+        FROM steps p WHERE p.compensation_status IS NOT NULL
+        UNION ALL
+        SELECT 100000, '    classDef ' || c.style
+        FROM saga.sagas s, pg_catalog.unnest(ARRAY[
+            'completed fill:#d9f2dd,stroke:#2e7d32,color:#12351a', 'compensated fill:#e8e3f3,stroke:#5e4b8b,color:#2b2145',
+            'compensating fill:#e8e3f3,stroke:#5e4b8b,color:#2b2145', 'failed fill:#fbdcdc,stroke:#b3261e,color:#4a0f0c',
+            'parked fill:#ffe8c7,stroke:#b26a00,color:#4a2c00', 'running fill:#dbe9fb,stroke:#1f5fa8,color:#0e2b4d',
+            'waiting fill:#fff6d6,stroke:#8a7300,color:#3d3300', 'started fill:#f2f2f2,stroke:#777777,color:#222222',
+            'pending fill:#f2f2f2,stroke:#999999,color:#444444']) AS c (style)
+        WHERE s.saga_id = $1
+    )
+    SELECT l.line FROM lines l ORDER BY l.place, l.line;
+END;
+
+COMMENT ON FUNCTION saga.describe_as_mermaid(uuid) IS
+    'A saga as the lines of a Mermaid flowchart: its steps and what undid them, coloured by their states. saga_id. No line: there is no such saga.';
+
+CREATE FUNCTION saga.describe(saga_id uuid, format text DEFAULT 'text') RETURNS text
+LANGUAGE plpgsql STABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    drawn text;
+BEGIN
+    IF saga_id IS NULL OR format IS NULL THEN
+        RAISE EXCEPTION 'argument "%" must not be null', CASE WHEN saga_id IS NULL THEN 'saga_id' ELSE 'format' END
+            USING ERRCODE = 'null_value_not_allowed', HINT = 'Pass a value.';
+    ELSIF format = 'text' THEN
+        SELECT string_agg(d.line, E'\n') INTO drawn FROM saga.describe_as_text(describe.saga_id) AS d (line);
+    ELSIF format = 'mermaid' THEN
+        SELECT string_agg(d.line, E'\n') INTO drawn FROM saga.describe_as_mermaid(describe.saga_id) AS d (line);
+    ELSE
+        RAISE EXCEPTION 'argument "format" is out of bounds'
+            USING ERRCODE = 'NB021', DETAIL = pg_catalog.format('%L is none.', pg_catalog.left(format, 100)), HINT = 'Use text or mermaid.';
+    END IF;
+    IF drawn IS NULL THEN
+        RAISE EXCEPTION 'saga not found'
+            USING ERRCODE = 'NB200', DETAIL = pg_catalog.format('There is no saga %s.', describe.saga_id),
+                  HINT = 'See saga.sagas.';
+    END IF;
+    RETURN drawn;
+END
+$$;
+
+COMMENT ON FUNCTION saga.describe(uuid, text) IS
+    'Draws a saga: each step with what it does and how far it is, what went wrong, what undid it. saga_id; format: text, or mermaid for a Mermaid flowchart. NB200: no such saga; NB021: format; 22004: null.';
+
+CREATE FUNCTION saga.bank_payment_steps() RETURNS jsonb
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN '[
+    {"name": "hold", "action": "saga.payment_hold", "compensation": "saga.payment_release"},
+    {"name": "submit", "action": "external", "type": "payment_submit", "compensation": "external",
+     "max_attempts": 5, "timeout_ms": 86400000},
+    {"name": "capture", "action": "saga.payment_capture", "compensation": "saga.payment_return"},
+    {"name": "notify", "action": "external", "type": "payment_notify", "max_attempts": 10, "timeout_ms": 86400000}
+]'::jsonb;
+
+COMMENT ON FUNCTION saga.bank_payment_steps() IS
+    'The steps of a payment to another bank, for saga.define: hold (sets the amount aside; undone by releasing it), submit (external: hands the payment to the scheme; undone externally by recalling it), capture (posts the payment; undone by reversing it), notify (external: tells the payer).';
+
+CREATE FUNCTION saga.payment_hold(saga_id uuid, effect_id uuid, context jsonb, outputs jsonb) RETURNS jsonb
+LANGUAGE sql VOLATILE PARALLEL UNSAFE
+BEGIN ATOMIC
+    SELECT pg_catalog.jsonb_build_object('hold_id', txn_processing.place_hold(
+        (context ->> 'account')::uuid, (context ->> 'amount')::numeric, currency => (context ->> 'currency')::bpchar,
+        description => context ->> 'description', reference => 'saga ' || saga_id::text, hold_id => effect_id));
+END;
+
+COMMENT ON FUNCTION saga.payment_hold(uuid, uuid, jsonb, jsonb) IS
+    'Step hold of a payment to another bank: sets context''s amount aside on its account. Raises what txn_processing.place_hold raises.';
+
+CREATE FUNCTION saga.payment_release(saga_id uuid, effect_id uuid, context jsonb, outputs jsonb) RETURNS jsonb
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    held CONSTANT uuid := outputs -> 'hold' ->> 'hold_id';
+BEGIN
+    -- The capture has released it, a person may have, or its time is over.
+    IF EXISTS (SELECT FROM txn_processing.account_holds h WHERE h.hold_id = held AND h.state = 'open') THEN
+        PERFORM txn_processing.release_hold(held, 'saga ' || payment_release.saga_id || ' is undone');
+    END IF;
+    RETURN pg_catalog.jsonb_build_object('hold_id', held);
+END
+$$;
+
+COMMENT ON FUNCTION saga.payment_release(uuid, uuid, jsonb, jsonb) IS
+    'Undoes step hold of a payment to another bank: releases what is still set aside.';
+
+CREATE FUNCTION saga.payment_capture(saga_id uuid, effect_id uuid, context jsonb, outputs jsonb) RETURNS jsonb
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    held CONSTANT uuid := outputs -> 'hold' ->> 'hold_id';
+BEGIN
+    -- Released and paid in one transaction, under the account's lock: nobody gets in between. A payment, not a capture,
+    -- since it names the other bank, which settlement goes by. Where the hold has expired, free funds have to do.
+    IF EXISTS (SELECT FROM txn_processing.account_holds h WHERE h.hold_id = held AND h.state = 'open') THEN
+        PERFORM txn_processing.release_hold(held, 'paid by saga ' || payment_capture.saga_id);
+    END IF;
+    RETURN pg_catalog.jsonb_build_object('transaction_id', txn_processing.pay_bank(
+        (context ->> 'account')::uuid, (context ->> 'amount')::numeric,
+        context ->> 'counterparty_bank', context ->> 'counterparty_account',
+        currency => (context ->> 'currency')::bpchar, description => context ->> 'description',
+        reference => 'saga ' || payment_capture.saga_id, transaction_id => effect_id));
+END
+$$;
+
+COMMENT ON FUNCTION saga.payment_capture(uuid, uuid, jsonb, jsonb) IS
+    'Step capture of a payment to another bank: releases the hold and posts the payment to context''s counterparty. Raises what txn_processing.pay_bank raises.';
+
+CREATE FUNCTION saga.payment_return(saga_id uuid, effect_id uuid, context jsonb, outputs jsonb) RETURNS jsonb
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF NOT saga.is_called(payment_return.saga_id, payment_return.effect_id) THEN
+        RAISE EXCEPTION 'permission denied for function payment_return'
+            USING ERRCODE = 'insufficient_privilege', DETAIL = 'It is called by a saga that undoes its own capture only.',
+                  HINT = 'Cancel the saga with saga.cancel, or reverse the posting with txn_processing.reverse.';
+    END IF;
+    RETURN pg_catalog.jsonb_build_object('transaction_id', txn_processing.reverse(
+        (outputs -> 'capture' ->> 'transaction_id')::uuid, 'saga ' || payment_return.saga_id || ' is undone',
+        reversal_transaction_id => effect_id));
+END
+$$;
+
+COMMENT ON FUNCTION saga.payment_return(uuid, uuid, jsonb, jsonb) IS
+    'Undoes step capture of a payment to another bank: reverses the posting, with the extension''s rights. 42501: called otherwise than by the saga. Raises what txn_processing.reverse raises.';
+
+CREATE FUNCTION saga.start_bank_payment(
+    account uuid,
+    amount numeric,
+    counterparty_bank text,
+    counterparty_account text,
+    currency char(3) DEFAULT NULL,
+    description text DEFAULT NULL,
+    idempotency_key text DEFAULT NULL,
+    deadline timestamptz DEFAULT NULL
+) RETURNS uuid
+LANGUAGE sql VOLATILE PARALLEL UNSAFE
+BEGIN ATOMIC
+    SELECT saga.start('bank_payment', pg_catalog.jsonb_strip_nulls(pg_catalog.jsonb_build_object(
+        'account', account, 'amount', amount, 'counterparty_bank', counterparty_bank,
+        'counterparty_account', counterparty_account, 'currency', currency, 'description', description)),
+        idempotency_key, deadline);
+END;
+
+COMMENT ON FUNCTION saga.start_bank_payment(uuid, numeric, text, text, char, text, text, timestamptz) IS
+    'Starts a payment to another bank as a saga of type bank_payment, which an operator has defined once: saga.define(''bank_payment'', saga.bank_payment_steps()), or steps of the bank''s own. account, amount, counterparty_bank, counterparty_account, currency, description: as txn_processing.pay_bank; idempotency_key, deadline: as saga.start. Returns the saga''s id. What is wrong with the arguments the first step says, and the saga fails without effect. NB203: bank_payment is not defined; NB204, NB021: as saga.start.';
 
 DELETE FROM neobank.access_rights;
 
@@ -8908,125 +9027,6 @@ CREATE EVENT TRIGGER neobank_guard_drop ON ddl_command_start
 COMMENT ON EVENT TRIGGER neobank_guard_drop IS 'Keeps a ledger that holds money from being dropped (NB052).';
 
 ALTER EVENT TRIGGER neobank_guard_drop ENABLE ALWAYS;
-
-CREATE  FUNCTION concurrency."acquire_leases"(
-	"names" TEXT[], /* Option < Many < String > > */
-	"holder" TEXT, /* Option < Text > */
-	"lease_ms" INT DEFAULT 30000, /* Option < i32 > */
-	"timeout_ms" INT DEFAULT 0 /* Option < i32 > */
-) RETURNS TABLE (
-	"name" TEXT,  /* String */
-	"token" bigint  /* i64 */
-)
-VOLATILE PARALLEL UNSAFE  
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'acquire_leases_sql_wrapper';
-
-CREATE  FUNCTION concurrency."acquire_lock"(
-	"name" TEXT, /* Option < Text > */
-	"timeout_ms" INT DEFAULT 5000, /* Option < i32 > */
-	"scope" TEXT DEFAULT 'transaction' /* Option < Text > */
-) RETURNS bool /* bool */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'acquire_lock_wrapper';
-
-CREATE  FUNCTION concurrency."extend_lease"(
-	"name" TEXT, /* Option < Text > */
-	"token" bigint, /* Option < i64 > */
-	"lease_ms" INT DEFAULT 30000 /* Option < i32 > */
-) RETURNS timestamptz /* Option < Time > */
-VOLATILE PARALLEL UNSAFE  
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'extend_lease_sql_wrapper';
-
-CREATE  FUNCTION concurrency."acquire_locks"(
-	"names" TEXT[], /* Option < Many < String > > */
-	"timeout_ms" INT DEFAULT 5000, /* Option < i32 > */
-	"scope" TEXT DEFAULT 'transaction' /* Option < Text > */
-) RETURNS bool /* bool */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'acquire_locks_wrapper';
-
-CREATE  FUNCTION concurrency."break_lease"(
-	"name" TEXT /* Option < Text > */
-) RETURNS bool /* bool */
-VOLATILE PARALLEL UNSAFE  
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'break_lease_sql_wrapper';
-
-CREATE  FUNCTION concurrency."hold_lease"(
-	"name" TEXT, /* Option < Text > */
-	"token" bigint /* Option < i64 > */
-) RETURNS void
-VOLATILE PARALLEL UNSAFE  
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'hold_lease_sql_wrapper';
-
-CREATE  FUNCTION concurrency."release_lease"(
-	"name" TEXT, /* Option < Text > */
-	"token" bigint /* Option < i64 > */
-) RETURNS bool /* bool */
-VOLATILE PARALLEL UNSAFE  
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'release_lease_sql_wrapper';
-
-CREATE  FUNCTION concurrency."release_lock"(
-	"name" TEXT, /* Option < Text > */
-	"scope" TEXT DEFAULT 'transaction' /* Option < Text > */
-) RETURNS bool /* bool */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'release_lock_wrapper';
-
-CREATE  FUNCTION concurrency."collect_deadlocks"() RETURNS INT /* i32 */
-STRICT VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'collect_deadlocks_wrapper';
-
-CREATE  FUNCTION concurrency."acquire_customer_lock"(
-	"p_customer_id" uuid, /* Option < pgrx :: Uuid > */
-	"p_timeout_ms" INT DEFAULT 5000 /* Option < i32 > */
-) RETURNS bool /* bool */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'acquire_customer_lock_wrapper';
-
-CREATE  FUNCTION concurrency."release_customer_lock"(
-	"p_customer_id" uuid /* Option < pgrx :: Uuid > */
-) RETURNS bool /* bool */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'release_customer_lock_wrapper';
-
-CREATE  FUNCTION concurrency."acquire_lease"(
-	"name" TEXT, /* Option < Text > */
-	"holder" TEXT, /* Option < Text > */
-	"lease_ms" INT DEFAULT 30000, /* Option < i32 > */
-	"timeout_ms" INT DEFAULT 0 /* Option < i32 > */
-) RETURNS bigint /* Option < i64 > */
-VOLATILE PARALLEL UNSAFE  
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'acquire_lease_sql_wrapper';
-
-CREATE  FUNCTION concurrency."record_deadlock"(
-	"detail" TEXT, /* Option < Text > */
-	"query_text" TEXT DEFAULT NULL, /* Option < Text > */
-	"resolution" TEXT DEFAULT NULL, /* Option < Text > */
-	"process_id" INT DEFAULT NULL /* Option < i32 > */
-) RETURNS bigint /* i64 */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'record_deadlock_wrapper';
-
-CREATE  FUNCTION concurrency."release_locks"(
-	"names" TEXT[], /* Option < Many < String > > */
-	"scope" TEXT DEFAULT 'transaction' /* Option < Text > */
-) RETURNS INT /* i32 */
-VOLATILE PARALLEL UNSAFE 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'release_locks_wrapper';
 
 COMMENT ON FUNCTION event_store.append_event IS
     'Appends one event to the stream of an aggregate. p_aggregate_type: 1 to 100 characters, kept from the first event on; p_aggregate_id; p_event_type: 1 to 100 characters; p_event_data: a JSON object of up to 1 MB and 64 levels; p_expected_version: the stream''s version as the caller knows it, 0: no stream, -1: a stream, null: any; p_metadata: a JSON object of up to 16 kB; p_event_id: the caller''s, so that a retry appends nothing and answers the same, null: drawn; p_tags: up to 20 different texts. Returns the event''s id. NB101: version; NB102: another type; NB103: id with other content; NB021: a bound; 22004: null.';

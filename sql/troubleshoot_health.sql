@@ -126,7 +126,7 @@ AS $$
 BEGIN
     IF p_schema IS NOT NULL AND NOT EXISTS (SELECT FROM pg_namespace n WHERE n.nspname = p_schema) THEN
         RAISE EXCEPTION 'argument "p_schema" is out of bounds'
-            USING ERRCODE = 'NB021', DETAIL = format('There is no schema %I.', p_schema),
+            USING ERRCODE = 'NB021', DETAIL = format('There is no schema %I.', left(p_schema, 100)),
                   HINT = 'See the argument''s bounds in docs/errors.md.';
     END IF;
     RETURN p_schema;

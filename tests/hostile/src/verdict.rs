@@ -87,7 +87,10 @@ impl Verdict {
         if own && refusal.hint.is_empty() {
             return Some("no hint says what to do".to_owned());
         }
-        [&refusal.message, &refusal.detail, &refusal.hint].into_iter().find_map(|text| self.fault_of_text(text))
+        // The server's parser repeats the word at which it stops, as long as that is: of a text that was to be explained.
+        let is_parsers = refusal.code == "42601";
+        let own_texts = [&refusal.message, &refusal.detail, &refusal.hint].into_iter().skip(usize::from(is_parsers));
+        own_texts.into_iter().find_map(|text| self.fault_of_text(text))
     }
 
     fn fault_of_text(&self, text: &str) -> Option<String> {

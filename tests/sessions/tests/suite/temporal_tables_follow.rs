@@ -134,7 +134,7 @@ fn a_history_has_names_that_are_free() {
     bank.db.run("select temporal.enable('\"{columns}\"'); insert into \"{columns}\" values (1)");
     bank.db.run("begin; insert into \"{columns}\" values (2); delete from \"{columns}\"; commit");
     assert_eq!(bank.db.lines("select * from public_as_of.\"{columns}\""), [""; 0]);
-    assert_eq!(bank.db.lines("select * from temporal.check_history()"), [""; 0]);
+    assert_eq!(bank.db.lines("select * from temporal.check_history('\"{columns}\"')"), [""; 0]);
     refused(&mut bank.db, "select temporal.enable('ok', p_history_schema => '')", "NB021");
 }
 
