@@ -220,7 +220,8 @@ fn thresholds_past_the_function_are_refused_or_told() {
         "create sequence public.s maxvalue 100; select setval('public.s', 99); insert into troubleshoot.thresholds (check_id, warning, set_by) \
          values ('sequence', 123456789012345678.1234567890123456789, 'me')",
     );
-    assert!(detail(&mut bank.db, "settings", "data_checksums").starts_with("It is"), "the others go on");
+    let others = "select count(*) from troubleshoot.checks(array['settings']) where severity <> 'unknown'";
+    assert!(bank.db.count(others) > 0, "the others go on");
     let told = "select severity, detail, remediation_sql from troubleshoot.checks(array['sequence'])";
     assert_eq!(
         bank.db.one(told),
